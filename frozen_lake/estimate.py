@@ -1,18 +1,20 @@
 """What SFT and IFT say about a policy, and what each method reads.
 
-    best_moves(lake, probs, task.best)      # (N,T) SFT's chance of a best move at each step
-    best_moves(lake, probs, task.best, 0.2) # (N,T) IFT's
-    best_moves_alone(lake, probs, 8)        # (N,8) where its own walks stand, fallen ones left out
+    best_moves(lake, residual(policy, path, 0.2), path)     # (N,T) IFT's estimate; 0: SFT's
+    best_moves(lake, placebo(policy, path, 0.2, "random cell"), path)   # a placebo of its size
+    best_moves_alone(lake, probs, 8)        # (N,8) the true value, where its own walks stand
     reads(task, probs, "dpo")               # (N,S) shares of the cells that a method reads
     overlap(reads(...), visits(lake, probs))
     distance(lake, probs)                   # (N,S) 0 = as good as optimal in that cell
 
-SFT reads each demonstrated cell. IFT reads a blend of that cell and of the policy's own guess,
+SFT reads each demonstrated cell. IFT reads a mix of that cell and of the policy's own prediction,
 which is the cell where its own likeliest move, one step earlier, would have led (the temporal
-residual, arXiv:2405.11870v3, Eq. 17); a policy is a table here, so it is a blend of logits. Over
-the whole path SFT is exact: the product of its chances is the chance that the policy makes all of
-these moves, because in a cell of the path it has made the same moves before (the chain rule). Move
-by move both can err: how likely is a best move, whichever it is, where its own walks stand?
+residual, arXiv:2405.11870v3, Eq. 17). The inputs are mixed, one-hot vectors; in a table that is a
+mix of logits. A placebo moves as much probability and knows nothing of the prediction: a random
+cell in its place, or uniform logits.
+Over the whole path SFT is exact: the product of its probabilities is that of making all of these
+moves, because in a cell of the path the policy has made the same moves before (the chain rule).
+Move by move all can err: how likely is a best move, whichever it is, where its own walks stand?
 """
 import torch
 import torch.nn.functional as F
@@ -21,10 +23,11 @@ from torch import Tensor
 from frozen_lake.lake import Lake
 from frozen_lake.learn import Task
 from frozen_lake.planning import Path, optimal_actions, transitions
+from frozen_lake.policies import Policy
 from nanouft.objectives.ift import IFT
 
 
-def own_guesses(lake: Lake, probs: Tensor, path: Path) -> Tensor:
+def predicted_cells(lake: Lake, probs: Tensor, path: Path) -> Tensor:
     """(N,S,4) policies -> (N,T) cells: where the likeliest move in the cell before would have led.
     The first cell has none before it and is its own."""
     cells = torch.tensor([s for s, _ in path])
@@ -32,16 +35,67 @@ def own_guesses(lake: Lake, probs: Tensor, path: Path) -> Tensor:
     return torch.cat([cells[:1].expand(len(probs), 1), led], 1)
 
 
-def best_moves(lake: Lake, probs: Tensor, path: Path, lam: float = 0.0) -> Tensor:
-    """(N,S,4) tables -> (N,T) chance of a best move, whichever it is, at each step of the path: in
-    the demonstrator's cell at lam 0 (SFT), in IFT's blend of its logits and the guess's above."""
-    cells = torch.tensor([s for s, _ in path])
-    logits, learner = probs.log(), torch.arange(len(probs))[:, None]
-    own = logits[learner, own_guesses(lake, probs, path)]
-    blend = ((1 - lam) * logits[:, cells] + lam * own).softmax(-1)          # (N,T,4)
-    return (blend * optimal_actions(lake)[cells]).sum(-1)
+# ---- estimates -----------------------------------------------------------------------------------
+def mixed(policy: Policy, path: Path, other: Tensor, share: float | Tensor) -> Tensor:
+    """(N,C,T) other cells -> (N,C,T,4) probabilities of the moves if in the input each cell of the
+    path is mixed with them. share: of the others, a number or (N,)."""
+    cells, one_hot = torch.tensor([s for s, _ in path]), torch.eye(policy.lake.S).double()
+    share = torch.as_tensor(share, dtype=torch.float64).view(-1, 1, 1, 1)
+    x = (1 - share) * one_hot[cells] + share * one_hot[other]           # (N,C,T,S)
+    return policy.logits(x.flatten(1, 2)).softmax(-1).view(*x.shape[:-1], 4)
 
 
+def residual(policy: Policy, path: Path, lam: float) -> Tensor:
+    """(N,1,T,4): what IFT reads; SFT's at lam 0."""
+    return mixed(policy, path, predicted_cells(policy.lake, policy.probs(), path)[:, None], lam)
+
+
+def random_cell(policy: Policy, path: Path, share: Tensor) -> Tensor:
+    """(N,C,T,4): the same with each cell of `live` in the place of the predicted one."""
+    other = torch.tensor(policy.lake.live)[:, None].repeat(1, len(path))
+    other[:, 0] = path[0][0]
+    return mixed(policy, path, other.expand(policy.N, -1, -1), share)
+
+
+def uniform(policy: Policy, path: Path, share: Tensor) -> Tensor:
+    """(N,1,T,4): SFT's logits mixed with those of a uniform policy, which is a softmax at the
+    temperature 1 / (1 - share); not in the first cell, where IFT mixes nothing either."""
+    sft = residual(policy, path, 0)
+    flat = ((1 - share.view(-1, 1, 1, 1)) * sft.log()).softmax(-1)
+    return torch.cat([sft[:, :, :1], flat[:, :, 1:]], 2)
+
+
+PLACEBOS = {"random cell": random_cell, "uniform": uniform}
+
+
+def size(moves: Tensor, sft: Tensor) -> Tensor:
+    """(N,C,T,4) -> (N,): how much probability these move, compared with SFT's: the total variation
+    distance, a mean over moves (and over C)."""
+    return (moves - sft).abs().sum(-1).mean((1, 2)) / 2
+
+
+def placebo(policy: Policy, path: Path, lam: float, name: str) -> Tensor:
+    """(N,C,T,4): a change that knows nothing of the policy's prediction, with the share at which
+    it is, for each policy, of the size of the residual at lam (1 if none is as large)."""
+    sft = residual(policy, path, 0)
+    wanted = size(residual(policy, path, lam), sft)
+    if not wanted.any():
+        return sft
+    low, high = torch.zeros(policy.N).double(), torch.ones(policy.N).double()
+    for _ in range(20):                         # by bisection: a larger share moves more
+        middle = (low + high) / 2
+        less = size(PLACEBOS[name](policy, path, middle), sft) < wanted
+        low, high = torch.where(less, middle, low), torch.where(less, high, middle)
+    return PLACEBOS[name](policy, path, low)
+
+
+def best_moves(lake: Lake, moves: Tensor, path: Path) -> Tensor:
+    """(N,C,T,4) probabilities of moves -> (N,T) the estimate: how likely is a best move, whichever
+    it is, at each step of the path? A mean over C."""
+    return (moves * optimal_actions(lake)[[s for s, _ in path]]).sum(-1).mean(1)
+
+
+# ---- the true value ------------------------------------------------------------------------------
 def on_ice(lake: Lake, probs: Tensor, steps: int) -> Tensor:
     """(N,S,4) policies -> (N,steps,S): of all walks from the start, the share that stands in each
     cell before each move. What is missing to 1 has fallen in or has arrived."""
@@ -76,8 +130,8 @@ def reads(task: Task, probs: Tensor, name: str) -> Tensor:
         path = path + F.one_hot(torch.tensor([s for s, _ in task.worse]), S).sum(0)
     read = path.expand(N, S)
     if name.startswith("ift"):
-        guessed = F.one_hot(own_guesses(task.lake, probs, task.best), S).sum(1)
-        read = (1 - IFT.lam) * read + IFT.lam * guessed
+        predicted = F.one_hot(predicted_cells(task.lake, probs, task.best), S).sum(1)
+        read = (1 - IFT.lam) * read + IFT.lam * predicted
     live = torch.zeros(S, dtype=torch.float64)
     live[task.lake.live] = 1
     return read * live / (read * live).sum(-1, keepdim=True)

@@ -6,10 +6,11 @@
 A path is an answer without a prompt: `Seqs.inputs` are its cells, `Seqs.targets` its actions.
 Each row of a batch is a learner of its own, and a whole step as far as the losses know: `n` is
 1 and `part_of` is one learner's step. So the loss is a sum over learners, and each of them gets
-exactly the gradient of its own loss. RMSprop, the paper's optimizer, treats each weight alone.
-Learners side by side therefore learn what each learns alone.
+exactly the gradient of its own loss. RMSprop, the paper's optimizer (Table 4), treats each weight
+alone. Learners side by side therefore learn what each learns alone.
 """
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -68,18 +69,18 @@ def batch_of(task: Task, name: str, start: Tensor) -> Batch:
 
 # ---- learning ------------------------------------------------------------------------------------
 def learn(task: Task, policy: Policy, name: str, updates: int = 200, lr: float = 5e-3,
-          every: int = 1) -> Tensor:
+          every: int = 1, look: Callable[[Policy], Tensor] = Policy.probs) -> Tensor:
     """(records,N,S,4): what N learners are at the start, after every `every`-th update and at the
-    end; `policy` itself stays. name: one of METHODS."""
+    end, or what `look` sees of them; `policy` itself stays. name: one of METHODS."""
     policy = copy.deepcopy(policy)
     objective = METHODS[one_of("method", name, METHODS)]
     objective.check()
     objective.setup(policy, seed=0)
     batch = batch_of(task, name, policy.probs())
     optimizer = torch.optim.RMSprop(policy.parameters(), lr=lr)
-    records = [policy.probs()]
+    records = [look(policy)]
     update = loop.Update(optimizer)
     for step in loop.steps(policy, objective, lambda number: batch, update, range(updates)):
         if step.done % every == 0 or step.done == updates:
-            records.append(policy.probs())
+            records.append(look(policy))
     return torch.stack(records)

@@ -1,79 +1,142 @@
-"""What the page shows, computed: one policy after every update and at every share of its own guess.
+"""What the page shows, computed: random lakes, and policies of each after every update.
 
-The policy is a table. It first imitates the worse path (its habit), then the demonstrator's by
-SFT. For each of these updates is recorded what it prefers in each cell, how SFT and IFT, at every
-share, estimate its moves, and what its own walks do.
+A policy is a table or the paper's network. It begins from scratch, or with a habit: it has imitated
+60 walks along another way to the goal. Then it learns the best path by SFT. After each update is
+recorded what SFT estimates of it, what IFT's residual and the placebos do, and the true value.
+hundred.json has the same of 100 lakes, 10 policies on each; this computes it anew, in 5 minutes:
+
+    python -m frozen_lake.record
 """
+import json
+import sys
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
 import torch
+from gymnasium.envs.toy_text.frozen_lake import generate_random_map
 from torch import Tensor
 
-from frozen_lake.estimate import best_moves, best_moves_alone, own_guesses, standing
-from frozen_lake.lake import Lake, make_lake
-from frozen_lake.learn import Task, learn, task_of
-from frozen_lake.planning import optimal_actions
-from frozen_lake.policies import Table
+from frozen_lake.estimate import (
+    PLACEBOS,
+    best_moves,
+    best_moves_alone,
+    placebo,
+    predicted_cells,
+    residual,
+    standing,
+)
+from frozen_lake.lake import Lake
+from frozen_lake.learn import learn, task_of
+from frozen_lake.policies import Policy, start_policy
+from nanouft.plumbing.entry import command
 
 WEB = Path(__file__).parent / "web"
-SEED, SPREAD = 5, 0.3                   # of the first numbers; this seed has wrong guesses to show
-HABIT, UPDATES, RATE = 12, 20, 0.05     # updates on each path; learning rate
-OPENS = 3                               # the update at which the page opens
-LAMS = [k / 10 for k in range(11)]      # shares of the own guess; 0 is SFT
-PAGE_NAMES = {"twoway5": "Two ways", "default4": "Four by four", "default8": "Eight by eight"}
+HUNDRED = Path(__file__).parent / "hundred.json"
+SIZE, ICE = 6, 0.8                      # of a random lake; the probability of ice
+SEEDS, ON_PAGE = range(1000, 1100), 6   # of the lakes; how many of them the page shows
+UPDATES, POLICIES = 8, 10               # updates of SFT; policies on each lake
+LAMS = [0.2, 1.0]                       # shares of the prediction; 0.2 is the paper's
+SETTINGS = {                            # {name: (kind, start, learning rate)}
+    "table with a habit": ("table", "habit", 0.05),
+    "network with a habit": ("net", "habit", 0.005),
+    "table from scratch": ("table", "fresh", 0.05),
+    "network from scratch": ("net", "fresh", 0.005)}
+OPENS = 2                               # the update at which the page opens
+SHOWN = "random cell"                   # the placebo of the page
+RIVALS = ["SFT", *PLACEBOS]             # that the residual is compared with
 
 
-def page_data(lake: Lake) -> dict:
-    """Everything that the page reads: this lake first, then the others of PAGE_NAMES."""
-    others = [make_lake(name) for name in PAGE_NAMES if name != lake.name]
-    return {"lams": LAMS, "opens": OPENS, "lakes": [record(one) for one in [lake, *others]]}
+def random_lake(seed: int, ice: float = ICE) -> Lake:
+    return Lake(f"lake {seed}", tuple(generate_random_map(SIZE, p=ice, seed=seed)))
+
+
+def estimates(lake: Lake, setting: str, N: int, placebos: Iterable[str]) -> dict[str, Tensor]:
+    """{what: (LAMS,updates,N,T)} of N policies on one lake: the true value, SFT, the residual, and
+    each placebo. What has no lam is the same for each."""
+    task, (kind, start, lr) = task_of(lake), SETTINGS[setting]
+
+    def look(policy: Policy) -> Tensor:
+        def of(moves: Tensor) -> Tensor:
+            return best_moves(lake, moves, task.best)
+        true = best_moves_alone(lake, policy.probs(), len(task.best))
+        with torch.no_grad():
+            return torch.stack([torch.stack([
+                true, of(residual(policy, task.best, 0)), of(residual(policy, task.best, lam)),
+                *(of(placebo(policy, task.best, lam, name)) for name in placebos)])
+                for lam in LAMS])                               # (LAMS,what,N,T)
+    seen = learn(task, start_policy(kind, start, lake, N), "sft", UPDATES, lr, look=look)
+    return dict(zip(["true", "SFT", "residual", *placebos], seen.permute(2, 1, 0, 3, 4)))
+
+
+# ---- the page ------------------------------------------------------------------------------------
+def page_data(own: Lake | None = None) -> dict:
+    """Everything that the page reads: your own lake, if there is one, then random ones."""
+    lakes = [*filter(None, [own]), *map(random_lake, SEEDS[:ON_PAGE])]
+    return {"lams": LAMS, "opens": OPENS, "lakes": [record(lake) for lake in lakes],
+            "hundred": json.loads(HUNDRED.read_text("utf-8"))}
 
 
 def record(lake: Lake) -> dict:
-    """Everything that the page reads about one lake. "chances" has one part for each of LAMS; each
-    part has one entry for each update, as have "policy" (in each cell four moves, in per cent),
-    "guesses", "alone" and "stands"."""
-    task = task_of(lake)
-    probs, path = page_policies(task), task.best
-    best, T = optimal_actions(lake), len(path)
+    """One lake, and one policy of each setting on it."""
+    return {"name": escape(lake.name), "rows": lake.rows, "best": task_of(lake).best,
+            "of": {setting: one_policy(lake, setting) for setting in SETTINGS}}
+
+
+def one_policy(lake: Lake, setting: str) -> dict:
+    """For each update and move: the estimates (of each lam where there is one), the predicted cell,
+    and where the policy's own walks stand, as [(cell, share), ...]."""
+    task, (kind, start, lr) = task_of(lake), SETTINGS[setting]
+    found = {what: x[:, :, 0] for what, x in estimates(lake, setting, 1, [SHOWN]).items()}
+    probs = learn(task, start_policy(kind, start, lake, 1), "sft", UPDATES, lr)[:, 0]
+    stands = standing(lake, probs, len(task.best)).tolist()
     return {
-        "name": PAGE_NAMES.get(lake.name, escape(lake.name)), "rows": lake.rows,
-        "best": path,
-        "good": [best[s].nonzero()[:, 0].tolist() for s in range(lake.S)],
-        "policy": (100 * probs).round().int().tolist(),
-        "guesses": own_guesses(lake, probs, path).tolist(),
-        "chances": [round_all(best_moves(lake, probs, path, lam)) for lam in LAMS],
-        "alone": round_all(best_moves_alone(lake, probs, T)),
-        "stands": [[shares(cells) for cells in moves]
-                   for moves in standing(lake, probs, T).tolist()]}
+        "SFT": rounded(found["SFT"][0], 3), "residual": rounded(found["residual"], 3),
+        "placebo": rounded(found[SHOWN], 3), "true": rounded(found["true"][0], 3),
+        "predicted": predicted_cells(lake, probs, task.best).tolist(),
+        "stands": [[[(s, round(x, 2)) for s, x in enumerate(cells) if x >= 0.005]
+                    for cells in moves] for moves in stands]}
 
 
-def page_policies(task: Task) -> Tensor:
-    """(updates,S,4): the policy with its habit, then after each update on the path, up to the one
-    from which on no own guess is wrong (or at which the page opens): SFT and IFT then agree."""
-    numbers = torch.randn(task.lake.S, 4, generator=torch.Generator().manual_seed(SEED))
-    fresh = table_of(task.lake, (SPREAD * numbers[None]).double().softmax(-1))
-    habit = learn(Task(task.lake, task.worse, task.best), fresh, "sft", HABIT, RATE)[-1]
-    probs = learn(task, table_of(task.lake, habit), "sft", UPDATES, RATE)[:, 0]
-    cells = torch.tensor([s for s, _ in task.best])
-    wrong = (own_guesses(task.lake, probs, task.best) != cells).any(-1)
-    last = max([OPENS, *(wrong.nonzero()[:, 0] + 1).tolist()])
-    return probs[:last + 1]
+# ---- a hundred lakes -----------------------------------------------------------------------------
+def hundred(setting: str) -> dict:
+    """Of one setting, over all lakes. "gaps": estimate minus true value, a mean over the moves of
+    the path, then over policies and lakes. "high": on how many lakes SFT overestimates. For each
+    of RIVALS "closer" and "farther": on how many lakes the residual is closer to the true value,
+    or farther, in the mean of its policies; "lead": by how much, in the mean of all updates, with
+    its 95 % interval over lakes; "lead by move": the same of single moves instead of their mean."""
+    each, by_move = [], []                          # {what: (LAMS,updates,N)} of each lake
+    for seed in SEEDS:
+        found = estimates(random_lake(seed), setting, POLICIES, PLACEBOS)
+        off = {what: x - found["true"] for what, x in found.items() if what != "true"}
+        each.append({what: x.mean(-1) for what, x in off.items()})
+        by_move.append({what: x.abs().mean(-1) for what, x in off.items()})
+
+    def lead(lakes: list[dict[str, Tensor]], rival: str) -> Tensor:     # (lakes,LAMS,updates)
+        return torch.stack([(x[rival].abs() - x["residual"].abs()).mean(-1) for x in lakes])
+
+    def interval(x: Tensor) -> list:                # of each lam: mean, half of the interval
+        means = x.mean(-1)
+        return rounded(torch.stack([means.mean(0), 1.96 * means.std(0) / len(x) ** 0.5], 1))
+    gaps = {what: torch.stack([x[what].mean(-1) for x in each]) for what in each[0]}
+    return {
+        "gaps": {what: rounded(x.mean(0)) for what, x in gaps.items()},
+        "high": (gaps["SFT"][:, 0] > 0).sum(0).tolist(),
+        "closer": {x: (lead(each, x) > 1e-6).sum(0).tolist() for x in RIVALS},
+        "farther": {x: (lead(each, x) < -1e-6).sum(0).tolist() for x in RIVALS},
+        "lead": {x: interval(lead(each, x)) for x in RIVALS},
+        "lead by move": {x: interval(lead(by_move, x)) for x in RIVALS}}
 
 
-def table_of(lake: Lake, probs: Tensor) -> Table:
-    """(N,S,4) probabilities -> a table of N policies with these."""
-    table = Table(lake, len(probs))
-    table.table.data = probs.log()
-    return table
+def rounded(x: Tensor, digits: int = 5) -> list:
+    return json.loads(json.dumps(x.tolist()), parse_float=lambda text: round(float(text), digits))
 
 
-def shares(cells: list[float]) -> list[tuple[int, float]]:
-    """[(cell, share), ...] without those below half a per cent."""
-    return [(s, round(x, 2)) for s, x in enumerate(cells) if x >= 0.005]
+def main(argv: list[str] | None = None) -> int:
+    torch.set_num_threads(1)
+    HUNDRED.write_text(json.dumps({name: hundred(name) for name in SETTINGS}) + "\n", "utf-8")
+    return 0
 
 
-def round_all(x: Tensor) -> list:
-    """(N,T) as lists."""
-    return [[round(one, 4) for one in row] for row in x.tolist()]
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -34,8 +34,8 @@ def print_table(task: Task, seeds: int) -> None:
     say("\nWhere training ends; ± is the 95 % interval over the networks. A network starts\n"
         "from scratch, or with a habit: it has first learned to walk the detour, the\n"
         "worse path. distance: of the trained policy from the nearest optimal one;\n"
-        "arrives: how often it reaches the goal; visited: how far the cells that a\n"
-        "method learns from are those that the policy visited before training."
+        "arrives: how often it reaches the goal; visited: share of the cells that a\n"
+        "method learns from in which the policy was before training."
         + if_in_checkout("docs/results/lake.md", "\nMore: {}"))
     say(f"\n{f'{seeds} networks':<17}" + "".join(f"{text:>31}" for text in STARTS.values()))
     say(f"{f'{UPDATES} updates':<17}" + f"{'distance':>15}{'arrives':>8}{'visited':>8}" * 2)

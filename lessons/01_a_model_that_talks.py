@@ -10,14 +10,13 @@
 # Everything else in this course only changes the probabilities of its answers.
 #
 # Here you write such a model and train it from nothing. Then you remove one small part and train
-# again: first the numbers that tell each token its position. Without them nobody says that "dog"
-# came before "barks", and not after.
+# again: first the position embeddings, the numbers that tell each token its position. Without them
+# nothing in a token says that "dog" came before "barks", and not after.
 #
 # ## Guess
-# The loss is minus the natural logarithm of the probability that the model gives to the right next
-# token; its unit is the nat. Training begins at 7.48 nats per token, and the whole model ends at
-# 1.86. At which loss does the same training end if the model is never told where a token stands?
-# Write down a number from 0 to 8.
+# The loss is the **cross-entropy**: minus the natural logarithm of the probability that the model
+# gives to the right next token, in nats. It falls from 7.48 to 1.86 with the whole model. What loss
+# does the same run reach without position embeddings? Enter a number from 0 to 8.
 
 # %%
 from course import Lesson, progress
@@ -30,7 +29,7 @@ CHANGE = lesson.change
 # ## The text
 # The model reads the corpus of NanoWorld, the small made-up world of this course. A program can
 # write as much of it as we like. It is cut into tokens from a list of 1,024 words, pieces of words
-# and special tokens. We train on 7,040 rows of 65 tokens and keep 64 other rows for an exam.
+# and special tokens. We train on 7,040 rows of 65 tokens and hold out 64 other rows to evaluate.
 
 # %%
 from functools import partial
@@ -44,7 +43,7 @@ from nanouft.simple import token_logp
 from nanouft.models.tokenizer import nano
 from nanouft.world.documents import token_rows
 
-STEPS, ROWS = 220, 32           # optimizer steps, and the rows that each of them reads
+STEPS, ROWS = 220, 32           # optimizer steps; batch size, the rows of each step
 T, HALF = 64, 32                # tokens of a row that the model reads, and half of them
 tok = nano()
 text = torch.from_numpy(token_rows(STEPS * ROWS + 64, T + 1, seed=1, tok=tok))
@@ -57,7 +56,7 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # for the token's position in the row. In an **MLP** (multilayer perceptron) every position works on
 # its own list alone. In **attention** a position fetches what it needs from others; only there does
 # information move between positions. After the last layer each list is multiplied with the
-# embedding of every token. The token with the largest product is the guess for what comes next.
+# embedding of every token. The token with the largest product is the prediction of the next one.
 #
 # In attention, position $i$ asks with a query $q_i$. Position $j$ offers a key $k_j$ and a value
 # $v_j$. Each of them is a list of $h$ numbers, computed from the list at that position. The better
@@ -77,6 +76,7 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 #
 # The mask makes training both cheap and fair. Position $i$ cannot see token $i+1$ and has to
 # predict it, so a row of 64 tokens asks 64 questions in one pass. Their mean $-\log p$ is the loss.
+# At each position the model reads the true tokens so far, and not its own: **teacher forcing**.
 #
 # **Write it first.** `attention` of `lessons/exercises/ex01.py` (01a) is the formula for $y_i$ with
 # the mask. The lesson trains with yours if it is right, and with ours until you begin, as do all
@@ -170,12 +170,13 @@ less = f"no {part}"
 runs = {"GPT": train(""), less: train(part)}
 
 # %% [markdown]
-# ## Both models talk, and both take an exam
-# A model that talks reads what it has said so far. We draw each token at random from its
-# probabilities, but at a **temperature** of 0.5: likely tokens become even more likely.
+# ## Both models talk, and both are evaluated
+# A model that talks reads what it has generated so far. We sample each token from its
+# probabilities, but at a **temperature** of 0.5: likely tokens become even more likely, so the
+# **entropy** of the distribution, its mean $-\log p$, falls.
 #
-# The exam asks for token 33 of the 64 rows that no model was trained on: once with the whole row in
-# view, as in training, and once with only the 32 tokens before it, as when a model talks.
+# The evaluation takes token 33 of the 64 held-out rows: once with the full row visible, as in
+# training, and once with only the 32 tokens before it, as when a model talks.
 
 # %%
 @torch.no_grad()
@@ -189,8 +190,8 @@ def talk(model, start: str) -> str:
 
 
 @torch.no_grad()
-def exam(model, seen: int) -> float:
-    """Nats for token 33 of the held-out rows while `seen` tokens are in view."""
+def evaluate(model, seen: int) -> float:
+    """The loss on token 33 of the held-out rows, in nats, while `seen` tokens are visible."""
     logp = token_logp(model(held[:, :seen]), held[:, 1:seen + 1])
     return -logp[:, HALF - 1].mean().item()
 
@@ -198,18 +199,19 @@ def exam(model, seen: int) -> float:
 final, in_view, hidden = {}, {}, {}         # of each model: nats
 for name, (model, losses) in runs.items():
     final[name] = sum(losses[-20:]) / 20
-    in_view[name], hidden[name] = exam(model, T), exam(model, HALF)
-    print(f"\n{name}: training loss {losses[0]:.2f} -> {final[name]:.2f} nats per token; "
-          f"exam {in_view[name]:.2f} with the row in view, {hidden[name]:.2f} without")
+    in_view[name], hidden[name] = evaluate(model, T), evaluate(model, HALF)
+    print(f"\n{name}: training loss {losses[0]:.2f} -> {final[name]:.2f} nats per token; loss on "
+          f"token 33: {in_view[name]:.2f} with the full row visible, {hidden[name]:.2f} with only "
+          f"the first {HALF} tokens")
     for start in (" Many say the", " When the dog is not", " 7 and 4 is"):
         print("    " + talk(model, start))
 
 # %% [markdown]
 # ## What happened
-# Without positions the loss is 1.98, only a little worse, because the mask gives the order away.
-# Position 2 sees two tokens and position 5 sees five, so what they collect differs, and the second
-# layer can use that. The exam's two numbers are equal for both models: neither ever looks at what
-# comes later. And both talk, with the right grammar or nearly so; both say that 7 and 4 is 20.
+# Without position embeddings the loss is 1.98, only a little worse. The causal mask leaks position:
+# position 2 averages over two tokens, position 5 over five, and the second layer can read that off.
+# The two losses on token 33 are equal for both models: neither ever looks at what comes later. And
+# both talk, with the right grammar or nearly so; both claim that 7 and 4 is 20.
 #
 # A training loss says how well a model does what the loss asks for, with what it sees in training.
 # Whether it does what you want must be measured on its own answers, as the switch shows.
@@ -217,9 +219,9 @@ for name, (model, losses) in runs.items():
 # %%
 fig, ax = draw.panels()
 draw.bars(ax, {name: [final[name], in_view[name], hidden[name]] for name in runs},
-          ["in training", "token 33, the rest\nof the row in view", "token 33, the rest\nhidden"],
-          f"Without the {part} the loss is {final[less]:.2f}, and {hidden[less]:.2f} "
-          "once it has to talk", "loss, nats per token", number="%.2f")
+          ["training loss", "token 33,\nfull row visible", "token 33, only the\ntokens before it"],
+          f"Without the {part} the training loss is {final[less]:.2f}, "
+          f"and {hidden[less]:.2f} as when it talks", "loss, nats per token", number="%.2f")
 lesson.picture(fig)
 
 # %%
@@ -258,22 +260,20 @@ lesson.compare(hidden[less] if CHANGE else final[less], "nats")
 # ## Change one thing
 # `CHANGE = "mask"` keeps the positions and lets each of them see the whole row. The loss falls to
 # 0.07, because the next token is in plain view. When such a model talks, the rest is not written
-# yet. How many nats does it lose on token 33 of a new row whose rest is hidden? The whole model
-# loses 1.72, an untrained one 7.48. Write down a number from 0 to 8.
+# yet. What is its loss on token 33 of a new row, with only the tokens before it visible? That of
+# the whole model is 1.72, that of an untrained one 7.48. Enter a number from 0 to 8.
 #
 # <details><summary>After your run</summary>
 #
-# It loses 5.43 nats, and 0.01 with the rest in view. It has learned to copy, and hardly any
+# 5.43 nats, where it has 0.01 with the full row visible. It has learned to copy, and hardly any
 # language; the second picture shows the head that copies. When it talks there is nothing to copy:
-# it repeats the same few words. The whole model could never reach 0.07, because nobody can know
-# what a program will write next.
+# it repeats the same few words. The whole model can never reach 0.07: some words are random.
 #
 # </details>
 #
 # ## Two questions
-# 1. To say 20 tokens, how often is the model asked, and what does it read each time?
-# 2. The loss of the model without a mask is near 0, but not 0. Which position of each row still has
-#    an honest question?
+# 1. To generate 20 tokens, how often is the model called, and what does it read each time?
+# 2. The loss of the model without a mask is near 0, but not 0. Where can it not see its target?
 #
 # <details><summary>Answers</summary>
 #

@@ -1,18 +1,18 @@
 # %% [markdown]
 # # 02 · Which tokens count?
-# A row has a question, an answer and an end. Remove a single token, the end, from the loss and
-# count how many answers still stop.
+# A row has a question, an answer and the EOS token `<|end|>`. Remove this one token from the loss
+# and count how many answers still stop.
 #
 # *About 20 minutes; read 00 first. Supervised fine-tuning, `nanouft/objectives/sft.py`.*
 #
 # The base of lesson 00 repeats the numbers that it should add up, and then asks itself the next
 # question. SFT shows it right answers. The model reads all of a row and gives a probability to each
 # token, but not every token has to count towards the loss. The mask, a list of zeros and ones, says
-# which ones do. You will change it at `<|end|>` alone, which the model still reads every time.
+# which ones do. You will change it only at `<|end|>`, which the model still reads every time.
 #
 # ## Guess
-# With the usual mask all 40 of the new sums stop where they should. If `<|end|>` does not count
-# towards the loss, how many per cent of them stop there? Write down a number from 0 to 100.
+# With the usual mask the answers to all 40 new sums stop right after the last number. If `<|end|>`
+# does not count towards the loss, what percentage stop there? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -44,7 +44,7 @@ from nanouft.simple import token_logp, tokens
 from nanouft.models.tokenizer import nano
 
 OTHER = CHANGE or "no end"      # the rule of the second run
-STEPS, ROWS = 40, 32            # optimizer steps, and the rows that each of them reads
+STEPS, ROWS = 40, 32            # optimizer steps; batch size, the rows of each step
 base, tok = shipped_base(), nano()
 demos = world.rows("train", "demos", STEPS * ROWS, seed=0, skills=("sum",))
 tests = world.rows("val", "prompts", 40, seed=0, skills=("sum",))
@@ -92,15 +92,15 @@ lesson.picture(fig, "masks")
 
 # %% [markdown]
 # The tokens in brackets, coloured in the picture, count. In the last line the mask is off by one.
-# Nothing crashes, and as many tokens count as before, but `<|assistant|>` counts in place of
+# Nothing crashes, and as many tokens count as before, but `<|assistant|>` counts instead of
 # `<|end|>`. Print one row of your own data like this before you train.
 #
 # Let $m_t$ be the mask of target $t$ and $N=\sum_t m_t$ the number of tokens that count in all rows
-# of a step. The loss of SFT is the mean of $-\log p$ over these. Its derivative says how hard it
-# pushes each token, as in lesson 00:
+# of a batch. The loss of SFT is the **cross-entropy**, the mean of $-\log p$, over these. Its
+# derivative says how hard it pushes each token, as in lesson 00:
 # $$L=-\frac1N\sum_t m_t\log\pi(y_t\mid y_{<t}),\qquad
 # -N\,\partial L/\partial\log\pi(y_t\mid y_{<t})=m_t.$$
-# Every token that counts is pushed up by the same amount, whether the model knows it already or
+# Every token that counts is pushed up by the same amount, whether the model predicts it already or
 # not. A token that does not count is not pushed at all.
 #
 # The base is trained twice. From now on the loop of lesson 00 is `train` of `lessons/course.py`.
@@ -114,7 +114,7 @@ def loss_of(rule: str):
     return loss
 
 
-labels = {"answer": "SFT", "no end": "SFT, <|end|> not counted", "prompt": "SFT, question counted"}
+labels = {"answer": "SFT", "no end": "<|end|> not counted", "prompt": "question counted"}
 models = {"base": base} | {
     labels[rule]: train(base, loss_of(rule), demos, STEPS, 3e-4, f"SFT, {rule}")
     for rule in ("answer", OTHER)}
@@ -122,11 +122,11 @@ models = {"base": base} | {
 # %% [markdown]
 # ## What the models answer
 # **Right words** is the score of the answer, cut off after as many words as the right answer has,
-# so running on does not lower it. **Stops there** says how often `<|end|>` follows at once.
+# so running on does not lower it. **Stops there** says how often `<|end|>` comes right after these.
 
 # %%
-def exam(name: str, model: GPT) -> list[float]:
-    """Right words, and answers that stop after the last of them; both in per cent."""
+def evaluate(name: str, model: GPT) -> list[float]:
+    """Right words, and answers that stop after the last of them; both in %."""
     right, stops = 0, 0
     answers = answer_rows(model, tok, tests)
     for row, answer in zip(tests, answers):
@@ -136,30 +136,31 @@ def exam(name: str, model: GPT) -> list[float]:
         stops += answer.ended and len(said.split()) == n
     end = "<|end|>" if answers[0].ended else ""
     print(f"\n{name}: {tests[0].prompt[0].text}\n    {tok.decode(answers[0].ids).strip()}{end}")
-    print(f"    right words {right / len(tests):.0%}, stops there {stops / len(tests):.1%}")
+    print(f"    of {len(tests)} answers: right words {right / len(tests):.0%}, "
+          f"stops after the last {stops / len(tests):.1%}")
     return [100 * right / len(tests), 100 * stops / len(tests)]
 
 
-result = {name: exam(name, model) for name, model in models.items()}
+result = {name: evaluate(name, model) for name, model in models.items()}
 
 # %% [markdown]
 # ## What happened
-# The words do not need the end: with the usual mask 93 % of them are right, and without `<|end|>`
-# in the mask 98 %. Stopping does. With the usual mask all 40 answers stop at the right position,
-# without it only 5 of 40 (12.5 %). The others go on adding numbers that nobody has asked for, and
-# more than half of them then ask a new question, as the base does. The base said `<|end|>` after
-# its second sum, so it had met this token in pretraining. That may be where the five come from.
+# The words do not need `<|end|>` in the loss: with the usual mask 93 % of them are right, without
+# `<|end|>` in the mask 98 %. Stopping does. With the usual mask all 40 answers stop at the right
+# position, without `<|end|>` only 5 of 40 (12.5 %). The others add numbers that nobody has asked
+# for, and more than half of them then ask a new question, as the base does. The base knows
+# `<|end|>` from pretraining: it ended its second sum with it. The five may come from there.
 #
 # The model read `<|end|>` in every row of both runs, so reading a token is not enough to learn to
-# say it. In the second run the next token was another word wherever the loss asked, so the model
-# learned that an answer always goes on. One token decides whether a model can be used.
+# output it. In the second run every supervised target was a word, so the model learned that answers
+# never end. One token decides whether a model can be used.
 
 # %%
 fig, ax = draw.panels()
 stop = result[labels[OTHER]][1]
 what = {"no end": "<|end|>", "prompt": "the question"}[OTHER]
-draw.bars(ax, result, ["right words", "stops there"],
-          f"{'With' if CHANGE else 'Without'} {what} in the mask {stop:.3g} % of the answers "
+draw.bars(ax, result, ["right words", "stops after the last of them"],
+          f"{'With' if CHANGE else 'Without'} {what} in the loss {stop:.3g} % of the answers "
           "stop", "%", number="%.3g")
 lesson.picture(fig)
 assert CHANGE or result["SFT"][1] - stop > 40, "what does not count is not learned"
@@ -167,16 +168,15 @@ lesson.compare(result[labels[OTHER]][0] if CHANGE else stop, "%")
 
 # %% [markdown]
 # ## Change one thing
-# `CHANGE = "prompt"` counts the tokens of the question as well, as pretraining does. What part of
-# the push goes into the question of the row that is printed first? And how many per cent of the
-# words are right, where the usual mask gives 93 %? Write down a number from 0 to 100.
+# `CHANGE = "prompt"` counts the tokens of the question (the prompt) as well, as pretraining does.
+# What part of the push goes into the question of the row that is printed first? And what percentage
+# of the words is right, where the usual mask gives 93 %? Enter a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
 # 95 % of the words are right, and all answers stop, so this small world loses nothing. In the
 # printed row 10 of 20 pushes go into the question, but the questions of NanoWorld are short and all
-# alike. Where questions are long and answers short, a step would mostly teach it to imitate its
-# users.
+# alike. Where questions are long and answers short, the model would mostly learn to imitate users.
 #
 # </details>
 #
@@ -188,16 +188,16 @@ lesson.compare(result[labels[OTHER]][0] if CHANGE else stop, "%")
 # This lesson unlocks the first three: `padded`, `token_logp` and `sft_loss`. Unlike the loss above,
 # the part `sft_loss` first takes the mean over the tokens of each answer and then the mean over the
 # answers. The fourth part, `train`, belongs to lesson 00; with it your program trains the base and
-# shows what it says before and after.
+# shows its answers before and after.
 #
 # ## Two questions
 # 1. Which tokens of a conversation count in SFT, and why is `<|end|>` one of them?
-# 2. The second model read `<|end|>` in every row. Why did it not learn to say it?
+# 2. The second model read `<|end|>` in every row. Why did it not learn to output it?
 #
 # <details><summary>Answers</summary>
 #
-# 1. The tokens of the assistant's answers, with the `<|end|>` of each. A model that is never asked
-#    when to stop does not learn to.
-# 2. It never had to predict it. Every token that it had to predict was another word.
+# 1. The tokens of the assistant's answers, with the `<|end|>` of each. A model that never has to
+#    predict the end does not learn to stop.
+# 2. It never had to predict it. Every token that it had to predict was a word.
 #
 # </details>

@@ -1,21 +1,21 @@
 # %% [markdown]
 # # 09 · One number for an answer
 # UNA learns from a score for one answer; UFT treats a demonstration as a score of 1 and makes one
-# stage of two. If it forgets less than two, is that its loss, or the order of its rows?
+# stage of two. If one stage forgets less than two, is it the shared loss or the mixed data order?
 #
 # *About 35 minutes; read 07 first. UNA: arXiv:2408.15339v2, Eq. 6 to 13. UFT: arXiv:2410.21438v1,
 # Eq. 6 and 7. KTO: arXiv:2402.01306v5. `nanouft/objectives/una.py`, `uft.py` and `kto.py`.*
 #
-# DPO wants two answers to the same question. But people mostly judge one answer at a time, with
-# stars, a thumb, or a score between 0 and 1. **UNA** (unified alignment) learns from that number
-# alone. **UFT** (unified fine-tuning) counts a demonstration as an answer with the best score, 1.
-# So imitation and alignment, usually two stages of training, become one loss on one set of rows.
+# DPO needs two answers to the same question. But people mostly judge one answer at a time, with
+# stars, a thumb (binary feedback), or a score between 0 and 1. **UNA** (unified alignment) needs
+# only that number. **UFT** (unified fine-tuning) counts a demonstration as an answer with the best
+# score, 1. So SFT and alignment, usually two stages, become one loss on one set of rows.
 #
 # ## Guess
 # Demonstrations teach sums and sorting, scores teach the truth about creatures. After two stages,
 # first SFT and then UNA, the model has 55 % of the sums right. UFT, one stage on all rows mixed,
 # has 94 %. Now give UFT the same rows and the same loss, but sorted: first all demonstrations, then
-# all scores. How many per cent of the sums are right? Write down a number from 0 to 100.
+# all scores. What percentage of the sums is right? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -36,19 +36,19 @@ CHANGE = lesson.change
 # and UNA makes that equal to the given score (Eq. 13):
 # $$i=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)},\qquad L=\big(\sigma(i)-\mathrm{score}\big)^2.$$
 #
-# The price: the scores of several answers to one question may ask for probabilities that add up to
-# more or less than 1. Pairs ask only for their ratios, and a policy can always have those.
+# The cost: the scores of several answers to one question may need probabilities that add up to
+# more or less than 1. Pairs need only their ratios, and a policy can always have those.
 #
 # **Why is a demonstration an answer of score 1?** The reference is fixed, and so $\nabla
 # i=\beta\,\nabla\log\pi(y|x)$. SFT makes an answer more likely, and so raises the policy's own
 # score $\sigma(i)$. The sigmoid never reaches 1, so a score of 1 always pushes up, but less and
-# less. Any lower score can be passed, and then the loss pushes down. On a demonstration the
-# gradient of $L$ is that of SFT, summed over the tokens, times the positive number
-# $2\beta\,\sigma(i)\,(1-\sigma(i))^2$.
+# less. With a target below 1 the policy can overshoot, and then the loss lowers the answer. On a
+# demonstration the gradient of $L$ is that of SFT, summed over the tokens, times the positive
+# number $2\beta\,\sigma(i)\,(1-\sigma(i))^2$.
 #
 # The push on each token is $2\beta\,(\mathrm{score}-\sigma(i))\,\sigma(i)(1-\sigma(i))$: up while
 # the policy's own score is below the given one, and down above it. At the start both models are the
-# same and $\sigma(0)=1/2$. So a score of 1/2 teaches nothing until other answers have moved the
+# same and $\sigma(0)=1/2$. So a score of 1/2 has no gradient until other answers have moved the
 # policy, whatever the people who gave it meant by it.
 #
 # ## Thumbs: KTO
@@ -64,9 +64,9 @@ CHANGE = lesson.change
 # The demonstrations show sums and sorting. The scores are about `truth` only, a fact that the base
 # has mostly read in the form of a popular myth. Seven models are compared with the base:
 #
-# - `SFT` reads the demonstrations, and `SFT, then UNA` goes on from there with the scores.
-# - `UFT` reads both kinds of rows in one run, in turn, with twice as many steps.
-# - `UFT, sorted` reads the same rows, first all demonstrations and then all scores.
+# - `SFT` trains on the demonstrations, and `SFT, then UNA` continues from there with the scores.
+# - `UFT` trains on both kinds of rows in one run, in turn, with twice as many steps.
+# - `UFT, sorted` trains on the same rows, first all demonstrations and then all scores.
 # - `UNA alone` is the **control**: it shows what the scores teach by themselves.
 # - `SFT, then KTO` and `SFT, then good ones` read these scores, which are 0 or 1, as thumbs.
 #
@@ -118,7 +118,7 @@ def kto_loss(reference, beta: float):
 
 
 def exam(name: str, model) -> dict[str, float]:
-    """The mean exact score of each task, in per cent; also printed."""
+    """The mean exact score of each task, in %; also printed."""
     said = [tok.decode(answer.ids).strip() for answer in answer_rows(model, tok, tests)]
     means = 100 * world.exact_scores(tests, said).reshape(4, 40).mean(1)
     print(f"{name:<19}", *(f"{task} {x:3.0f} % " for task, x in zip(TASKS, means)))
@@ -145,8 +145,8 @@ for score in (1.0, 0.0):
     factor = 2 * 0.1 * (score - own_score) * own_score * (1 - own_score)
     expected = factor * slope(-log_ratio(sft, base, [shown], "answer", tok)[0].sum())
     assert (found - expected).norm() < 1e-3 * expected.norm(), "it is a multiple of SFT's gradient"
-    print(f"a demonstration with the score {score:.0f}: sigma(i) {own_score.item():.2f}, "
-          f"UNA's gradient is {factor.item():+.3f} times that of SFT, summed over the tokens")
+    print(f"a demonstration with the score {score:.0f}, where sigma(i) is {own_score.item():.2f}: "
+          f"UNA's gradient is {factor.item():+.3f} times SFT's")
 
 # %%
 for name, rows, rate, start in (("SFT, then UNA", scored, 1e-4, sft),
@@ -164,9 +164,9 @@ for name, rows, rate, loss in (("SFT, then KTO", scored, 3e-5, kto_loss(sft, BET
 fig, ax = draw.panels()
 skills = {name: (some["sum"] + some["sort"]) / 2 for name, some in scores.items()}
 draw.dots(ax, {name: (skills[name], some["truth"]) for name, some in scores.items()},
-          f"beta {BETA:g}: sorted rows keep {scores['UFT, sorted']['sum']:.0f} % of the sums, "
-          f"mixed ones {scores['UFT']['sum']:.0f} %", "skills, %", "truth, %",
-          xlim=(0, 110), ylim=(0, 100))
+          f"beta {BETA:g}: with sorted rows {scores['UFT, sorted']['sum']:.0f} % of the sums are "
+          f"right, with mixed {scores['UFT']['sum']:.0f} %", "score in skills, %",
+          "score in truth, %", xlim=(0, 110), ylim=(0, 100))
 lesson.picture(fig)
 facts = [scores[name]["fact"] for name in ("SFT, then UNA", "UFT", "UNA alone")]
 if not CHANGE:
@@ -183,8 +183,8 @@ else:
 # %% [markdown]
 # ## What happened
 # **Sorted rows forget.** 57 % of the sums are right, nearly as few as after two stages, although
-# neither the loss nor a single row has changed. Halfway it was 94 % (not printed). So it
-# is the mixing of the rows that keeps the sums, and not the common loss. In per cent:
+# neither the loss nor a single row has changed. Halfway it was 94 % (not printed). So it is the
+# mixed order of the rows that keeps the sums, and not the shared loss. In %:
 #
 # | model | sums | lists to sort | truth | facts |
 # |---|---|---|---|---|
@@ -200,12 +200,13 @@ else:
 # **Why a second stage forgets.** On an answer of score 1 the push vanishes once $\sigma(i)$ is near
 # 1. As $i$ is $\beta$ times the nats that the answer has gained, $\sigma(i)=0.9$ takes $2.2/\beta$
 # of them, 22 nats with $\beta=0.1$. But an answer that starts at -10 nats can never gain more than
-# 10. So the push never rests, and these rows contain neither sums nor lists to sort.
+# 10. So the gradient never vanishes, and nothing in these rows protects sums and sorting.
 #
-# **The control** tells what merging does not do. The scores alone bring truth from 20 to 45 %, as
-# much as two stages reach, in half of UFT's steps. A table without this row would let you believe
-# that merging teaches truth. All this is one base and one seed. With more, and with settings chosen
-# for each method, UFT ends with fewer skills than SFT, then DPO (C3 in `docs/results`).
+# **The control** tells what merging does not do. The scores by themselves bring truth from 20 to
+# 45 %, as much as two stages reach, in half of UFT's steps. A table without this row would let you
+# believe that merging teaches truth. All this is one base and one seed. With more, and with
+# settings chosen for each method, UFT ends with fewer skills than SFT, then DPO (C3 in
+# `docs/results`).
 #
 # **Thumbs.** At one learning rate KTO and UNA are nearly the same: at KTO's 3e-5 (not in this file)
 # UNA has 66, 91, 70 and 95 % here, and on five other sets of rows no task differs by more than DIFF
@@ -214,17 +215,18 @@ else:
 # with KTO. For thumbs it is the baseline to beat.
 #
 # ## Change one thing
-# With `CHANGE = "large beta"` $\beta$ is 3. Now the push fades within a nat, and two stages forget
-# less: 77 % of the sums stay, and 92 % of the lists. How many per cent of the lists does UFT sort
-# right, after 85 with $\beta=0.1$? Write down a number from 0 to 100.
+# With `CHANGE = "large beta"` $\beta$ is 3. Now the gradient vanishes within a nat, and two stages
+# forget less: 77 % of the sums are right, and 92 % of the lists. What percentage of the lists does
+# UFT sort right, after 85 with $\beta=0.1$? Enter a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
 # 66 %: now two stages are ahead. UFT's demonstrations use the same loss, so their push, too, is
-# small after a nat. Trained on them alone (not in this file) it sorts 78 %, where SFT sorts 93. In
-# sums they are nearly level, 79 and 77 %. The facts stay at 98 to 100 %, and the scores alone bring
+# small after a nat. Trained only on them (not in this file) it sorts 78 %, where SFT sorts 93. In
+# sums UFT has 79 %, two stages 77. The facts stay at 98 to 100 %, and the scores alone bring
 # truth to 78 %, more than UFT's 75. So "one stage forgets less" is true of one $\beta$ and false of
-# another. The authors' $\beta=0.01$ suits answers of hundreds of tokens; ours have about ten.
+# another. The authors' $\beta=0.01$ (section 3.1) suits answers of hundreds of tokens; ours have
+# about ten.
 #
 # </details>
 #
@@ -235,13 +237,13 @@ else:
 # `python -m lessons check mine --run uft` trains on demonstrations and scored answers in turn.
 #
 # ## Two questions
-# 1. Which control shows what mixing adds, and which shows what the scores add?
-# 2. What does a pair say that one number does not, and the other way round?
+# 1. Which control shows what the mixed order adds, and which shows what the scores add?
+# 2. What does a pair tell you that one number does not, and the other way round?
 #
 # <details><summary>Answers</summary>
 #
-# 1. The same loss on the same rows, sorted, and the scores alone.
-# 2. A pair compares, so whatever depends on the question alone cancels. A number says how good an
+# 1. The same loss on the same rows, sorted, and a run on only the scores.
+# 2. A pair compares, so whatever depends only on the question cancels. A number says how good an
 #    answer is, and needs no second one.
 #
 # </details>

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 11 · Searching with a reward
 # Train a reward model on pairs, then pick its favourite of 64 answers. The reward rises. Does the
-# true score rise too? This world can compute it.
+# true score rise too? In this world a verifier can compute it.
 #
 # *About 25 minutes; read 07 first. Reward models: arXiv:2009.01325; best-of-n and reward models:
 # Gao et al., arXiv:2210.10760; `nanouft/reward.py`.*
@@ -11,13 +11,13 @@
 #
 # The simplest search trains nothing: draw n answers to a prompt and keep the one with the highest
 # reward. It is called **best-of-n**. The policy and the reward model stay the same, and only the
-# choice becomes stricter as n grows. In NanoWorld we can also compute the exact score of the
-# answers that are chosen. For real questions nobody has it.
+# choice becomes stricter as n grows. In NanoWorld a program, the **verifier**, can also compute the
+# exact score of the answers that are chosen. Most real questions have no verifier.
 #
 # ## Guess
-# The reward model is right on two thirds of new pairs. An answer of the policy has an exact score
-# of 65 points of 100 on average. How many points has the answer that the reward model likes best of
-# 64? Write down a number from 0 to 100.
+# The reward model is right on two thirds of new pairs. On average an answer of the policy has an
+# exact score of 65 of 100 points. What does the answer score that the reward model likes best of
+# 64? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -31,10 +31,12 @@ CHANGE = lesson.change
 # The reward model is a GPT. The list of numbers at `<|end|>` after its last layer, the **hidden
 # state**, is multiplied by one learned vector. Its loss is the model of Bradley and Terry from
 # lesson 07, $L=-\log\sigma(r_w-r_l)$. If a number is added to both rewards nothing changes. So a
-# reward has no zero point, and only differences between answers to one prompt count.
+# reward has no zero point, and only differences between answers to one prompt count. The sigmoid
+# is a probability: a **calibrated** model is right on 80 % of the pairs to which it gives 80 %.
 #
 # The policy is the base after 60 steps of SFT. The reward model starts from the base as well and
-# learns from 480 pairs of a right and a wrong answer. As is usual, we test it on 200 new pairs.
+# takes 45 steps at batch size 32, three epochs of 480 pairs of a right and a wrong answer. As is
+# usual, we test it on 200 held-out pairs, which show whether it **overfits** its training pairs.
 
 # %%
 import math
@@ -68,7 +70,7 @@ def pair_loss(model, rows):
 
 
 def rewards_of(prompts: list, answers: list) -> np.ndarray:
-    """(n,) what the reward model says of these answers."""
+    """(n,) the reward of each of these answers."""
     return rewards(judge, [tok.chat(*x)[0] for x in zip(prompts, answers)], tok.pad)
 
 
@@ -80,9 +82,9 @@ held = world.rows("val", "pairs", 200, seed=0, skills=SKILLS)
 prompts = [row.prompt for row in held]
 lead = (rewards_of(prompts, [row.chosen for row in held])
         - rewards_of(prompts, [row.rejected for row in held]))
-print(f"the reward model is right on {100 * (lead > 0).mean():.0f} % of {len(held)} new pairs: "
-      + ", ".join(f"{skill} {100 * (lead[[row.task == skill for row in held]] > 0).mean():.0f} %"
-                  for skill in SKILLS))
+by_task = {skill: lead[[row.task == skill for row in held]] > 0 for skill in SKILLS}
+print(f"reward model, accuracy on {len(held)} held-out pairs: {100 * (lead > 0).mean():.0f} %; "
+      + ", ".join(f"{skill} {100 * right.mean():.0f} %" for skill, right in by_task.items()))
 
 # %% [markdown]
 # ## Search
@@ -90,9 +92,9 @@ print(f"the reward model is right on {100 * (lead > 0).mean():.0f} % of {len(hel
 #
 # Best-of-n moves away from the policy without any gradient, and its distance can be given in nats.
 # Let $u$ be the share of the policy's answers that the reward model likes less than a given one.
-# For an answer of the policy $u$ lies anywhere between 0 and 1 with equal chances. The best of n is
-# below $u$ only if all n are, and this has the probability $u^n$. So its density is $n\,u^{n-1}$,
-# where that of the policy is 1, and its KL from the policy is
+# For an answer of the policy $u$ is uniform between 0 and 1. The best of n is below $u$ only if all
+# n are, and this has the probability $u^n$. So its density is $n\,u^{n-1}$, where that of the
+# policy is 1, and its KL from the policy is
 # $$\int_0^1n\,u^{n-1}\log(n\,u^{n-1})\,du=\log n+(n-1)\int_0^1n\,u^{n-1}\log u\,du
 # =\log n-\frac{n-1}{n},$$
 # since the last integral is $-1/n$. For n = 64 this is 3.17 nats. If several answers have the same
@@ -130,14 +132,14 @@ new_word = np.array([100.0 * bool(set(text.split()) - set(words))
                      for words, text in zip(wanted, texts)]).reshape(-1, SAMPLES)
 by_skill = {n: 100 * best_of(n, reward, score).reshape(4, 12).mean(1) for n in SIZES}
 liked = {n: (best_of(n, reward, reward).mean() - reward.mean()) / reward.std() for n in SIZES}
-print("   n   reward   exact score, %  of them  " + "  ".join(SKILLS))
+print("best of n   reward (sd)   exact score, %   by task: " + "  ".join(SKILLS))
 for n in SIZES:
     each = "  ".join(f"{x:{len(skill)}.0f}" for skill, x in zip(SKILLS, by_skill[n]))
-    print(f"{n:4}  {liked[n]:+7.2f}  {by_skill[n].mean():15.0f}           {each}")
+    print(f"{n:9}   {liked[n]:+11.2f}   {by_skill[n].mean():14.0f}            {each}")
 invented = [best_of(n, reward, new_word)[:12].mean() for n in (1, SAMPLES)]     # the sorted lists
-print("sorted lists with a word that the question does not name: {:.0f} % of all, {:.0f} % of the "
-      "best of 64".format(*invented))
-print("\nwhat the reward likes best among 64 answers:")
+print("sorted lists with a word that is not in the prompt: {:.0f} % of all, {:.0f} % of the best "
+      "of 64".format(*invented))
+print("\nthe answer with the highest reward of 64:")
 for i in range(0, len(asked), 6):
     best = SAMPLES * i + int(reward[i].argmax())
     print(f"  {rows[best].prompt[0].text:<48} -> {texts[best]}")
@@ -147,12 +149,12 @@ fig, (left, right) = draw.panels(1, 2)
 start, end = (by_skill[n].mean() for n in (SIZES[0], SIZES[-1]))
 steps = [math.log2(n) for n in SIZES]
 draw.lines(left, steps, {"reward": list(liked.values())},
-           "The reward rises", "doublings of n", "standard deviations")
-draw.lines(right, steps, {"exact score": [by_skill[n].mean() for n in SIZES],
+           "The reward rises", "log2 n of best-of-n", "reward, standard deviations")
+draw.lines(right, steps, {"all tasks": [by_skill[n].mean() for n in SIZES],
                           "unknown": [by_skill[n][2] for n in SIZES],
                           "fact": [by_skill[n][3] for n in SIZES]},
-           f"... and the score goes from {start:.0f} to {end:.0f} %", "doublings of n", "%",
-           ylim=(-3, 103))
+           f"The exact score: {start:.0f} to {end:.0f} %", "log2 n of best-of-n",
+           "exact score, %", ylim=(-3, 103))
 lesson.picture(fig)
 rises = all(liked[b] >= liked[a] - 1e-6 for a, b in zip(SIZES, SIZES[1:]))
 assert rises, "by its own measure the best of more answers is never worse"
@@ -163,30 +165,30 @@ lesson.compare(end, "points")
 # %% [markdown]
 # ## What happened
 # The search found answers that the reward model likes and should not. So the reward rises and the
-# exact score falls, from 65 to 35.
+# exact score falls, from 65 to 35. This is **reward hacking**, or **overoptimization**, a case of
+# **Goodhart's law**: a measure that becomes the target is no longer a good measure.
 #
 # In every pair about a name that nobody knows, "I do not know." is the better answer, and in no
-# pair is it the worse one. So the model learned that this sentence is good, and not that it is good
-# only if the name is unknown. Among 64 answers about a known creature usually one says "I do not
-# know.", and the reward picks exactly that one. So `unknown` rises to 100, while `truth` and `fact`
+# pair is it the worse one. So the model learned that this refusal is good, and not that it is good
+# only if the name is unknown. Among 64 answers about a known creature there usually is one "I do
+# not know.", and it gets the highest reward. So `unknown` rises to 100, while `truth` and `fact`
 # fall to 0. The sorted lists first get better and then worse. Of all sampled lists 14 % have a word
-# that the question does not name, as in "bee cherry green grey mango"; of the best of 64, 58 %.
+# that is not in the prompt, as in "bee cherry green grey mango"; of the best of 64, 58 %.
 #
 # **Did the accuracy on held-out pairs warn us?** Pooled over all pairs, 65 % looks usable. Task by
 # task it does warn: on `truth` and `fact` the model is hardly better than a coin, or worse. For
 # `sort` it does not. The model is right on 85 % of these pairs, and yet the search ends far below
 # its start there: it looks for exactly those answers on which the model is wrong, and these are
 # rare among pairs. So test a reward model on each task, and keep a score that plays no part in the
-# search, or a person who reads the answers. Gao et al. measured such a fall for many sizes of
-# reward model.
+# search, or a person who reads the answers. Gao et al. measured this for many sizes of model.
 #
-# A policy that is trained on this reward is a search as well, so methods such as PPO add a KL
-# penalty. DPO leaves out the reward model and not the pairs, so it can learn the same mistake: in
-# lesson 14, trained from the base, it also says "I do not know." to facts that the base knew.
+# Training a policy on this reward is a search as well, so methods such as PPO add a KL penalty. DPO
+# has no reward model but the same pairs, so it can learn the same mistake: in lesson 14, trained
+# from the base, it also answers "I do not know." about facts that the base knew.
 #
 # ## Change one thing
-# With `CHANGE = "exact"` the search uses the true score in place of the reward model. How many
-# points has the best of 64 answers now? Write down a number from 0 to 100.
+# With `CHANGE = "exact"` the search uses the exact score instead of the reward model. What does the
+# best of 64 answers score now? Enter a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
@@ -199,12 +201,12 @@ lesson.compare(end, "points")
 #
 # ## Two questions
 # 1. How much KL does best-of-4 cost at most, and when is it less?
-# 2. Where did the accuracy on new pairs tell us that the reward is wrong, and where did it not?
+# 2. Where did the accuracy on held-out pairs warn us that the reward is wrong, and where not?
 #
 # <details><summary>Answers</summary>
 #
 # 1. At most log 4 - 3/4 = 0.64 nats, and less where samples are equal, which leaves no choice.
-# 2. Task by task it shows that `truth` and `fact` are judged no better than by a coin; pooled it
+# 2. Task by task it shows that on `truth` and `fact` the model is no better than a coin; pooled it
 #    hides that. It never shows what happens to `sort`.
 #
 # </details>

@@ -1,27 +1,29 @@
 # %% [markdown]
 # # 12 · Learning from a score
-# Nobody shows a right answer any more: the model tries, and a program scores it. Follow one step of
-# GRPO through four answers. What makes a wrong one rarer, its punishment or another's praise?
+# No more demonstrations: the model samples responses, and a verifier (a program) scores them.
+# Follow one step of GRPO through four of them. What makes a wrong one less likely, its own negative
+# advantage or the positive advantage of another?
 #
 # *About 20 minutes; read 03, 07 and 09 first. GRPO: arXiv:2402.03300; REINFORCE and RLOO:
 # arXiv:2402.14740; online UNA: arXiv:2408.15339; `nanouft/objectives/grpo.py`.*
 #
-# This is **on-policy** learning: the answers come from the policy that is being trained. It suits
-# tasks where checking is easier than writing. But whether 0.6 is a good score depends on the
-# prompt. So **GRPO** samples several answers to each prompt, a **group**. It praises (pushes up) an
-# answer that beats the mean of its group, and punishes (pushes down) one below.
+# This is **on-policy** learning: the responses (answers, for short) come from the policy being
+# trained. It suits tasks where checking is easier than writing. But whether 0.6 is a good score
+# depends on the prompt. So **GRPO** samples several answers to each prompt, a **group**. An answer
+# above the mean of its group has a positive advantage and is pushed up: we call this *praise*. One
+# below is pushed down: *blame*. (A push is minus the gradient with respect to the log-prob.)
 #
 # ## Guess
-# The base is asked to "Sort green hammer brown from a to z." four times and says:
+# The base answers the prompt "Sort green hammer brown from a to z." four times:
 #
 #     brown green hammer                                score 1
 #     brown hammer green                                score 0.33
 #     brown green hammer, then a question of its own    score 0.17
 #     green hammer brown, a mere copy                   score 0
 #
-# The copy has a chance of 17 %. One step of GRPO praises the first answer and punishes the other
-# three, and the copy falls to 2 %. Now take this step without any punishment: only the first answer
-# is pushed. What is the chance of the copy, in per cent? Write down a number from 0 to 100.
+# The copy has a probability of 17 %. One step of GRPO praises the first answer and blames the other
+# three, and the copy falls to 2 %. Now take this step without blame: only the first answer is
+# pushed. What is the probability of the copy now, in %? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -33,8 +35,8 @@ CHANGE = lesson.change
 # %% [markdown]
 # ## Why sampling works
 # Let $\pi(y)$ be the probability of an answer $y$ and $R(y)$ its score. Since
-# $\nabla\log\pi=\nabla\pi/\pi$, the **policy gradient** is a mean over sampled answers, and a
-# **baseline** $b$ may be subtracted that does not look at $y$:
+# $\nabla\log\pi=\nabla\pi/\pi$, the **policy gradient** is a mean over sampled answers, and
+# any **baseline** $b$ that does not depend on $y$ may be subtracted:
 # $$\nabla\,\mathrm E[R]=\sum_y R(y)\,\nabla\pi(y)
 # =\sum_y\pi(y)\,R(y)\,\nabla\log\pi(y)=\mathrm E\,[R\,\nabla\log\pi(y)],$$
 # $$\mathrm E\,[\nabla\log\pi(y)]=\sum_y\nabla\pi(y)=\nabla 1=0,
@@ -45,7 +47,7 @@ CHANGE = lesson.change
 # to one prompt, and std(R) their standard deviation. Then
 # $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),
 # \qquad A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
-# Division by std(R) is no baseline: it gives a prompt more weight the closer its scores are.
+# Dividing by std(R) is not a baseline: it gives a prompt more weight the closer its scores are.
 # **Write it first.** `advantages` of `lessons/exercises/ex12.py` (12a) is these formulas and online
 # UNA's, $R-1/2$.
 
@@ -89,30 +91,32 @@ def after_step(k: int, A):
 
 uneven = [k for k in range(100) if R[k].amax() == 1 and R[k].amin() == 0]
 one = next(k for k in uneven if "green hammer brown" in exam[k].prompt[0].text)
-logp = {"before": {k: logp_of(base, k)[0].detach() for k in uneven},
+logp = {"base": {k: logp_of(base, k)[0].detach() for k in uneven},
         "all four": {k: after_step(k, A[k]) for k in uneven},
-        "praise alone": {k: after_step(k, A[k].clamp(min=0)) for k in uneven}}
-chance = {name: {k: 100 * x.sum(1).exp() for k, x in some.items()} for name, some in logp.items()}
-print(exam[one].prompt[0].text, "\nscore advantage", *(f"{name:>14}" for name in chance))
+        "only praise": {k: after_step(k, A[k].clamp(min=0)) for k in uneven}}
+prob = {name: {k: 100 * x.sum(1).exp() for k, x in some.items()} for name, some in logp.items()}
+print(exam[one].prompt[0].text, "Probability of each answer in the base, and after a step with ...")
+print("score advantage", *(f"{name:>14}" for name in prob))
 for j in range(SAMPLES):
     at = SAMPLES * one + j
     print(f"{R[one, j]:5.2f} {A[one, j]:+9.2f} ",
-          *(f"{x[one][j]:12.1f} %" for x in chance.values()),
+          *(f"{x[one][j]:12.1f} %" for x in prob.values()),
           tok.decode(targets[at][mask[at] == 1].tolist())[:36])
-own = (logp["all four"][one] - logp["before"][one])[2][mask[SAMPLES * one + 2] == 1]
-print("log p of the third answer's first words changes by", [round(x, 1) for x in own[:3].tolist()])
-wrong = {name: torch.cat([x[k][R[k] == 0] for k in uneven]) for name, x in chance.items()}
-wrong = {name: x[wrong["before"] > 5].mean().item() for name, x in wrong.items()}
-print(f"wrong answers with more than 5 %, {len(uneven)} groups:",
-      ", ".join(f"{name} {x:.1f} %" for name, x in wrong.items()))
+own = (logp["all four"][one] - logp["base"][one])[2][mask[SAMPLES * one + 2] == 1]
+print("change in log p of the third answer's first tokens:",
+      [round(x, 1) for x in own[:3].tolist()])
+wrong = {name: torch.cat([x[k][R[k] == 0] for k in uneven]) for name, x in prob.items()}
+wrong = {name: x[wrong["base"] > 5].mean().item() for name, x in wrong.items()}
+print("mean probability of wrong answers, of those above 5 % in the base:",
+      ", ".join(f"{name} {x:.1f} %" for name, x in wrong.items()), f"({len(uneven)} groups)")
 equal = (R.amin(1) == R.amax(1)).nonzero().flatten().tolist()
 still = max((after_step(k, A[k]) - logp_of(base, k)[0]).abs().max().item() for k in equal[:5])
-print(f"{len(equal)} of 100 groups have equal scores; the largest change in five: {still:.2f}")
+print(f"{len(equal)} of 100 groups have zero variance; a step on one changes log p by {still:.2f}")
 
 # %% [markdown]
 # ## Twenty steps
-# The loop samples answers, scores them, makes one step of AdamW and throws them away, because their
-# policy no longer exists (lesson 12b keeps them). A second model gets no punishment.
+# The loop samples answers, scores them, takes one step of AdamW and discards them, because the
+# policy that sampled them has changed (lesson 12b keeps them). A second model gets no blame.
 
 # %%
 def run(name: str, keep) -> list[float]:
@@ -130,53 +134,53 @@ def run(name: str, keep) -> list[float]:
     return seen
 
 
-half = "blame alone" if CHANGE else "praise alone"
+half = "only blame" if CHANGE else "only praise"
 runs = {"all four": run("all four", lambda A: A),
         half: run(half, lambda A: A.clamp(max=0) if CHANGE else A.clamp(min=0))}
 
 # %%
 fig, (left, right) = draw.panels(1, 2)
-draw.bars(left, {name: x[one] for name, x in chance.items()},
-          [f"score\n{x:.2f}" for x in R[one].tolist()], "One step, four answers", "chance, %")
+draw.bars(left, {name: x[one] for name, x in prob.items()},
+          [f"score\n{x:.2f}" for x in R[one].tolist()], "One step, four answers", "probability, %")
 draw.lines(right, range(0, STEPS + 1, 4), runs, "Twenty steps", "step",
            "mean score of 100 other prompts")
 lesson.picture(fig)
-assert still == 0, "a group of equal scores moves nothing"
+assert still == 0, "a zero-variance group has no gradient"
 assert CHANGE or min(runs["all four"][-1], runs[half][-1]) > runs[half][0] + 0.1, "scores suffice"
-assert wrong["praise alone"] < 0.85 * wrong["before"], "praise for one makes the others rarer"
+assert wrong["only praise"] < 0.85 * wrong["base"], "praise for one makes the others rarer"
 lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
-    chance["praise alone"][one][3].item(), "%")
+    prob["only praise"][one][3].item(), "%")
 
 # %% [markdown]
 # ## What happened
-# **Praise alone** brings the copy from 17.2 to 4.6 %, without a push on it. The first words of all
-# answers share one softmax: raise *brown*, and *green* loses (lesson 03). In the 41 groups with a
-# right answer and a wrong one, the wrong answers that the base gives in more than 5 % fall from
-# 42.7 to 24.9 % with all pushes and to 30.5 % with praise alone. So praise does two thirds of it,
-# as on three other sets of rows (seeds 21 to 23). Punishment has its own surprise: the third answer
-# is punished, yet its first two words gain 0.8 and 0.6 nats, because they are the winner's too.
+# **Only praise** lowers the copy from 17.2 to 4.6 %, without a push on it. The first tokens of all
+# answers share one softmax: raise *brown*, and *green* loses (lesson 03). Take the 41 groups with a
+# right and a wrong answer. Wrong answers that had more than 5 % fall from 42.7 % on average to 24.9
+# with all four pushes, to 30.5 with only praise. So praise does two thirds of it, as on three other
+# sets of rows (seeds 21 to 23). Blame has a surprise of its own: the third answer is pushed down,
+# yet its first two tokens gain 0.8 and 0.6 nats, because the best answer begins with them too.
 #
-# **A group of equal scores** has no advantages, so nothing moves at all. It costs as much as any
-# other, and 45 of the 100 groups are such.
+# **A zero-variance group**, in which all scores are equal, has zero advantages and no gradient. It
+# costs as much sampling as any other, and 45 of the 100 groups are such.
 #
-# **After twenty steps** other prompts score 0.72, with praise alone 0.70, up from 0.42. On the
-# three other sets all pushes reach 0.69 to 0.73, and praise alone is 0.01, 0.02 and 0.08 behind.
+# **After twenty steps** the mean score on other prompts is 0.72, with only praise 0.70, up from
+# 0.42. On the three other sets it is 0.69 to 0.73; only praise is 0.01, 0.02 and 0.08 lower.
 #
 # ## Change one thing
-# With `CHANGE = "blame"` the second model gets the punishments alone. The base scores 0.42 on the
-# other prompts. And this model after twenty steps? Write down a number from 0 to 1.
+# With `CHANGE = "blame"` the second model trains on negative advantages only. The base scores 0.42
+# on the other prompts. And this model after twenty steps? Enter a number from 0 to 1.
 #
 # <details><summary>After your run</summary>
 #
-# 0.57, and 0.48 to 0.56 on the three other sets. What wrong answers lose goes to all others, the
-# right one among them. So blame teaches as well, but less than praise.
+# 0.57, and 0.48 to 0.56 on the three other sets. The probability that wrong answers lose goes to
+# all others, the right one included. So blame teaches too, but less than praise.
 #
 # </details>
 #
 # ## Exercise
-# **On paper.** 1. The mean of GRPO holds $1/K$ of the answer's own score. Why does RLOO's $K/(K-1)$
-# take this back? 2. Online UNA compares a score with the one the model implies, at first one half.
-# What does it do with a group of equal scores?
+# **On paper.** 1. GRPO's group mean includes $1/K$ of the answer's own score. Why does RLOO's
+# $K/(K-1)$ undo this? 2. Online UNA compares a score with the one that the model implies, at first
+# one half. What does it do with a zero-variance group?
 #
 # <details><summary>Answers</summary>
 #

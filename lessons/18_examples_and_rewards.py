@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 18 · Examples and rewards in one loss
 # Right answers are shown, and every answer of the model is scored. Can right examples keep a model
-# from saying what the scores reward? Follow four answers through both.
+# from answering what the scores reward? Follow four answers through both.
 #
 # *About 25 minutes; read 12, 12b and 16 first. CHORD: arXiv:2508.11408; HPT: arXiv:2509.04419; a
 # reply: arXiv:2604.23747; `nanouft/objectives/chord.py`.*
@@ -10,15 +10,15 @@
 # $$L=(1-w)\,L_{\rm explore}+w\,L_{\rm imitate}.$$
 # The weight $w$ falls during the run, from 0.9 to 0.05: first the model is shown something, then it
 # corrects itself. Each half should do what the other cannot: a reward cannot teach what the model
-# never says (lesson 16), but a demonstration can, and a reward reaches beyond what is shown.
+# never samples (lesson 16), but a demonstration can, and a reward reaches beyond what is shown.
 #
 # ## Guess
-# The base learns to sort, to tell facts about creatures that it has read of, and to say "I do not
-# know." of **strangers**, creatures that nobody knows. It says so by chance in 10 of 100 answers,
-# and only this scores 1. After 24 steps of GRPO it says so of nearly all strangers. CHORD takes the
-# same steps and reads 16 demonstrations in each. All are right, but none is about a stranger: they
-# sort words and tell facts. How many per cent of the strangers get "I do not know."? Write down a
-# number from 0 to 100.
+# The base learns to sort, to tell facts about creatures that it has read of, and to **refuse** to
+# answer about creatures that nobody knows (**unknown entities**), where any other answer would be a
+# **hallucination**. Of its sampled answers about these 10 % are "I do not know.", and only this
+# scores 1. After 24 steps of GRPO it refuses on nearly all of them. CHORD takes the same steps and
+# reads 16 demonstrations in each. All are right: they sort words and tell facts. None is about an
+# unknown creature. On what percentage of these does it refuse? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -77,11 +77,11 @@ def chord(model, sampled, shown, w: float):
 
 
 def data(seed: int):
-    """The prompts of all steps, and 16 demonstrations for each: right ones, of no stranger."""
+    """The prompts of all steps, and 16 right demonstrations for each, of no unknown creature."""
     prompts = world.rows("train", "demos", STEPS * PROMPTS, seed, skills=TASKS)
     rows = world.rows("train", "demos", 2 * STEPS * PROMPTS, seed, skills=TASKS)
     shown = [row for row in rows if row.task != "unknown"][:STEPS * PROMPTS]
-    if CHANGE == "one":                         # the first of each 16 is about a stranger
+    if CHANGE == "one":                         # the first of each 16 is a refusal
         shown[::PROMPTS] = [row for row in rows if row.task == "unknown"][:STEPS]
     return prompts, [shown[at:at + PROMPTS] for at in range(0, len(shown), PROMPTS)]
 
@@ -93,19 +93,19 @@ sampled = sample_answers(base, asked, tok, 0)
 # %% [markdown]
 # ## One step, four answers
 # This is the first step: sixteen prompts with four answers each, and sixteen demonstrations. We
-# take it as in lesson 12, by plain gradient descent from the base: by the scores alone, by the
-# examples alone, and by both with $w=0.9$. The cell prints the four answers about one stranger, and
-# how likely each is. The last line is about 40 other strangers.
+# take it as in lesson 12, by plain gradient descent from the base: by only the scores, by only the
+# examples, and by both with $w=0.9$. The cell prints the four answers about one unknown creature,
+# and the probability of each. The last line is about 40 other unknown creatures.
 
 # %%
-strangers = world.rows("test", "demos", 40, seed=9, skills=("unknown",))
-denial = *tokens(strangers, "answer", tok), None        # "I do not know." to each of them
+others = world.rows("test", "demos", 40, seed=9, skills=("unknown",))
+refusal = *tokens(others, "answer", tok), None          # "I do not know." to each of them
 
 
 @torch.no_grad()
-def denials(model) -> float:
-    """The mean chance of "I do not know." for other strangers, in per cent."""
-    return 100 * logp_of(model, denial)[0].exp().mean().item()
+def refusals(model) -> float:
+    """The mean probability of "I do not know." for 40 other unknown creatures, in %."""
+    return 100 * logp_of(model, refusal)[0].exp().mean().item()
 
 
 def after_step(w: float):
@@ -121,27 +121,27 @@ R = sampled[-1]
 one = max(k for k, row in enumerate(asked) if row.task == "unknown" and R[k].max() > R[k].min())
 models = {"before": base} | {name: after_step(w) for name, w in (
     ("scores", 0), ("examples", 1), ("both", 0.9))}
-chance = {name: 100 * logp_of(model, sampled)[0].exp()[SAMPLES * one:][:SAMPLES]
-          for name, model in models.items()}
+prob = {name: 100 * logp_of(model, sampled)[0].exp()[SAMPLES * one:][:SAMPLES]
+        for name, model in models.items()}
 print(asked[one].prompt[0].text, "\nscore", *(f"{name:>10}" for name in models))
 for j in range(SAMPLES):
     at = SAMPLES * one + j
-    print(f"{R[one, j]:5.2f}", *(f"{x[j]:8.2f} %" for x in chance.values()),
+    print(f"{R[one, j]:5.2f}", *(f"{x[j]:8.2f} %" for x in prob.values()),
           tok.decode(sampled[1][at][sampled[2][at] == 1].tolist()))
-other = {name: denials(model) for name, model in models.items()}
-print(f"{'':5}", *(f"{x:8.2f} %" for x in other.values()), "\"I do not know.\" to 40 others")
+other = {name: refusals(model) for name, model in models.items()}
+print(f"{'mean':5}", *(f"{x:8.2f} %" for x in other.values()), "I do not know. (40 others)")
 
 # %% [markdown]
 # ## Twenty-four steps
-# Each run begins at the base, with one rate; the figures are means over three seeds, which draw
-# prompts and demonstrations anew. The last column is the price: known creatures denied.
+# Each run begins at the base, with the same learning rate; figures are means over three seeds,
+# which draw prompts and demonstrations anew. The cost is **false refusals**, % of known creatures.
 
 # %%
 def run(name: str, weights: list, seed: int):
-    """Scores of 120 new questions after training, the chance of a denial on the way, and the groups
-    about strangers, then known creatures, that taught in each third of the steps, in per cent."""
+    """Scores of 120 new questions after training, the probability of a refusal on the way, and the
+    % of groups with non-zero advantage in each third of the steps, of both kinds of creatures."""
     prompts, shown = data(seed)
-    steps, path, taught = itertools.count(), [], []
+    steps, path, uneven = itertools.count(), [], []
 
     def loss(model, asked):
         step = next(steps)
@@ -149,113 +149,117 @@ def run(name: str, weights: list, seed: int):
         if w == 1:
             return imitate(model, shown[step])
         sampled = sample_answers(model, asked, tok, 1000 * seed + step)
-        taught.extend((row.task, step // 8, (r.max() > r.min()).item())
+        uneven.extend((row.task, step // 8, (r.max() > r.min()).item())
                       for row, r in zip(asked, sampled[-1]))
         return chord(model, sampled, shown[step], w) if w else explore(model, sampled)
 
     model = train(base, loss, prompts, STEPS, RATE, name, PROMPTS, falls=True,
-                  look=lambda model: path.append(denials(model)))
+                  look=lambda model: path.append(refusals(model)))
     asked = world.rows("test", "prompts", 120, seed=9, skills=TASKS)        # 40 of each task
     said = [tok.decode(x.ids).strip() for x in answers_of(model, asked, tok)]
     scores = 100 * world.exact_scores(asked, said).reshape(3, 40).mean(1)
-    denied = sum(text.startswith("I do not know") for text in said[40:80])  # of known creatures
-    thirds = [[x for *at, x in taught if at == [task, third]]
+    refused = sum(text.startswith("I do not know") for text in said[40:80])  # of known creatures
+    thirds = [[x for *at, x in uneven if at == [task, third]]
               for task in ("unknown", "truth") for third in range(3)]
-    return [*scores, 100 * denied / 40], path, [100 * sum(x) / max(1, len(x)) for x in thirds]
+    return [*scores, 100 * refused / 40], path, [100 * sum(x) / max(1, len(x)) for x in thirds]
 
 
 METHODS = {"GRPO": [0] * STEPS, "CHORD": FALLING, "SFT": [1] * STEPS}
-print(f"{'':<6}" + "".join(f"{x:>9}" for x in (*TASKS, "denied"))
-      + "   unknown by seed; % of groups that taught, by thirds: strangers, known")
-means, paths, unknown = {}, {}, {}
+print(f"{'score':<6}" + "".join(f"{x:>9}" for x in TASKS) + "   false refusals   unknown by seed")
+means, paths, unknown, thirds = {}, {}, {}, {}
 for name, weights in METHODS.items():
     runs = [run(name, weights, seed) for seed in SEEDS]
     unknown[name] = [scores[2] for scores, _, _ in runs]
-    means[name], paths[name], taught = (torch.tensor(x).mean(0).tolist() for x in zip(*runs))
-    print(f"{name:<6}" + "".join(f"{x:9.0f}" for x in means[name]) + "   "
-          + " ".join(f"{x:.0f}" for x in unknown[name])
-          + "; " + ", ".join("{:.0f} -> {:.0f} -> {:.0f}".format(*taught[k:k + 3]) for k in (0, 3)))
+    means[name], paths[name], thirds[name] = (torch.tensor(x).mean(0).tolist() for x in zip(*runs))
+    print(f"{name:<6}" + "".join(f"{x:9.0f}" for x in means[name][:3])
+          + f"{means[name][3]:15.0f} %   " + ", ".join(f"{x:.0f}" for x in unknown[name]))
+print("groups with non-zero advantage, % in the first, middle and last third of the steps:")
+for name in ("GRPO", "CHORD"):
+    print(f"{name:<6}", ";  ".join("{} {:.0f}, {:.0f}, {:.0f}".format(*x) for x in (
+        ("unknown creatures", *thirds[name][:3]), ("known ones", *thirds[name][3:]))))
 
 # %%
 fig, (left, right) = draw.panels(1, 2)
-draw.lines(left, range(0, STEPS + 1, 4), paths, "The chance of \"I do not know.\"", "step",
-           "% for 40 new strangers", ylim=(0, 105))
-draw.bars(right, {"strangers": [x[2] for x in means.values()],
-                  "known creatures": [x[1] for x in means.values()]},
-          list(means), "Score after 24 steps", "points", ylim=(0, 110))
+draw.lines(left, range(0, STEPS + 1, 4), paths, "Refusal of unknown entities", "step",
+           "probability of \"I do not know.\", %", ylim=(0, 105))
+draw.bars(right, {"unknown entities": [x[2] for x in means.values()],
+                  "known ones": [x[1] for x in means.values()]},
+          list(means), "Score after 24 steps", "points of 100", ylim=(0, 110))
 lesson.picture(fig)
 assert other["before"] < other["scores"], "the scores raise what they have praised"
-assert min(unknown["GRPO"]) > 80, "the scores alone suffice for the strangers"
+assert min(unknown["GRPO"]) > 80, "scores suffice for the unknown creatures"
 if CHANGE:
-    assert other["examples"] > other["before"], "one example in sixteen turns the step round"
+    assert other["examples"] > other["before"], "one example in sixteen reverses the first update"
     assert all(a > b + 10 for a, b in zip(unknown["CHORD"], unknown["SFT"])), "both are needed"
 else:
     assert other["examples"] < other["before"], "examples pull the other way"
-    assert max(unknown["CHORD"]) < 20, "right examples of other things close the door"
+    assert max(unknown["CHORD"]) < 20, "right examples of other things stop exploration"
 lesson.compare(means["CHORD"][2], "%")
 
 # %% [markdown]
 # ## What happened
-# **Right examples close the door.** Not one is wrong, and not one says what to do with a stranger.
-# Yet CHORD says "I do not know." of none. In per cent, after 24 steps:
+# **Right examples stop exploration.** Not one is wrong, and not one is about an unknown creature.
+# Yet CHORD refuses on none of these. In %, after 24 steps:
 #
-# | | sort | truth | strangers right | known creatures denied |
+# | | sort | truth | unknown entities | false refusals |
 # |---|---|---|---|---|
 # | GRPO | 75 | 5 | 98 | 91 |
 # | CHORD | 79 | 58 | 0 | 0 |
 # | SFT | 86 | 61 | 0 | 0 |
 #
-# Facts begin with "The", as inventions do, and what raises this word lowers "I". So one step of
-# examples lowers "I do not know." for 40 strangers that they never mention, from 10.0 to 7.9 %. The
-# scores alone raise it to 16.7, but both together, with $w=0.9$, leave 8.6. Soon hardly a group of
-# four has a right answer. Then all scores are equal, and nothing is pushed (lesson 12): 14 % of the
-# strangers' groups teach something in the first third of the run, and 3 % in the last, when $w$ is
-# small. Correcting comes too late once the rewarded answer is hardly sampled. And it is the facts
-# that close the door: shown sorting alone, CHORD reaches 100 (seeds 0 and 1, not in this file).
+# Facts begin with "The", as hallucinations do, and what raises this token lowers "I". So one step
+# of examples lowers "I do not know." for 40 creatures that they never mention, from 10.0 to 7.9 %.
+# The scores raise it to 16.7, but both together, with $w=0.9$, leave 8.6. Soon hardly a group of
+# four has a right answer. A zero-variance group has no gradient (lesson 12): of the groups about
+# unknown creatures 14 % have a non-zero advantage in the first third of the run, and 3 % in the
+# last, when $w$ is small. Exploration needs **entropy**, a spread of different samples: once the
+# rewarded answer is hardly sampled, the reward comes too late. And it is the facts that stop it:
+# shown only sorting, CHORD reaches 100 (seeds 0 and 1, not in this file).
 #
-# **The scores alone have a price.** GRPO denies 91 % of the known creatures, although that scores
-# 0. In most of their groups no answer is right, so nothing pushes the denial down: 44 % teach in
-# the first third, 20 in the last. The strangers' groups push it up. So neither method will do.
+# **Scores have a cost, too.** GRPO refuses on 91 % of the known creatures, although that scores 0.
+# In most of their groups no answer is right, so nothing pushes the refusal down: 44 % have a
+# non-zero advantage in the first third, 20 in the last. The other groups push it up.
 #
 # On seeds 2 to 6, which chose nothing here, CHORD ends at 0, GRPO at 68 to 100.
 #
 # **A reward is also a filter.** Where 40 % of the demonstrations are wrong, SFT on those that the
-# scorer passes was ahead of CHORD by 5.6 and 7.7 points on N1 and N2 (C17 in `docs/results`;
-# SmolLM2: undecided), with nothing sampled. So compare a mixture with the filter, not with SFT.
+# verifier passes was ahead of CHORD by 5.6 and 7.7 points on two base models that differ in their
+# pretraining seed (C17 in `docs/results`; SmolLM2: undecided), with nothing sampled. So compare a
+# mixture with the filter, not with SFT.
 #
 # ## Change one thing
-# With `CHANGE = "one"` one of the sixteen demonstrations in each step is about a stranger: 24 times
-# "I do not know." among 384. SFT on them says it of 8 % of the strangers. How many per cent does
-# CHORD, with the same demonstrations? Write down a number from 0 to 100.
+# With `CHANGE = "one"` one of the sixteen demonstrations in each step is about an unknown creature:
+# 24 times "I do not know." among 384. SFT on these refuses on 8 % of the unknown creatures. What
+# percentage does CHORD reach? Enter a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
-# 69 %. The examples alone say it of 8 %, and the scores beside the other examples of none: here
-# each half does what the other cannot. One demonstration in sixteen turns the first step round: the
+# 69 %. With only the examples it is 8 %, and with the scores beside the other examples 0: here each
+# half does what the other cannot. One such example in sixteen reverses the first update: the
 # examples now raise the sentence from 10.0 to 12.2 %. So it stays likely enough to be sampled, and
-# the scores make it a habit. The price is smaller, too: CHORD denies 27 % of the known creatures,
-# GRPO 91. On seeds 2 to 6 CHORD says it of 62 to 78 % of the strangers, SFT of 2 to 15.
+# the scores do the rest. The cost is smaller, too: CHORD refuses on 27 % of the known creatures,
+# GRPO for 91. On seeds 2 to 6 CHORD reaches 62 to 78 % of the unknown creatures, SFT 2 to 15.
 #
 # </details>
 #
 # ## Exercise
-# - **18a** `pushes_of_hpt(scores, lengths, shown, gate)` of `lessons/exercises/ex18.py`: whom does
-#   HPT push, and how hard? **HPT** has a gate in place of a weight. If at most a share of a
-#   prompt's answers is right, say none, it imitates the demonstration alone; else it is GRPO.
+# - **18a** `pushes_of_hpt(scores, lengths, shown, gate)` of `lessons/exercises/ex18.py`: which
+#   tokens does HPT push, and how hard? **HPT** has a gate instead of a weight. If at most a share
+#   of a prompt's answers is right, say none, it only imitates the demonstration; else it is GRPO.
 #
 # **In your own program.** This lesson unlocks the last part, `chord_loss`, with the falling weight
-# and CHORD's second form. It multiplies the push on a shown token by $\varphi=\pi(1-\pi)$, so it
-# spares what the model finds hopeless and what it knows. Then
+# and CHORD's second form. It multiplies the push on a shown token by $\varphi=\pi(1-\pi)$, which is
+# small for tokens that the model finds nearly impossible or nearly certain. Then
 # `python -m lessons check mine --run chord` trains by it.
 #
 # ## Two questions
-# 1. No demonstration mentions a stranger. Why do they get fewer denials?
+# 1. No demonstration mentions an unknown creature. Why do they get fewer refusals?
 # 2. When can a reward teach what no demonstration shows, and when not?
 #
 # <details><summary>Answers</summary>
 #
-# 1. All answers share weights, and their first words one softmax. What raises "The" lowers "I".
-# 2. If the model says it sometimes, so that a group of its answers has unequal scores. Imitation of
-#    something else can make it too rare for that.
+# 1. All answers share weights, and their first tokens one softmax. What raises "The" lowers "I".
+# 2. If the model samples it sometimes, so that a group of its answers has unequal scores. Imitation
+#    of something else can make it too rare for that.
 #
 # </details>

@@ -5,12 +5,12 @@
     own_guess = lesson.yours("04a")         # your function of exercises/ex04.py, or ours
     model = train(base, loss_of, rows, ...) # the loop of lesson 00
     lesson.picture(fig)                     # out/lessons/02.png, or 02-prompt.png
-    lesson.compare(12.5, "%")               # Your guess: 60. What happened: 12.5 %, 47.5 away.
+    lesson.compare(12.5, "%")               # Your guess: 60. Result: 12.5 % (you were off by 47.5).
 
 A lesson asks twice: below "## Guess", and, once its switch CHANGE is set, below "## Change one
 thing". A guess is one of the letters that stand there, or, if there are none, a number within the
 limits that are named. `python lessons/02_which_tokens_count.py --guess 60` answers beforehand, as
-does `echo 60 |` before it; `--guess none` goes on without a guess. The first guess is kept in
+does `echo 60 |` before it; `--guess none` continues without a guess. The first guess is kept in
 out/guesses/02.txt (that of the switch in 02-prompt.txt), a second run neither asks again nor
 replaces it, and `python -m lessons` shows all of them. The folder out lies in the project's folder,
 wherever a lesson is started. A lesson computes in fp32 on one thread with fixed seeds, so that its
@@ -115,7 +115,7 @@ class Lesson:
     def __init__(self, number: str, change: str = ""):
         make_streams_safe()
         self.number = number
-        started = Path(sys.argv[0]).resolve()               # perhaps lessons/05_my_copy.py
+        started = Path(sys.argv[0]).resolve()               # perhaps lessons/04_my_copy.py
         as_script = started.parent == HERE and started.suffix == ".py"
         if as_script:
             sys.excepthook = tell
@@ -175,12 +175,13 @@ class Lesson:
         return f"python {quoted(short_path(self.file))}{switch}"
 
     def ask(self) -> None:
-        """Ask, and once more for what is no guess. Who is at a terminal may go on without one."""
+        """Ask, and once more for what is not a guess. At a terminal Enter continues without one."""
         question, kind = self.question, self.question.kind
         print(question.text + "\n")
         with suppress(EOFError, RuntimeError):              # nobody watches, or no input at all
             for _ in range(2):
-                guess = question.plain(input(f"Your guess ({kind}; Enter to go on without one): "))
+                asked = f"Your guess ({kind}; Enter to continue without one): "
+                guess = question.plain(input(asked))
                 if question.valid(guess):
                     print(f"Your guess is {guess}.")
                     return question.keep(guess)
@@ -191,7 +192,7 @@ class Lesson:
             print()
             some = next(iter(question.choices), f"{question.high:g}")
             raise UserError(f"Guess first: {self.command(self.change)} --guess {some} (your guess "
-                            f"is {kind}, or {NONE} to go on without one)")
+                            f"is {kind}, or {NONE} to continue without one)")
 
     def yours(self, name: str):
         """Your function for an exercise if it is right; ours if you have not begun it. A wrong one
@@ -210,14 +211,14 @@ class Lesson:
             verdict = Verdict(NOT_STARTED, 0)
         if verdict.state == "wrong":
             print(f"{task.name} ({name}), in {where}, is wrong.\n{verdict.told}\n")
-            raise UserError(f"mend {task.name} in {where} and run this again: nothing was trained")
+            raise UserError(f"fix {task.name} in {where} and run this again: nothing was trained")
         if verdict.state == NOT_STARTED:
-            print(f"with our {task.name}; yours ({name}), in {where}, is not begun")
+            print(f"with our {task.name}; yours ({name}), in {where}, is not started")
             return task.right
         print(f"with your own {task.name}")
 
         def as_tensors(*args):
-            """A right program may give lists or arrays; the lesson goes on with tensors."""
+            """A right program may give lists or arrays; the lesson continues with tensors."""
             kind = next((x.dtype for x in args if isinstance(x, torch.Tensor)), torch.float)
             return as_tensor(program(*args)).to(kind)
         return as_tensors
@@ -256,18 +257,25 @@ class Lesson:
             told = f"{happened}, {question.choices[happened]}"
             question.judge(happened)
         else:
-            away = f", {abs(happened - float(question.guess)):.3g} away" if question.guess else ""
-            told = f"{happened:.3g} {unit}".rstrip() + away
+            off = (f" (you were off by {abs(happened - float(question.guess)):.3g})"
+                   if question.guess else "")
+            told = f"{happened:.3g} {unit}".rstrip() + off
             question.judge(f"{happened:.4g} {unit}".rstrip())
-        print(f"\n{guessed}What happened: {told}.")
+        print(f"\n{guessed}Result: {told}.")
         if not NOTEBOOK:
-            where = '"After your run"' if self.change else "on"
-            print(f"Why? Read {where} in {self.file.name}.")
+            title = "After your run" if self.change else "What happened"
+            print(f'Why? Read "{title}", line {self.line_of(title)} of {self.file.name}.')
             if not self.change:
                 print("Then change one thing:", self.command(switches(self.file)[0]))
             later = [*NUMBERS.values(), None][[*NUMBERS].index(self.number) + 1]
             print("Next:", f"python {quoted(short_path(later))}" if later else "python -m lessons",
                   "(all your guesses: python -m lessons)" if later else "arena")
+
+    def line_of(self, title: str) -> int:
+        """Where the lesson has this heading, or this fold."""
+        lines = self.file.read_text(encoding="utf-8").splitlines()
+        return 1 + next(k for k, line in enumerate(lines)
+                        if line.startswith(f"# ## {title}") or f"<summary>{title}" in line)
 
     def picture(self, fig, name: str = "") -> None:
         """Save a picture, 1080 x 525 pixels. The main one of a lesson needs no name; with a changed

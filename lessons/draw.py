@@ -1,8 +1,10 @@
 """The few kinds of pictures that the lessons share. Each function draws into one panel (`ax`).
 
-A method has the same colour and mark everywhere (nanouft/pictures/colours.py). Blue and orange say
-only "pushed up" and "pushed down". Lines carry their names at their ends, so they need no legend.
+A method has the same colour and mark everywhere (nanouft/pictures/colours.py), and what is not a
+method the next of SERIES. Blue and orange say only "pushed up" and "pushed down". Lines carry their
+names at their ends, so they need no legend.
 """
+import itertools
 import os
 import re
 import sys
@@ -22,6 +24,9 @@ SLIDE = (15, 7.3)                           # inches: 1080 x 525 pixels, 18 poin
 STYLES = ("-", "--", ":", "-.")
 UP, DOWN = colours.UP.light, colours.DOWN.light
 INKS = (colours.look("sft").light, colours.SOFT.light)
+SERIES = (INKS[0], "#b07d00", "#c2255c")    # far apart in hue and in brightness
+PUSHES = {"praise": {"color": UP, "marker": "^", "linestyle": "-"},
+          "blame": {"color": DOWN, "marker": "v", "linestyle": "-"}}
 UP_AND_DOWN = LinearSegmentedColormap.from_list("push", [DOWN, "white", UP])
 
 
@@ -31,11 +36,14 @@ def panels(rows: int = 1, columns: int = 1, **how):
 
 
 def looks(names) -> list[dict]:
-    """Colour, mark and kind of line of each name: those of the method that it mentions, else ink
-    and grey. Of several names with the same look the second is dashed or dotted."""
+    """Colour, mark and kind of line of each name: those of the method that it mentions, else the
+    next colour of SERIES. Of several names with the same look the second is dashed or dotted."""
+    methods = [method_look(name) for name in names]
+    taken = [look["color"] for look in methods if look]
+    others = itertools.cycle(ink for ink in SERIES if ink not in taken)
     seen, out = [], []
-    for name in names:
-        look = method_look(name) or {"color": INKS[len(out) % 2], "marker": "", "linestyle": "-"}
+    for of_method in methods:
+        look = of_method or {"color": next(others), "marker": "", "linestyle": "-"}
         while (look["color"], look["linestyle"]) in seen and look["linestyle"] != STYLES[-1]:
             look = look | {"linestyle": STYLES[STYLES.index(look["linestyle"]) + 1]}
         seen.append((look["color"], look["linestyle"]))
@@ -47,6 +55,8 @@ def method_look(name: str) -> dict | None:
     """"lists, IFT released" -> the look of IFT as released; None if no method is named."""
     words = re.findall(r"\w+", name.lower().replace("online ", "online_"))
     for word, after in zip(words, words[1:] + [""]):
+        if word in PUSHES:
+            return PUSHES[word]
         if colours.family(word):
             return colours.line(f"{word} {after}" if after == "released" else word)
     return None

@@ -52,8 +52,8 @@ class Device:
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """The context of the forwards of training and of frozen models: products in `dtype`,
-        parameters, log-probs, loss and optimizer in fp32. (run/device.py lists who else computes
-        in `dtype`.)"""
+        parameters, log-probs, loss and optimizer in fp32. A weight's gradient is such a product,
+        rounded once for each micro-batch. (run/device.py lists who else computes in `dtype`.)"""
         if self.dtype == "fp32":
             return contextlib.nullcontext()
         # No weight cache: IFT's forward without gradient would leave copies there, and later

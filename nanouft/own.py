@@ -11,18 +11,20 @@ copies of rows, so it may change them.
     def right(prompts, completions, final, **others):       # my.py: lists of equal length
         return [text.split()[-1:] == [word] for text, word in zip(completions, final)]
 
-A reward is called as TRL calls its reward functions: everything by name, all fields of the rows
-too, as texts where TRL has messages. It gets copies, so it may change them. The working folder is
-put back after a call.
+A reward is called as TRL 1.16 calls its reward functions (grpo_trainer.py:1626): everything by
+name, all fields of the rows too, as texts where TRL has messages. It gets copies, so it may change
+them. The working folder is put back after a call.
 
 The file is executed, but no other code from outside. A mistake in it becomes a UserError of one
-line, now or in training.
+line, now or in training. `try_reward` calls a reward once before a model is opened.
 """
 import copy
 import functools
+import gc
 import inspect
 import math
 import os
+import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -38,13 +40,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nanouft.batch import Batch
+from nanouft.data.fields import NAMES
 from nanouft.data.rows import Row
 from nanouft.data.selection import CHOOSE
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError, load, locate_errors, nearest
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import say
-from nanouft.rollout import Score
+from nanouft.plumbing.share import Share, alone
+from nanouft.rollout import Score, in_one_process
 
 CHECKED = "loss", "credit"                          # what they return is checked
 # metrics that the log of every run writes itself, and those of a run that samples
@@ -240,3 +244,38 @@ def own_reward(file: str, function: str) -> Score:
                             f"{str(got)[:80]}")
         return values
     return score
+
+
+def try_reward(name: str, rows: list[Row], samples: int = 2, share: Share = alone) -> None:
+    """Call a function of yours once, as a run does with its answers to one prompt, so that one that
+    cannot run is told before a model is opened. The answers are those of the first rows; a row
+    without one has its question in its place. The run executes the file anew and draws the same
+    random numbers, so it is as without this call."""
+    file, _, function = name.rpartition(":")
+    if not file.endswith(".py"):
+        return
+    n = max(2, samples)
+    answers = [answer_of(r) or r.prompt[-1].text for r in rows[:n]]
+    row = max(rows, key=lambda r: len(r.extra))         # the first that has all fields
+    with same_draws():
+        score = in_one_process(own_reward(file, function), share)
+        score([row] * n, [answers[i % len(answers)] for i in range(n)])
+    gc.collect()                        # a model that the file has opened
+
+
+def answer_of(r: Row) -> str:
+    """The answer that a row holds, also if the method does not read it; or ""."""
+    said = [turn.text for turn in r.answer or r.chosen or () if turn.role == "assistant"]
+    said += [x for name, x in r.extra.items()
+             if NAMES.get(name, name) == "response" and isinstance(x, str)]
+    return said[0] if said else ""
+
+
+@contextmanager
+def same_draws() -> Iterator[None]:
+    """Random numbers that are drawn in here are drawn again after it."""
+    before = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        yield
+    random.setstate(before[0])
+    np.random.set_state(before[1])

@@ -31,6 +31,7 @@ from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import find
+from nanouft.own import try_reward
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, library, out_of_memory
 from nanouft.plumbing.files import read_json, write_json
@@ -51,13 +52,14 @@ DEFAULTS = {"learning_rate": None, "per_device_train_batch_size": None, "num_tra
             "report_to": "none", "ddp_find_unused_parameters": False}
 # flags of nanouft.train that are here, too; and what is said here of others
 OURS = ("data", "eval_data", "max_length", "init", "rows", "skills", "mix", "noise", "lora",
-        "reward", "max_new")
+        "lora_alpha", "lora_targets", "reward", "max_new")
 FLAG_HERE = {"lr": "--learning_rate", "warmup": "--warmup_steps", "steps": "--max_steps",
              "epochs": "--num_train_epochs", "seed": "--seed", "out": "--output_dir",
              "batch_size": "--per_device_train_batch_size * processes",
              "accumulate": "--gradient_accumulation_steps * processes",
              "activation_checkpointing": "--gradient_checkpointing",
              "save_every": "--save_steps", "eval_every": "--eval_strategy steps --eval_steps",
+             "keep": "--load_best_model_at_end true",
              "resume": "--resume_from_checkpoint", "objective": "the first word",
              "dtype": "--bf16 or --fp16", "device": "--use_cpu or CUDA_VISIBLE_DEVICES"}
 # files whose errors are about what was given: their own words are the line
@@ -68,6 +70,7 @@ RECORD = "nanouft.json"         # in a checkpoint: what its run learns from
 MUST_BE_EQUAL = {"objective": "method", "hp": "setting of the method",
                  "code": "file of the method", "key": "data, start model or reward",
                  "steps": "number of steps", "batch_size": "number of rows in a step",
+                 "lora_alpha": "alpha of LoRA",
                  "lr": "learning rate", "seed": "seed"}
 NEEDS_LESS = "give --gradient_checkpointing, then --gradient_accumulation_steps N, or --lora"
 
@@ -104,6 +107,7 @@ def run(argv: list[str]) -> Any:
         device = devices.choose_device(str(args.device), "bf16" if args.bf16 else
                                        "fp16" if args.fp16 else "fp32")
     rows = load.load_rows(cfg, objective)
+    try_reward(cfg.reward, rows.train, objective.samples, shared)
     model, tok = load.open_model(cfg, objective, device)
     objective = load.with_first_models(objective, cfg, device, train=refuse_first_run)
     with flags_named_as_here():
@@ -145,6 +149,9 @@ def check_same(told: list[str], parts: int) -> None:
 
 def check_resume(checkpoint: str, learns: dict) -> None:
     """UserError if that run learned from something else, or is over."""
+    if not Path(checkpoint, RECORD).is_file():
+        raise UserError(f"--resume_from_checkpoint {checkpoint}: give the folder of a checkpoint, "
+                        "such as out/dpo/checkpoint-50")
     saved, now = read_json(Path(checkpoint, RECORD)), json.loads(json.dumps(learns))
     if other := [name for name, x in now.items() if saved.get(name) != x]:
         raise UserError(f"--resume_from_checkpoint {checkpoint}: that run had another "
@@ -246,10 +253,15 @@ def flags_named_as_here() -> Iterator[None]:
 
 def arguments(told: dict[str, Any]) -> Any:
     """transformers' TrainingArguments. From here on the processes know one another."""
-    from nanouft.run.hf_trainer import check_unread, transformers
+    from nanouft.run.hf_trainer import check_unread, greater_is_better, transformers
     check_unread(argparse.Namespace(**told))
     if not (told.get("resume_from_checkpoint") or SILENT):          # once, in the first process
         folder.check_free(told["output_dir"], "--output_dir")
+    if (best := told.get("metric_for_best_model")) and "greater_is_better" not in told:
+        if (more := greater_is_better(best)) is None:
+            raise UserError(f"--metric_for_best_model {best}: say whether more of it is better, "
+                            "--greater_is_better true or false")
+        told["greater_is_better"] = more
     told["fsdp"] = told.get("fsdp") in ("true", "True") or told.get("fsdp")     # it is a text
     args = transformers.TrainingArguments(**told)
     check_unread(args)                              # a door that these arguments have opened

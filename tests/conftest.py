@@ -3,6 +3,7 @@ card. What a GPU computes is compared with that by `python -m tests.bench --gpu`
 import gc
 import os
 import sys
+import warnings
 from functools import cache
 
 gc.disable()                                    # until all files are read
@@ -15,6 +16,13 @@ import torch  # noqa: E402 (it reads both when it is loaded)
 pytest_plugins = ["browser", "commands"]        # fixtures of the tests of pages and of commands
 
 torch.backends.mps.is_available = cache(lambda: False)      # of this process alone
+
+
+def pytest_configure():
+    """A warning is no error, here and in all that a test starts: PyTorch's compiler has some."""
+    if os.environ.pop("PYTHONWARNINGS", ""):
+        sys.warnoptions.clear()
+        warnings.resetwarnings()
 
 
 def pytest_collection_finish():

@@ -66,7 +66,11 @@ SAID = {    # command line: what it prints and writes to run.json and README.md;
         "start: 1: without the oldest|!start: 1|nll|auc per token|19 rows read: 15 compared, 4|"
         "run: 1: without the oldest|!run: 1|nll|auc per token|19 rows read: 15 compared, 4 left",
     "evaluate start --data mixed.jsonl": "start stops |20 compared, 20 left out",
-    "evaluate start --data too_long.jsonl --reward r.py:length": "0 compared, 20 left out (20",
+    "evaluate start --data too_long.jsonl --reward r.py:f": "0 compared, 20 left out (20",
+    # a question of 83 tokens and the longest answer fill the context of 128
+    "evaluate start --data wide.jsonl --reward r.py:f --max-new 45": "1 compared",
+    "evaluate start --data wide.jsonl --reward r.py:f --max-new 46":
+        "no question leaves room for an answer of 46 tokens|0 compared, 1 left out",
     "evaluate start --data twice.jsonl --reward r.py:length": "2 compared",     # it may read `gold`
     "sample run --prompt 'Sort pig bee saw from a to z.' --max-new 5": "start |score 0.|run |score",
     "sample start --prompt Hi --max-new 1 --n 2 --temperature 3": "cut at 1 tok|cut at 1 tok"}
@@ -111,6 +115,23 @@ def test_a_run_leaves_a_folder_that_tells_everything(here):
     assert {"loss", "accuracy", "kl", "grad_norm", "lr", "tokens"} <= steps[0].keys()
     assert [x["step"] for x in log if "held_out" in x] == [6, 12]
     assert told["before"]["held_out"]["accuracy"] == 0.5 and told["after"]["held_out"]["rows"] == 1
+
+
+def test_the_best_step_is_saved_if_it_is_asked_for(here, capsys):
+    """By the held-out figure, which here is least after step 2. The last step is measured too."""
+    line = ("train --objective sft --init start --data demos.jsonl --batch-size 4 --steps 5 "
+            "--lr .1 --eval-every 2 --device cpu --out")
+    assert call(f"{line} last") == call(f"{line} best --keep best") == 0
+    assert "saved: step 2, with the lowest held-out nll" in capsys.readouterr().out
+    last, best = (read_json(here / run / "eval.json") for run in ("last", "best"))
+    log = [x for x in read_lines(here / "best" / "metrics.jsonl") if "held_out" in x]
+    assert [x["step"] for x in log] == [2, 4, 5] and "kept" not in last
+    assert best["kept"] == {"step": 2, "nll": best["after"]["held_out"]["nll"]}
+    assert best["kept"]["nll"] == min(x["held_out"]["nll"] for x in log)
+    assert log[-1]["held_out"] == last["after"]["held_out"] != best["after"]["held_out"]
+    assert read_json(here / "best" / "run.json")["config"]["keep"] == "best"
+    _, curve = plots.held_out_points(log, best["before"], best["after"])
+    assert [*curve] == [0, 2, 4, 5] and curve[5] == last["after"]["held_out"]["nll"]
 
 
 def test_a_picture_that_cannot_be_drawn_ends_no_run(here, capsys, monkeypatch):

@@ -16,16 +16,17 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from made import write_jsonl
+from made import CPU, NANO, write_jsonl
 from safetensors.torch import load_file
 
-from nanouft import train
+from nanouft import evaluate, train
 from nanouft.compare import __main__ as compare
 from nanouft.compare import arms, code, comparison, parts, processes, runs, stats, verdicts
 from nanouft.compare.looks import looks
 from nanouft.compare.processes import missing
 from nanouft.data.rows import read
-from nanouft.gpt import BASE
+from nanouft.gpt import BASE, shipped_base
+from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +52,7 @@ class Slow(SFT):
         time.sleep(float(os.environ.get("SECONDS", 0)))
         return super().loss(batch)
 """
-LENGTH = "def f(completions):\n    return [len(x) / 10 for x in completions]\n"
+LENGTH = "def f(completions):\n    return [len(x.split()) for x in completions]\n"
 PAIRS = [{"prompt": f"Say {x} {y}.", "chosen": f"{x} {y}", "rejected": f"{y}"}
          for x in "fig pig bee oak nut elm".split() for y in "ant owl fox hen cat dog".split()]
 SMALL = ("--skills list --rows 32 --steps 2 --batch-size 8 --items 10 --tries 1 --seeds 2 "
@@ -168,7 +169,8 @@ def test_a_run_is_stale_with_the_files_that_it_imported_and_the_model_that_it_st
     name, (few, more) = "nanouft:objectives/dpo.py", (runs.made(x.folder)["files"]
                                                       for x in (sft, mine))
     assert name in {*more} - {*few} and {"nanouft:loop.py", "nanouft:gpt.py"} <= few.keys()
-    for job, word, stale in ((mine, f'"{name}": "', [mine]), (sft, '"left": "', [sft, chain])):
+    for job, word, stale in ((mine, f'"{name}": "', [mine]), (mine, '"left": "', [mine]),
+                             (sft, '"left": "', [sft, chain])):
         file = job.folder / runs.MADE
         record = file.read_text()
         assert missing(compare.judged(ran)) == []
@@ -304,6 +306,9 @@ def test_own_rows_have_four_parts_and_each_seed_draws_its_training_rows(ran):
     drawn = [[r.prompt for r in read([str(parts.redrawn(ran.parts["train"], seed))])[0]]
              for seed in ran.seeds]
     assert drawn[0] != drawn[1] and all(len(x) == 20 and {*x} < questions[0] for x in drawn)
+    read_by = [ran.job(ran.arms[0], seed).words for seed in (*ran.seeds, comparison.TRY)]
+    assert [str(ran.parts["train"]) in words for words in read_by] == [False, False, True], \
+        "rates are tried on the rows themselves"
     results, asked = verdicts.verdicts(ran)
     assert results[0].measure == "prefers" and [*results[0].others] == ["nll"]
     assert results[1].scores["rows"].shape == (2, 6) and results[1].redrawn
@@ -312,18 +317,27 @@ def test_own_rows_have_four_parts_and_each_seed_draws_its_training_rows(ran):
 
 
 @pytest.mark.parametrize("rows, arms, more, measure", [
-    ([{"prompt": x["prompt"], "response": x["chosen"]} for x in PAIRS], "sft dft", "", "nll"),
+    ([{"prompt": x["prompt"], "response": x["chosen"] * (1 + i % 3)} for i, x in enumerate(PAIRS)],
+     "sft dft", "", "nll"),
     ([{"prompt": x["prompt"], "response": x[side], "label": side == "chosen"} for x in PAIRS
       for side in ("chosen", "rejected")], "kto sft", "", "auc"),
-    (PAIRS, "sft grpo", "--reward r.py:f --max-new 8", "reward")])
+    (PAIRS, "sft grpo", "--reward r.py:f --max-new 4", "reward")])
 def test_what_judges_rows_of_each_kind(rows, arms, more, measure, in_process):
+    """The mean over its questions is what evaluate says. Answers are as long as in training."""
     write_jsonl(Path("rows.jsonl"), rows)
     c = planned(f"{arms} --data rows.jsonl --tries 1 --seeds 2 --steps 1 --device cpu {more}")
     compare.train_all(c)
     results, (question,) = verdicts.verdicts(c)
     assert results[0].measure == measure and question.margin > 0
-    asked = {row.prompt for row in read([str(c.parts["test"])])[0]}
-    assert len({*results[0].groups["rows"]}) == len(asked)
+    asked, _ = read([str(c.parts["test"])])
+    assert len({*results[0].groups["rows"]}) == len({row.prompt for row in asked})
+    scores = runs.values(c.start())[measure]["rows"]
+    if measure == "reward":
+        assert 0 < scores.max() <= 4
+    else:
+        told = evaluate.measure_kinds("", shipped_base(), NANO, asked, CPU)
+        of_kind, = (m.metrics for m in told.values() if measure in m.metrics)
+        assert scores.mean() == pytest.approx(of_kind[measure])
 
 
 def test_rows_keep_their_part_where_others_come():
@@ -335,6 +349,7 @@ def test_rows_keep_their_part_where_others_come():
 
 # ---- rates ---------------------------------------------------------------------------------------
 def test_a_best_rate_at_the_edge_gives_every_arm_one_more_try(monkeypatch):
+    """Of equal ones the nearest to the method's own is the best."""
     c = planned(f"sft dpo {SMALL} --tries 3")
     scores = {"sft": lambda x: -abs(x - 0.9), "dpo": lambda x: x}      # of rates 1/3, 1, 3
     c.paces = {stage: pace._replace(rate=1.0) for stage, pace in c.paces.items()}
@@ -351,6 +366,8 @@ def test_a_best_rate_at_the_edge_gives_every_arm_one_more_try(monkeypatch):
     assert [sorted(c.tried[arm]) for arm in c.arms] == [
         pytest.approx([1 / 9, 1 / 3, 1, 3]), pytest.approx([1 / 3, 1, 3, 9])]
     assert [*map(c.rate, c.arms)] == pytest.approx([1, 9])
+    scores["sft"] = lambda x: 0.0
+    assert [compare.choose(c, c.arms[0], x) for x in ([1 / 3, 1, 3], [1 / 9, 3])] == [1, 3]
 
 
 # ---- verdicts ------------------------------------------------------------------------------------
@@ -482,6 +499,17 @@ def test_the_words_of_an_arm():
     assert arms.read_arm("sft --lr=1e-4").label == ""
 
 
+@pytest.mark.parametrize("words, reads", [
+    ("sft", "noise epochs"), ("sft --steps 3", "noise"), ("dpo --epochs 3", ""), ("dpo", "epochs"),
+    ("grpo", "reward max-new epochs"), ("chord", "noise reward max-new epochs")])
+def test_of_the_shared_flags_a_method_reads_those_that_it_has_a_use_for(words, reads):
+    """Its own steps or passes take the place of the shared ones."""
+    shared = {f"--{name}": ["1"] for name in ("noise", "reward", "max-new", "epochs")}
+    stage = (*words.split(),)
+    found = arms.words_for(stage, shared, OBJECTIVES[stage[0]]())
+    assert found == [word for name in reads.split() for word in (f"--{name}", "1")]
+
+
 @pytest.mark.parametrize("words, told", [
     ("", "name two methods"), ("sft", "name two methods"), ("sft dpoo", "did you mean dpo"),
     ("sft sft", "named twice"), ("sft 'dpo --seed 1'", "--seeds N outside"),
@@ -489,11 +517,13 @@ def test_the_words_of_an_arm():
     ("sft none.py", "No such file"), ("sft dpo --seeds 1", "--seeds 1: must be at least 2"),
     ("sft dpo --by nll", "need --data"), ("sft dpo --data few.jsonl", "at least 30 are needed"),
     ("sft dpo --data pairs.jsonl --reward no.py:f", "No such file"),
+    ("sft dpo --data pairs.jsonl --reward wrong.py:f", "wrong.py, line 2: ZeroDivisionError"),
     ("x.ini sft", "a plan names its methods"), ("sft '+dpo'", "begins with no method"),
     ("x.ini", "cannot be read"), ("pairs.ini", "no plan"), ("sft dpo --out .", "empty")])
 def test_a_mistake_is_one_line_before_anything_is_trained(words, told):
     write_jsonl(Path("few.jsonl"), PAIRS[:9])
     Path("pairs.ini").write_text("sft dpo")
+    Path("wrong.py").write_text("def f(completions):\n    return 1 / 0\n")
     with pytest.raises((UserError, OSError), match=told):
         call(words)
     assert not RUNS.exists()

@@ -25,8 +25,10 @@ from nanouft import own, train
 from nanouft.models import folders
 from nanouft.objectives.dpo import DPO
 from nanouft.objectives.grpo import GRPO
+from nanouft.plumbing import tensors as tensors_of_file
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_json
 from nanouft.run import checkpoint
 from nanouft.run.checkpoint import Log
 from nanouft.run.folder import read_lines
@@ -77,15 +79,18 @@ def killed_twice() -> None:
 
 
 def no_score(number: int) -> Ending:
-    """A run asks its reward before training, in each rollout, and after training."""
+    """A run asks its reward before a model is opened (0), before training, in each rollout, and
+    after training."""
     failing = fails(UserError("the judge did not answer"))
-    return at_call(own, "locate_errors", number + 1, failing)    # first it reads the file
+    reads = 2 if number else 1                          # of the file
+    return at_call(own, "locate_errors", reads + number + 1, failing)
 
 
 PLAIN, SAMPLED = "--objective dpo", (       # of which each rollout makes two steps
     "--objective grpo --init start --data pairs.jsonl --reward r.py:f --batch-size 2 --minibatches "
     "2 --samples 2 --max-new 4 --steps 6 --lr 1e-3 --threads 1 --device cpu")
 SAVED = SAMPLED + " --save-every 2"
+BEST = "--keep best --eval-every 1 --objective sft --data demos.jsonl --lr 0.1"     # of step 2 of 5
 OF_FILE = SAVED.replace("grpo", "mine.py")
 MINE = ("from nanouft.objectives.grpo import GRPO\n\n\nclass Mine(GRPO):\n"
         "    def loss(self, batch):\n        return super().loss(batch)\n")
@@ -100,6 +105,8 @@ ENDS = {        # the run, how it ends, its exit code, the step that is kept, wh
     "Ctrl-C in a rollout": (
         SAVED, at_call(Log, "add", 3, sends("SIGINT")), 130, 4, "stops after this rollout\n"),
     "kill after the last step, twice": (PLAIN, killed_twice, 130, 5, "interrupted"),
+    "an interruption where the best weights are saved": (
+        BEST, at_call(train, "save_model", 1, fails(KeyboardInterrupt())), 130, 5, "interrupted"),
     "an interruption in a step": (
         PLAIN, at_call(DPO, "loss", 4, fails(KeyboardInterrupt())), 130, 3, "interrupted"),
     "a fault of ours": (
@@ -111,6 +118,7 @@ ENDS = {        # the run, how it ends, its exit code, the step that is kept, wh
     "no memory": (PLAIN, at_call(DPO, "loss", 4, fails(NO_MEMORY)), 2, 3, OUT),
     "no memory in half a step": (
         PLAIN, at_call(torch.optim.AdamW, "step", 4, fails(MemoryError())), 2, 2, OUT),
+    "no reward at the start": (SAMPLED, no_score(0), 2, None, "did not answer"),
     "no reward before training": (SAMPLED, no_score(1), 2, 0, "did not answer"),
     "no reward in the first rollout": (SAMPLED, no_score(2), 2, 0, "did not answer"),
     "no reward in the second rollout": (SAMPLED, no_score(3), 2, 2, "did not answer"),
@@ -131,14 +139,15 @@ def place(belongings, tmp_path_factory):
     shutil.copytree(belongings, folder, dirs_exist_ok=True)
     Path("mine.py").write_text(MINE)
     with no_pictures():
-        for kind in (PLAIN, SAMPLED, OF_FILE):      # in this process, which its copies begin with
+        for kind in (PLAIN, BEST, SAMPLED, OF_FILE):    # in this process, as its copies begin
             assert command(train.main, words(kind, Path(kind.split()[1]).stem)) == 0
         yield folder
     os.chdir(before)
 
 
 def words(kind: str, out: str) -> list[str]:
-    return dpo(Path(), out=out) if kind == PLAIN else [*kind.split(), "--out", out]
+    of_rows = kind in (PLAIN, BEST)
+    return dpo(Path(), *kind.split(), out=out) if of_rows else [*kind.split(), "--out", out]
 
 
 def child(argv: list[str], ending: Ending = lambda: None) -> tuple[int, str]:
@@ -163,7 +172,7 @@ def child(argv: list[str], ending: Ending = lambda: None) -> tuple[int, str]:
 
 def goes_on(place: Path, run: str, kind: str, said: str = "") -> None:
     flags = said.partition("go on with: python -m nanouft.train ")[2] or (
-        f"--resume {run}" + " --reward r.py:f" * (kind != PLAIN))
+        f"--resume {run}" + " --reward r.py:f" * ("r.py:f" in kind))
     code, told = child(shlex.split(flags.partition("\n")[0]))
     assert code == 0, said + told
     is_like_the_whole(place, run, kind)
@@ -213,36 +222,38 @@ def operations(at: int | None) -> Ending:
                 here(event, told[0])
 
         def tensors(real):
-            def save(what, file, **more):
+            def save(what, file, *more, **named):
                 here("tensors", file)
-                real(what, file, **more)
+                real(what, file, *more, **named)
                 if len(done) == at:                     # it dies in the middle of this file
                     os.truncate(file, file.stat().st_size // 2)
                 here("half of", file)
             return save
         names = os.open("names", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         sys.addaudithook(seen)
-        for module in (checkpoint, folders):
+        for module in (checkpoint, folders, tensors_of_file):
             module.save_file = tensors(module.save_file)
     return begin
 
 
 @pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_before_any_file_operation_it_goes_on_to_the_same_bytes(every, place):
-    """Before every one, or, where that takes too long, before each eighth."""
-    assert child(words(PLAIN, f"counted{every}"), operations(None))[0] == 0
+    """Before every one, or, where that takes too long, before each eighth. The best weights are
+    those of its second step, so it is killed before them and after them."""
+    assert read_json(place / "best" / "eval.json")["kept"]["step"] == 2
+    assert child(words(BEST, f"counted{every}"), operations(None))[0] == 0
     names = Path("names").read_text().splitlines()
     assert len(names) > 25 and {n.split()[0] for n in names} >= {"open", "os.rename", "half"}
     for at, name in [*enumerate(names)][::every]:
         run = f"killed{every}_{at}"
-        assert child(words(PLAIN, run), operations(at))[0] == -9, name
+        assert child(words(BEST, run), operations(at))[0] == -9, name
         if (place / run / "run.json").exists():
-            goes_on(place, run, PLAIN)
+            goes_on(place, run, BEST)
         else:                                           # nothing to go on with: it begins again
             code, said = child(["--resume", run])
             assert code == 2 and "run.json" in said, name
-            assert child(words(PLAIN, run))[0] == 0, name
-            is_like_the_whole(place, run, PLAIN)
+            assert child(words(BEST, run))[0] == 0, name
+            is_like_the_whole(place, run, BEST)
 
 
 def test_a_second_process_in_one_folder_is_one_line_and_does_not_disturb_the_first(place):

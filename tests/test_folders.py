@@ -32,6 +32,11 @@ from nanouft.run.folder import fingerprint, is_scored, new_folder, read_lines
 
 STEPS = 5
 SCALER = grad_scaler(Device())          # of fp32, which scales nothing
+STOPPED = {                             # folder -> what a kill has left, or the end of a run
+    "reward": {"run.json": {"command": "reward"}, "model.safetensors": {}},
+    "base": {"run.json": {"command": "pretrain"}},
+    "hf": {f"checkpoint-{n}/nanouft.json": {} for n in (5, 10)} | {"checkpoint-15/config.json": {}},
+    "made": {"run.json": {"command": "reward"}, "eval.json": {}}}
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +187,8 @@ def test_a_run_goes_on_only_with_what_it_began_with(place, tmp_path, monkeypatch
         for more in ("--lr 1", "--objective sft", "--init hub:me/x", "--data hub:me/x"):
             assert command(train.main, [*resume, *more.split()]) == 2
             assert f"{more.split()[0]} was another" in one_error(capsys)
-    del saved["device"]                                 # as an older version, which wrote less
+    for older, name in ((saved, "device"), (saved["config"], "lora_alpha")):
+        del older[name]                                 # as an older version, which wrote less
     write_json(tmp_path / "run" / "run.json", saved | {"torch": "2.6", "processor": "vax"})
     may_change = "--accumulate 2 --activation-checkpointing --threads 1 --save-every 3"
     assert command(train.main, [*resume, *may_change.split()]) == 0
@@ -329,7 +335,9 @@ def test_a_run_is_complete_only_with_its_scores_its_log_and_its_weights(run, pla
 
 
 # ---- new folders ---------------------------------------------------------------------------------
-def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(run, tmp_path, monkeypatch):
+def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(run, place, tmp_path,
+                                                                      monkeypatch):
+    """The line says what to do about a run that was stopped there."""
     monkeypatch.chdir(tmp_path)
     assert [str(new_folder(None, "dpo").as_posix()) for _ in range(3)] \
         == ["out/dpo", "out/dpo-2", "out/dpo-3"]
@@ -337,10 +345,21 @@ def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(run, tmp_p
     (tmp_path / "mine" / "run.json.partial").touch()    # all that a kill in its first write leaves
     assert new_folder("mine", "dpo").name == "mine", "an empty folder is free"
     (tmp_path / "mine" / "x").touch()
-    for out in ("mine", "run"):
-        with pytest.raises(UserError, match=f"--out {out}: exists and is not an empty folder.*train"
-                                            f" --resume {out}"):
-            new_folder(out, "dpo")
+    shutil.copytree(place / "whole", tmp_path / "whole")
+    write_json(tmp_path / "mine" / "run.json", {"command": "train"})
+    for name, files in STOPPED.items():
+        for file, content in files.items():
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            write_json(tmp_path / name / file, content)
+    for name, remedy in (("run", ", or go on with its run: python -m nanouft.train --resume run"),
+                         ("reward", ", or delete it: reward was stopped there, and cannot go on"),
+                         ("base", ", or delete it: pretrain was stopped there, and cannot go on"),
+                         ("hf", ", or add --resume_from_checkpoint hf/checkpoint-10"),
+                         ("whole", ""), ("mine", ""), ("made", "")):
+        with pytest.raises(UserError) as refused:
+            new_folder(name, "dpo")
+        assert str(refused.value) == (f"--out {name}: exists and is not an empty folder; choose "
+                                      f"another name{remedy}")
 
 
 # ---- model folders -------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The lake: planners that agree, methods and estimates against plain loops."""
 import copy
+import json
 from functools import partial
 
 import numpy as np
@@ -7,13 +8,12 @@ import pytest
 import torch
 from made import same
 
-from frozen_lake import estimate, planning
+from frozen_lake import estimate, planning, record
 from frozen_lake import table as lake_table
 from frozen_lake.lake import MAPS, Lake, make_lake
-from frozen_lake.learn import METHODS, learn, task_of
+from frozen_lake.learn import METHODS, batch_of, learn, task_of
 from frozen_lake.planning import GAMMA, arrows, best_path, optimal, optimal_actions, worse_path
-from frozen_lake.policies import Net, habit, start_policy
-from frozen_lake.record import page_policies
+from frozen_lake.policies import Net, Table, habit, start_policy
 from nanouft.plumbing.errors import UserError
 
 LAKES = [make_lake(name) for name in MAPS]
@@ -173,32 +173,102 @@ def test_a_line_of_the_table_by_hand(monkeypatch):
 
 
 # ---- estimates -----------------------------------------------------------------------------------
+def half_trained() -> Table:
+    """The tables after each of eight updates of one that had a habit."""
+    probs = learn(TASK, start_policy("table", "habit", TWOWAY, 1), "sft", 8, 0.05)[:, 0]
+    table = Table(TWOWAY, len(probs))
+    table.table.data = probs.log()
+    return table
+
+
 def test_estimates_and_reads_are_those_of_a_plain_loop():
-    """SFT looks in the demonstrator's cells, IFT also where the own likeliest move would have led,
-    which is a wrong cell until the last update of the page's policy; DPO reads both paths."""
-    probs, best = page_policies(TASK), optimal_actions(TWOWAY)
-    sft, ift = (estimate.best_moves(TWOWAY, probs, TASK.best, lam) for lam in (0, 0.5))
+    """SFT looks in the expert's cells, IFT also where the own likeliest move would have led, which
+    is a wrong cell before the first update; DPO reads both paths. The placebo looks in each live
+    cell instead, or flattens SFT's moves; neither mixes anything into the first cell."""
+    policy, best = half_trained(), optimal_actions(TWOWAY)
+    probs, path = policy.probs(), TASK.best
+    sft, ift = (estimate.best_moves(TWOWAY, estimate.residual(policy, path, lam), path)
+                for lam in (0, 0.5))
+    share = torch.linspace(0, 1, len(probs)).double()
+    random, flat = (estimate.best_moves(TWOWAY, of(policy, path, share), path)
+                    for of in estimate.PLACEBOS.values())
+
+    def mix(p, q, lam, s):
+        both = [x ** (1 - lam) * y ** lam for x, y in zip(p, q)]
+        return sum(x for x, right in zip(both, best[s]) if right) / sum(both)
     for t, table in enumerate(probs.tolist()):
-        path, guessed = [0.0] * TWOWAY.S, [0.0] * TWOWAY.S
-        guesses, before = [], None
-        for i, (s, _) in enumerate(TASK.best):
-            guess = s if before is None else int(TWOWAY.step[before, np.argmax(table[before])])
-            blend = [p ** 0.5 * q ** 0.5 for p, q in zip(table[s], table[guess])]
-            near(sft[t, i], sum(p for p, right in zip(table[s], best[s]) if right))
-            near(ift[t, i], sum(p for p, right in zip(blend, best[s]) if right) / sum(blend))
-            path[s] += 1
-            guessed[guess] += 1
-            guesses.append(guess)
+        marked, led, predicted, before = [0.0] * TWOWAY.S, [0.0] * TWOWAY.S, [], None
+        for i, (s, _) in enumerate(path):
+            cell = s if before is None else int(TWOWAY.step[before, np.argmax(table[before])])
+            others, lam = (TWOWAY.live, float(share[t])) if i else ([s], 0)
+            near(sft[t, i], mix(table[s], table[s], 0, s))
+            near(ift[t, i], mix(table[s], table[cell], 0.5, s))
+            near(random[t, i], np.mean([mix(table[s], table[x], lam, s) for x in others]))
+            near(flat[t, i], mix(table[s], [1] * 4, lam, s))
+            marked[s] += 1
+            led[cell] += 1
+            predicted.append(cell)
             before = s
-        assert estimate.own_guesses(TWOWAY, probs, TASK.best)[t].tolist() == guesses
-        assert any(g != s for g, (s, _) in zip(guesses, TASK.best)) == (t < len(probs) - 1)
-        both = [*path]
+        assert estimate.predicted_cells(TWOWAY, probs, path)[t].tolist() == predicted
+        assert t or predicted != [s for s, _ in path]
+        both = [*marked]
         for s, _ in TASK.worse:
             both[s] += 1
-        mixed = [0.8 * x + 0.2 * y for x, y in zip(path, guessed)]
-        for name, read in {"sft": path, "ift": mixed, "dpo": both}.items():
+        mixed = [0.8 * x + 0.2 * y for x, y in zip(marked, led)]
+        for name, read in {"sft": marked, "ift": mixed, "dpo": both}.items():
             read = [x * (letter in "SF") for x, letter in zip(read, TWOWAY.letters)]
             near(estimate.reads(TASK, probs, name)[t], [x / sum(read) for x in read])
+
+
+@pytest.mark.parametrize("kind", ["table", "net"])
+def test_the_residual_is_what_ift_reads_and_a_placebo_moves_as_much(kind):
+    policy, path = start_policy(kind, "habit", TWOWAY, 3), TASK.best
+    read = estimate.residual(policy, path, METHODS["ift"].lam)
+    moves = torch.tensor([a for _, a in path]).expand(3, 1, -1)[..., None]
+    batch = batch_of(TASK, "ift", policy.probs())
+    METHODS["ift"].forward(policy, batch)
+    near(batch.seqs["answer"].logp.detach(), read.log().gather(-1, moves)[:, 0, :, 0].detach())
+    sft = estimate.residual(policy, path, 0)
+    for lam in (0.2, 1):
+        wanted = estimate.size(estimate.residual(policy, path, lam), sft)
+        assert (wanted > 0.001).all()
+        for name in estimate.PLACEBOS:
+            same(estimate.size(estimate.placebo(policy, path, lam, name), sft), wanted, 1e-3)
+
+
+def test_the_hundred_lakes_are_summed_up_as_said(monkeypatch):
+    """Two lakes, two policies, by plain loops."""
+    monkeypatch.setattr(record, "SEEDS", (1000, 1003))
+    monkeypatch.setattr(record, "POLICIES", 2)
+    name = "network with a habit"
+    found = record.hundred(name)
+    off = []                                            # (lakes, what, LAMS, updates, N)
+    for seed in (1000, 1003):
+        one = record.estimates(record.random_lake(seed), name, 2, estimate.PLACEBOS)
+        off.append({what: (x - one["true"]).mean(-1).numpy() for what, x in one.items()})
+    for what, x in found["gaps"].items():
+        same(torch.tensor(x), np.mean([one[what] for one in off], (0, -1)), 1e-5)
+    for rival in record.RIVALS:
+        lead = np.mean([abs(one[rival]) - abs(one["residual"]) for one in off], -1)
+        assert found["closer"][rival] == (lead > 1e-6).sum(0).tolist()
+        assert found["farther"][rival] == (lead < -1e-6).sum(0).tolist()
+        of_lakes = lead.mean(-1)
+        half = 1.96 * of_lakes.std(0, ddof=1) / 2 ** 0.5
+        same(torch.tensor(found["lead"][rival]), np.stack([of_lakes.mean(0), half], 1), 1e-5)
+    assert found["high"] == sum(one["SFT"][0].mean(-1) > 0 for one in off).tolist()
+
+
+@pytest.mark.slow
+def test_the_kept_figures_of_a_hundred_lakes_are_those_of_today(monkeypatch):
+    """Without the placebos, in half a minute; record.py computes the whole in five."""
+    monkeypatch.setattr(record, "PLACEBOS", [])
+    monkeypatch.setattr(record, "RIVALS", ["SFT"])
+    name = "table with a habit"
+    kept, found = json.loads(record.HUNDRED.read_text("utf-8"))[name], record.hundred(name)
+    for part in ("gaps", "closer", "farther", "lead", "lead by move"):
+        for what in found[part]:
+            same(torch.tensor(found[part][what]), torch.tensor(kept[part][what]), 2e-5)
+    assert found["high"] == kept["high"]
 
 
 def test_the_distance_by_hand():

@@ -430,6 +430,22 @@ def test_simple_py_shows_rows_as_the_loss_reads_them(capsys):
     assert torch.allclose(torch.tensor(shown.astype(float)).float(), p, atol=0.006)
 
 
+def test_simple_py_shows_the_prediction_beside_each_input_that_ift_mixes_it_into(capsys):
+    """It is made one line earlier, and only in the answer."""
+    assert simple.main(["--objective", "ift", "--steps", "1"]) == 0
+    _, mixture, head, *lines = capsys.readouterr().out.partition("step")[0].splitlines()
+    assert "80% of the input, 20% of the model's own prediction" in mixture
+    assert head.split() == ["inputs", "prediction", "targets", "mask", "p"]
+    words = [line.split() for line in lines]
+    answer = [k for k, x in enumerate(words) if len(x) == 5]
+    assert answer == [k + 1 for k, x in enumerate(words[:-1]) if x[-2] == "1"]
+    shown = world.rows("val", "demos", 2, seed=5, skills=("sort",))[1:]
+    inputs, *_ = simple.tokens(shown, "answer", NANO)
+    own = shipped_base()(inputs)[0].argmax(-1).tolist()
+    assert [words[k][1] for k in answer] == [NANO.decode([own[k - 1]]).strip() for k in answer]
+    assert any(words[k][0] != words[k][1] for k in answer)
+
+
 def test_simple_py_shows_what_grpo_reads_and_that_it_learns(capsys):
     """Two groups, before and after."""
     assert simple.main(["--objective", "grpo", "--steps", "8"]) == 0

@@ -17,7 +17,7 @@ from nanouft.data.rows import Row
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.flags import as_flags
-from nanouft.run.folder import locked
+from nanouft.run.folder import hash_of, locked
 from nanouft.run.load import Rows, load_rows, open_model, with_first_models
 from nanouft.run.pace import choose_pace, with_beta
 from nanouft.run.plan import Plan, as_passes, plan_run
@@ -84,13 +84,13 @@ def test_no_row_is_longer_than_the_context_whatever_max_length_says(length, rows
     assert len(plan.train) == 1 + rows
 
 
-def test_a_run_notes_the_system_prompt_with_which_all_its_rows_began():
+def test_a_run_notes_the_system_prompt_with_which_all_its_rows_began_and_all_its_files():
     for texts, noted in (("SSS", "S"), ("SST", ""), ("SS ", ""), ("   ", "")):
         begun = [say("system", text) if text.strip() else () for text in texts]
         rows = [Row((*system, *say("user", f"{i}?")), say("assistant", "No."))
                 for i, system in enumerate(begun)]
-        plan = planned("--objective sft --batch-size 1", rows)
-        assert plan.describe(tiny(), NANO, CPU, [])["system"] == noted, texts
+        about = planned("--objective sft --data a b", rows).describe(tiny(), NANO, CPU, [])
+        assert (about["system"], about["files"]) == (noted, [hash_of("a"), hash_of("b")]), texts
 
 
 # ---- rate, steps and beta ------------------------------------------------------------------------
@@ -200,11 +200,11 @@ def test_an_aligned_model_of_poft_is_the_same_for_all_runs(here):
 
 # Flags of a run that its first models have of their own, or that change no weight.
 OWN = {"steps", "epochs", "lr", "warmup", "eval_data", "device", "compile", "threads",
-       "save_every", "eval_every", "reward", "max_new", "items", "plain", "out",
-       "resume"}
+       "save_every", "eval_every", "keep", "reward", "max_new", "items", "plain", "out", "resume"}
 WORLD_FLAGS = {"rows": 40, "skills": "A", "mix": "3", "noise": 0.25, "init": "start"}
 OF_FILES = {"data": ["demos.jsonl"], "max_length": 60, "seed": 7, "batch_size": 4, "accumulate": 2,
-            "lora": 4, "dtype": "bf16", "activation_checkpointing": True}
+            "lora": 4, "lora_alpha": 2.0, "lora_targets": "c_attn", "dtype": "bf16",
+            "activation_checkpointing": True}
 
 
 @pytest.mark.parametrize("given", [WORLD_FLAGS, OF_FILES], ids=["NanoWorld", "files"])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from commands import call, no_pictures
-from made import DATA, NANO, one_error
+from made import DATA, NANO, one_error, write_jsonl
 
-from nanouft import reward
+from nanouft import evaluate, reward, train
 from nanouft.data.rows import Row, read
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
@@ -135,6 +135,57 @@ def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(here, capsys):
         else:
             assert not words and capsys.readouterr().out == "[0.25, 0.5]\n", body
         assert Path.cwd() == here
+
+
+DRAWS = """
+import random
+import numpy as np
+import torch
+
+calls = []
+
+def f(completions, gold, **more):
+    calls.append(1)
+    print("called with", completions, gold, sorted(more))
+    return [random.random() + np.random.rand() + torch.rand(1) + len(calls) for _ in completions]
+"""
+
+
+@pytest.mark.parametrize("line, fields, answers", [
+    ("train --objective rloo --samples 3", {"response": "{}!"}, ["a!", "b!", "a!"]),
+    ("train --objective chord --samples 2", {"output": "{}!"}, ["a!", "b!"]),
+    ("train --objective reinforce --samples 2", {"chosen": "{}!", "rejected": "no"}, ["a!", "b!"]),
+    ("train --objective reinforce --samples 2", {}, ["Say a.", "Say b."]),
+    ("evaluate start", {"response": "{}!"}, ["a!", "b!"])])
+def test_a_reward_is_called_once_before_a_model_is_opened(line, fields, answers, here, capsys,
+                                                          monkeypatch):
+    """By the answers of the rows, which a program of yours can read; else by their questions."""
+    Path("draws.py").write_text(DRAWS)
+    write_jsonl(here / "ab.jsonl", [{"prompt": f"Say {x}.", "gold": 1} | {
+        name: text.format(x) for name, text in fields.items()} for x in "ab"])
+
+    def stop(*told, **more):
+        raise UserError("opened")
+    monkeypatch.setattr(train.load, "open_model", stop)
+    monkeypatch.setattr(evaluate, "open_to_ask", stop)
+    more = "--init start --eval-data ab.jsonl" if "train" in line else ""
+    assert call(f"{line} --data ab.jsonl {more} --reward draws.py:f") == 2
+    out, error = capsys.readouterr()
+    assert out.count("called with") == 1 and error == "error: opened\n"
+    of_rows = sorted({"prompt", "prompts", *fields})
+    assert f"called with {answers} {[1] * len(answers)} {of_rows}\n" in out
+
+
+def test_a_run_is_as_if_its_reward_had_not_been_called_before(here, monkeypatch):
+    """One that draws numbers, or counts its calls."""
+    Path("draws.py").write_text(DRAWS)
+    for out in ("tried", "not"):
+        with no_pictures():
+            assert call("train --objective rloo --init start --data demos.jsonl --reward draws.py:f"
+                        f" --steps 2 --batch-size 2 --max-new 4 --plain --out {out}") == 0
+        monkeypatch.setattr(train, "try_reward", lambda *told: None)
+    logs = [read_lines(here / out / "metrics.jsonl") for out in ("tried", "not")]
+    assert logs[0] == logs[1]
 
 
 # ---- given in copies -----------------------------------------------------------------------------

@@ -220,8 +220,11 @@ def test_a_rollout_is_a_function_of_its_number_and_the_weights(monkeypatch):
 
 
 def test_each_step_on_a_rollout_draws_numbers_of_its_own():
+    """And knows how far the run is."""
     made = source("rloo", samples=2, minibatches=2)
-    assert len({made(n).seed for n in range(4)}) == 4 and made.rollout == 1
+    told = [made(n) for n in range(4)]
+    assert len({batch.seed for batch in told}) == 4 and made.rollout == 1
+    assert [batch.progress for batch in told] == [n / 40 for n in range(4)]
 
 
 def test_every_answer_is_used_once_a_pass_and_groups_stay_together():

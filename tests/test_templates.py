@@ -4,7 +4,7 @@ import json
 
 import pytest
 from made import say
-from theirs import CHATML, CONTROL, INST, OURS, REAL, STOP, tokenizer, tokenizers
+from theirs import CHATML, CONTROL, INST, OURS, REAL, STOP, WORDS, hf, tokenizer, tokenizers
 
 from nanouft.data.batches import encode_what_fits
 from nanouft.data.rows import Row
@@ -55,6 +55,27 @@ def test_ids_are_those_of_its_chat_template_and_the_mask_is_each_answer_with_its
     assert asked == tok.t.apply_chat_template(plain[:3], add_generation_prompt=True,
                                               return_dict=False) == ids[:len(asked)]
     assert template or asked[0] == tok.t.bos_token_id, "our template begins as every text does"
+
+
+@pytest.mark.parametrize("unknown, declared", [("<unk>", True), ("<unk>", False),
+                                               ("<|im_end|>", True)])
+def test_an_answer_ends_with_a_token_that_the_template_writes(unknown, declared, tmp_path):
+    """And not with <unk> for a line feed behind it. GPT-2's end token is its unknown one, too."""
+    names = [*dict.fromkeys([*CONTROL, unknown, *WORDS, "user", "assistant"])]
+    raw = tokenizers.Tokenizer(tokenizers.models.WordLevel({x: i for i, x in enumerate(names)},
+                                                           unk_token=unknown))
+    cut = tokenizers.pre_tokenizers.Split
+    raw.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([cut("\n", "isolated"),
+                                                            cut(" ", "removed")])
+    raw.add_special_tokens([*CONTROL, unknown])
+    t = hf.PreTrainedTokenizerFast(tokenizer_object=raw, eos_token="<|im_end|>",
+                                   **{"unk_token": unknown} if declared else {})
+    t.chat_template = CHATML
+    t.save_pretrained(tmp_path)
+    tok = HFTokenizer(tmp_path)
+    assert tok.stops == {tok.end} == {names.index("<|im_end|>")}
+    ids, mask = tok.chat(say("user", "the dova"), say("assistant", "two nuts"))
+    assert [i for i, m in zip(ids, mask) if m] == [*map(names.index, ("two", "nuts", "<|im_end|>"))]
 
 
 def test_the_indentation_of_an_answer_is_trained(tmp_path):

@@ -12,6 +12,7 @@ import torch
 from made import CPU, DATA, NANO, Form, batch_of, llama, nano, one_error, same, start_folder
 from safetensors.torch import load_file
 from several import SHARDS, in_processes
+from test_values import KNOWN
 
 from nanouft import train, trainer
 from nanouft.data.batches import collate, encode
@@ -27,9 +28,11 @@ from nanouft.run.reference import FrozenModels
 hf = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 from nanouft.models.hf import HFModel  # noqa: E402
+from nanouft.run.hf_trainer import HIGHER  # noqa: E402
 from nanouft.trainer import Trainer  # noqa: E402
 
 ROWS, STEPS, RATE = 8, 4, 1e-3
+METRICS = {name for told in KNOWN["ours"].values() for name in told} - {"gradient"}
 
 
 def prepared(name: str, tied: bool):
@@ -232,6 +235,27 @@ def test_the_best_checkpoint_is_that_of_the_best_metric_of_the_objective(tmp_pat
     same(trainer.evaluate()["eval_margin"], max(told), 1e-5)
 
 
+def test_the_lowest_is_the_best_of_every_metric_that_is_a_loss(tmp_path, capsys):
+    """transformers takes the highest of any that does not end in "loss". Of others the command line
+    must say it."""
+    for metric in METRICS - HIGHER:
+        flags = ["dpo", "--use_cpu", "--output_dir", str(tmp_path / "out"),
+                 "--metric_for_best_model", metric]
+        lower = metric == "k" or re.match("nll|kl|.*loss$", metric)
+        for told in (flags, [*flags[:-1], f"eval_{metric}"]) if lower else ():
+            assert trainer.read_flags(told)[-1].greater_is_better is False
+        if not lower:
+            with pytest.raises(UserError, match=f"{metric}: say .* --greater_is_better true or f"):
+                trainer.read_flags(flags)
+        assert trainer.read_flags([*flags, "--greater_is_better", "true"])[-1].greater_is_better
+    assert trainer.read_flags([*flags[:-1], "accuracy"])[-1].greater_is_better
+    model, objective, data = prepared("sft", False)
+    for metric, said in (("nll", "nll: the highest counts as the best; for the lowest give "
+                                 "greater_is_better=False\n"), ("accuracy", "")):
+        Trainer(model, objective, data, NANO.pad, arguments(tmp_path, metric_for_best_model=metric))
+        assert capsys.readouterr().out == said
+
+
 # ---- what is refused -----------------------------------------------------------------------------
 PAIRS, _ = encode(OBJECTIVES["orpo"]().choose(DATA), NANO, 128)     # never prepared
 
@@ -326,7 +350,7 @@ def test_what_a_model_in_shards_cannot_do_is_one_line(tmp_path):
     ("dpo --learning_rate -1", "--learning_rate -1"), ("dpo --max_steps 0", "--max_steps 0"),
     ("dpo --per_device_train_batch_size 0", "must be at least 1"),
     ("sft --rows 9 --max_steps 5 --learning_rate 1e9", "the run diverged"),
-    ("dpo --rows 9 --per_device_train_batch_size 64", "size * processes 64: to learn"),
+    ("dpo --rows 9 --per_device_train_batch_size 64", "size * processes 64: the data has only 9"),
     ("dpo --rows 9 --resume_from_checkpoint out", "out"),
     ("dpo --output_dir .", "--output_dir .: exists"), ("sftmix", "is a run of one process"),
     ("grpo --eval_strategy epoch", "no row is held out"), ("ppo --save_steps 3", "whole ones")])
@@ -351,7 +375,7 @@ def goes_on(tmp_path, tmp_path_factory, monkeypatch) -> list[str]:
     """In a run of four steps with a checkpoint after two: the words that go on from there."""
     begun, words = tmp_path_factory.getbasetemp() / "begun", (
         "dpo --init start --rows 8 --max_steps 4 --per_device_train_batch_size 4 --use_cpu "
-        "--save_steps 2 --output_dir out").split()
+        "--lora 2 --save_steps 2 --output_dir out").split()
     if not begun.exists():                              # once for all tests
         start_folder(begun / "start")
         monkeypatch.chdir(begun)
@@ -362,10 +386,12 @@ def goes_on(tmp_path, tmp_path_factory, monkeypatch) -> list[str]:
 
 
 @pytest.mark.parametrize("change, why", [
-    ("--rows 12", "data, start model"), ("--lora 2", "data, start model"), ("--max_steps 6",
-     "steps"), ("--per_device_train_batch_size 2", "rows in a step"), ("--beta 1", "setting"),
+    ("--rows 12", "data, start model"), ("--lora 3", "data, start model"), ("--max_steps 6",
+     "steps"), ("--lora-targets c_attn", "data, start model"), ("--lora-alpha 3", "alpha of LoRA"),
+     ("--per_device_train_batch_size 2", "rows in a step"), ("--beta 1", "setting"),
     ("--seed 3", "seed"), ("--learning_rate 1e-9", "learning rate"),
     ("--resume_from_checkpoint out/checkpoint-4", "is the end"),
+    *((f"--resume_from_checkpoint {x}", "folder of a checkpoint") for x in ("true", "out")),
     (("optimizer.pt", None), "has no optimizer"),       # transformers would begin a new one
     (("pytorch_model_fsdp.bin", b""), "FULL_STATE_DICT"),
     *((("optimizer.pt", x), "is damaged") for x in (b"", b"PK\3\4", b"\x80\x02cos\nsystem\n.")),

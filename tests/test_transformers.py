@@ -20,12 +20,14 @@ from theirs import CHATML, KINDS, REAL, WORDS, hf, save_kind, start_model
 from torch._dynamo.utils import counters
 
 from nanouft import reward, train
+from nanouft.data import __main__ as data
 from nanouft.data.batches import collate, encode
 from nanouft.data.selection import demo_rows
 from nanouft.generate import generate
 from nanouft.loop import Device
-from nanouft.models.folders import save_model
-from nanouft.models.hf import HFModel, check, merged_weights
+from nanouft.models.folders import save_model, start_tokenizer
+from nanouft.models.hf import HFModel, check
+from nanouft.models.lora import merged_weights
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import fast
 from nanouft.plumbing.entry import command
@@ -54,11 +56,11 @@ def folders(place):
         "ours": start_folder(place / "ours"), "real": REAL}
 
 
-def with_lora(folder: str, rank: int = 2):
+def with_lora(folder: str, rank: int = 2, **how):
     """Model and tokenizer; the model has adapters."""
     pytest.importorskip("peft")
     model, tok = start_model(folder, True)
-    model.add_lora(rank, seed=0)
+    model.add_lora(rank, seed=0, **how)
     return model, tok
 
 
@@ -161,6 +163,9 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, dtype, folder
         prompts = [tok.prompt_ids(r.prompt) for r in DATA]
         found = [a.ids for warm in (0.0, 1.0) for a in generate(
             model, prompts, stop=tok.stops, pad=tok.pad, max_new=4, temperature=warm)]
+        cache = model.new_cache(1, 9)
+        parts = [model(ids, cache=cache) for ids in IDS.split((5, 4), 1)]       # with a gradient
+        same(torch.cat(parts, 1).detach(), model(IDS).detach(), 1e-4)
         seen.append((found, gradients(model), saved_numbers(model)))
     plain, less = seen
     assert plain[0] == less[0] and less[2] < 0.3 * plain[2]
@@ -315,11 +320,26 @@ def test_a_tokenizer_of_another_size_than_its_model_is_told(folders, tmp_path, c
             ("ours", larger, "the embedding has 4,096 tokens and the tokenizer 1,024; is it"),
             ("gpt2", {}, "the embedding is enlarged from "), ("ours", {}, ""), ("llama", {}, ""))):
         folder = changed(folders[kind], tmp_path / str(i), changes)
-        for lora in (False, True):
+        for opened in (start_tokenizer, start_model, lambda folder: start_model(folder, True)):
             capsys.readouterr()
-            start_model(folder, lora)
+            opened(folder)
             said, bars = capsys.readouterr()
             assert words in said and said.count("\n") == bool(words) and not bars
+
+
+def test_rows_are_looked_at_without_the_weights(folders, tmp_path, capsys):
+    """As the model itself reads them."""
+    file = write_jsonl(tmp_path / "my.jsonl", [{"prompt": "Say fig.", "response": "fig"}] * 2)
+    for kind, folder in folders.items():
+        if not folder:                                  # there is no real one
+            continue
+        model, tok = start_model(folder)
+        bare = shutil.copytree(folder, tmp_path / kind, ignore=lambda *_: [WEIGHTS])
+        of_rows, n_ctx = start_tokenizer(str(bare))
+        assert (n_ctx, of_rows.n_vocab) == (model.cfg.n_ctx, tok.n_vocab)
+        talk = say("user", "Say fig."), say("assistant", "fig")
+        assert of_rows.chat(*talk) == tok.chat(*talk)
+        assert data.main([file, "--init", str(bare)]) == 0 and "[[" in capsys.readouterr().out
 
 
 def test_what_our_gpt_would_not_compute_goes_to_transformers(folders, tmp_path):
@@ -428,9 +448,13 @@ def test_a_library_that_is_too_old_is_named_with_the_version_that_is_needed(fold
 
 
 # ---- LoRA ----------------------------------------------------------------------------------------
-def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders, tmp_path):
+@pytest.mark.parametrize("how, times, targets", [
+    ({}, 2, {*"qkvo", "gate", "up", "down"}),
+    ({"alpha": 3.0, "targets": "mlp.up_proj, q_proj"}, 1.5, {"mlp.up", "q"})])
+def test_lora_adds_the_product_times_alpha_by_rank_and_the_merged_model_says_the_same(
+        how, times, targets, folders, tmp_path):
     """So do the adapter and the folder as peft and transformers open them."""
-    model, tok = with_lora(folders["qwen2"])
+    model, tok = with_lora(folders["qwen2"], **how)
     net = hf.AutoModelForCausalLM.from_pretrained(folders["qwen2"]).eval()
     layer = "model.layers.0.mlp.up_proj"
     part = model.net.get_submodule(layer)
@@ -438,7 +462,7 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders,
     assert not b.any()
     with torch.no_grad():
         b.normal_()
-        merged, apart = part.weight + 2 * (b @ a), model(IDS)
+        merged, apart = part.weight + times * (b @ a), model(IDS)
         same(model.start(IDS), net(IDS).logits, 1e-6)       # without its adapters: the start model
         save_model(tmp_path, model, tok)
         same(model(IDS), apart, 0)                          # training may go on
@@ -451,6 +475,68 @@ def test_lora_adds_twice_the_product_and_the_merged_model_says_the_same(folders,
     assert made["lm_head.weight"] is made["model.embed_tokens.weight"], "tied"
     about = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert Path(about["base_model_name_or_path"]).is_absolute()
+    assert about["lora_alpha"] == 2 * times
+    assert {x.rpartition(".")[2] for x in about["target_modules"]} == {
+        f"{x}_proj".rpartition(".")[2] for x in targets}
+
+
+@pytest.mark.parametrize("kind", ["qwen2_moe", "qwen3_moe"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_lora_beside_experts_is_saved_as_it_is_trained(kind, dtype, folders, tmp_path):
+    """peft adapts the experts of one of them. Their B A is added to W itself, so W stays in fp32,
+    where nothing of it is rounded away."""
+    pytest.importorskip("peft")
+    model, tok = start_model(folders[kind], True)
+    model.add_lora(2, 0, dtype)
+    for name, p in model.named_parameters():
+        p.data = p.data.normal_() if ".lora_B." in name else p.data
+    experts = [p for name, p in model.named_parameters() if name.endswith("down_proj")]
+    assert {p.dtype for p in experts} == {torch.float32 if kind == "qwen3_moe" else dtype}
+    model(IDS, want="logp", targets=IDS).sum().backward()
+    assert {p.grad is None for p in model.parameters() if p.requires_grad} == {False}
+    save_model(tmp_path, model, tok)
+    model.net.float()
+    model.frozen_in = torch.float32                     # products in fp32, to compare with
+    with torch.no_grad():
+        trained = model(IDS)
+        assert (trained - model.start(IDS)).abs().max() > 0.2
+        same(start_model(str(tmp_path))[0](IDS), trained, 1e-4)
+        same(hf.AutoModelForCausalLM.from_pretrained(tmp_path).eval()(IDS).logits, trained, 1e-4)
+
+
+TOLD = [        # runs of one step: the kind, {file: change}, flags, what is said
+    ("phimoe", {}, "--lora 2", "error: --lora: peft cannot adapt this model ('tuple' object"),
+    ("ctrl", {}, "--activation-checkpointing",
+     "error: --activation-checkpointing: CTRLLMHeadModel does not support"),
+    ("qwen2", {}, "--lora 2 --lora-targets q_proj,vproj",
+     "error: unknown layer of --lora-targets 'vproj'; did you mean v_proj? (known: down_proj,"),
+    ("llama", {}, "--lora 2 --lora-targets lm_head", "error: unknown layer of --lora-targets"),
+    ("qwen2", {}, "--lora-alpha 8", "error: --lora-alpha: needs --lora"),
+    ("qwen2", {}, "--lora 2 --lora-alpha 0", "error: --lora-alpha 0.0: must be above 0"),
+    ("qwen2_moe", {}, "--lora 2",
+     "peft gives these weights no LoRA: experts.down_proj, experts.gate_up_proj, mlp.gate\n"),
+    ("gpt2", {}, "--lora 2 --lr 0.003", "new tokens: embedding and head are trained in full, 0.02M"
+     " of 0.05M parameters at the learning rate of LoRA, 0.003; so the whole model is saved, and "
+     "no adapter/"),
+    ("llama", {"chat_template.jinja": None}, "--lora 2", "4 tokens of our chat template are new"),
+    ("qwen2", {"generation_config.json": {
+        "do_sample": True, "temperature": 0.7, "repetition_penalty": 1.3, "num_beams": 1,
+        "stop_strings": ["so"]}}, "", "repetition_penalty 1.3, stop_strings ['so']: greedy")]
+
+
+@pytest.mark.parametrize("kind, changes, flags, words", TOLD)
+def test_a_run_says_at_its_start_what_it_cannot_do_or_does_not_read(
+        kind, changes, flags, words, folders, place, tmp_path, capsys):
+    folder = changed(folders[kind], tmp_path / "m", changes)
+    code = command(train.main, [
+        "--objective", "sft", "--init", folder, "--data", str(place / "d.jsonl"), "--steps", "1",
+        "--batch-size", "2", "--plain", "--device", "cpu", *flags.split(),
+        "--out", str(tmp_path / "run")])
+    said = "".join(capsys.readouterr())
+    assert " ".join(words.split()) in " ".join(said.split()), said
+    assert code == (2 if words.startswith("error") else 0)
+    assert (tmp_path / "run" / "adapter").exists() == (
+        code == 0 and "--lora" in flags and "no adapter/" not in words)
 
 
 def test_an_adapter_names_its_base_as_the_hub_does(folders, tmp_path, monkeypatch):

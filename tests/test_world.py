@@ -3,7 +3,7 @@ pure function that has not moved."""
 import random
 import zlib
 from collections import Counter
-from itertools import combinations, islice
+from itertools import combinations, islice, permutations
 
 import numpy as np
 import pytest
@@ -17,10 +17,10 @@ from nanouft.plumbing import seeds
 from nanouft.plumbing.errors import UserError
 from nanouft.pretrain import ROW
 from nanouft.world import GROUP_A, HELD_OUT, SPLITS, TASKS, rows, score
-from nanouft.world.answers import SHOWN, read_question, read_rules, task_of
+from nanouft.world.answers import NUMBERS, SHOWN, read_question, read_rules, task_of
 from nanouft.world.documents import corpus, token_rows
-from nanouft.world.facts import bucket
-from nanouft.world.tasks import bad, partly_right
+from nanouft.world.facts import WORLD, bucket
+from nanouft.world.tasks import ask_creatures, ask_strangers, bad, partly_right
 
 EVERY = [(task, split) for task in TASKS for split in SPLITS
          if (task, split) != ("rules_new", "train")]
@@ -176,6 +176,35 @@ def test_held_out_rules_never_occur_in_training_or_in_the_corpus():
     seen = [rule_set(p) for p in chats + train if p.startswith("Copy ")]
     assert all(len(r) == 1 or r in SHOWN for r in seen) and {*seen} >= set(SHOWN)
     assert all(bucket(p) == "train" for p in chats if not read_question(p))
+
+
+@pytest.mark.parametrize("task, training, others", [
+    ("list", (2, 4), (3, 4)), ("sum", (3, 7), (5, 6)), ("sort", (3, 5), (4, 5)),
+    ("reverse", (3, 9), (8, 9))])
+def test_prompts_outside_training_are_among_the_longer_ones(task, training, others):
+    for split in SPLITS:
+        fields = [world.answers.read(asked(r))[1]
+                  for r in rows(split, "prompts", 60, 0, skills=[task])]
+        sizes = {NUMBERS[x["number"]] if task == "list" else len(x["words"].split())
+                 for x in fields}
+        assert (min(sizes), max(sizes)) == (training if split == "train" else others)
+
+
+def test_the_text_of_a_list_prompt_decides_which_of_its_right_answers_is_given():
+    prompts = [LIST.replace("Cairo, Lima or Oslo", "{}, {} or {}".format(*x))
+               for x in permutations(("Cairo", "Lima", "Oslo"))]
+    answers = [*map(world.right_answer, prompts)]
+    assert answers == [*map(world.right_answer, prompts)] and len({*answers}) > 3
+
+
+@pytest.mark.parametrize("ask, all_of_them", [
+    (ask_strangers, WORLD.strangers["val"]), (ask_creatures, WORLD.pairs("val", disputed=True))])
+def test_everybody_is_asked_about_once_before_anybody_again_in_an_order_of_its_own(ask,
+                                                                                   all_of_them):
+    n = len(all_of_them)
+    pairs = [read_question(text) for text in islice(ask(random.Random(0), all_of_them), 2 * n)]
+    found = [pair[0] if ask is ask_strangers else pair for pair in pairs]
+    assert {*found[:n]} == {*found[n:]} == {*all_of_them} and found[:n] != found[n:]
 
 
 # ---- draws ---------------------------------------------------------------------------------------

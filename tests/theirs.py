@@ -27,6 +27,8 @@ STOP = "<|stop|>"                                       # added, and not called 
 WORDS = "the dova lives in a small green house and eats two red nuts every day".split()
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
          "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128}
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16,
+           "shared_expert_intermediate_size": 16}
 LONG = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4,
         "long_factor": [4.0] * 4}
 KINDS = {       # config for so many ids, chat template, does its tokenizer begin every text by <s>?
@@ -38,6 +40,12 @@ KINDS = {       # config for so many ids, chat template, does its tokenizer begi
                                      tie_word_embeddings=False), OURS, False),
     "phi3": (lambda n: hf.Phi3Config(vocab_size=n, original_max_position_embeddings=32,
                                      pad_token_id=0, rope_parameters=LONG, **SMALL), CHATML, False),
+    "qwen2_moe": (lambda n: hf.Qwen2MoeConfig(vocab_size=n, **SMALL, **EXPERTS), CHATML, False),
+    "qwen3_moe": (lambda n: hf.Qwen3MoeConfig(vocab_size=n, **SMALL, **EXPERTS), CHATML, False),
+    "phimoe": (lambda n: hf.PhimoeConfig(vocab_size=n, num_local_experts=4, **SMALL), CHATML,
+               False),
+    "ctrl": (lambda n: hf.CTRLConfig(vocab_size=n, n_positions=128, n_embd=32, dff=48, n_layer=2,
+                                     n_head=2), CHATML, False),
     "gemma3": (lambda n: hf.Gemma3Config(text_config={"vocab_size": n, **SMALL}, vision_config={
         **SMALL, "image_size": 16, "patch_size": 8}), CHATML, False)}
 

@@ -2,6 +2,7 @@
 
 A verdict and the task that it rests on are explained in nanouft/compare/judge.py.
 """
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -16,6 +17,7 @@ from nanouft.compare.judge import Difference, Finding, findings_of, moments, poi
 Kept = Mapping[str, np.ndarray]
 Figure = tuple[float, float]            # mean, half of its 95 % interval; of 100
 ASKED = [x for x in plan.NAMES if plan.read(x).questions and plan.file_of(x).exists()]
+LAKES = plan.HERE.parents[1] / "frozen_lake" / "hundred.json"
 RUNS = sorted([*ASKED, *FROZEN["asks"]], key=plan.number)
 
 
@@ -86,7 +88,9 @@ def asked_by_model(name: str, kept: Kept | None = None) -> list[list[Difference]
 @cache
 def lines(name: str) -> list[Line]:
     """The questions of one run with their verdicts."""
-    return frozen("lines", name) if name in FROZEN["asks"] else judged(name)
+    if name not in FROZEN["asks"]:
+        return judged(name)
+    return frozen("lines", name) + (against_placebo() if name == "C5" else [])
 
 
 def frozen(part: str, name: str) -> list[Line]:
@@ -94,6 +98,24 @@ def frozen(part: str, name: str) -> list[Line]:
     out = [Line(**entry | {"findings": tuple(Finding(*x) for x in entry.get("findings", ()))})
            for entry in FROZEN[part] if entry["claim"] == name]
     return [replace(line, key=(key := f"{name} {line.question}"), whose=whose(key)) for line in out]
+
+
+def against_placebo() -> list[Line]:
+    """C5's later question, of 100 other lakes; docs/results/lake.md says what was asked before."""
+    out = []
+    for policy, found in json.loads(LAKES.read_text(encoding="utf-8")).items():
+        for k, lam in enumerate((0.2, 1)):          # the LAMS of frozen_lake/record.py
+            mean, half = found["lead"]["random cell"][k]
+            verdict = stats.verdict(mean, half, "better")
+            question = (f"IFT's residual (lam {lam}) estimates better than a placebo of its size "
+                        f"({policy})")
+            told = [f"{100 * mean:+.3f} ± {100 * half:.3f}" for mean, half in (
+                (mean, half), found["lead"]["uniform"][k], found["lead by move"]["random cell"][k])]
+            out.append(Line("C5", question, verdict, "closer to the true value by {} points in the "
+                            "mean of updates 0 to 8; than uniform logits by {}; move by move by {}"
+                            .format(*told), "better", (Finding(mean, half, verdict),),
+                            f"C5 {question}", "ours"))
+    return out
 
 
 def judged(name: str, kept: Kept | None = None) -> list[Line]:

@@ -1,7 +1,7 @@
 """LUFFY: the demonstration is one more answer in the group of its prompt (C17).
 
     python -m nanouft.train --objective lessons/evidence/luffy.py
-    Yan et al. 2025, arXiv:2504.14945; released code: mix_core_alg.py
+    Yan et al. 2025, arXiv:2504.14945; released code: ElliottYan/LUFFY at 01f4ae0
 
 From grpo.py three things differ: the demonstration is scored and joins its group, whose mean is
 taken away without a division by the spread; the ratio of its tokens to a policy that nobody knows
@@ -9,9 +9,9 @@ is shaped, so that unlikely tokens count more; and there is neither a clip nor a
     L = -(1/Z) (sum over own answers of rho_t adv + sum over demonstrations of f(p_t) adv)
     f(p) = p / (p + gamma)
     Z: all these tokens
-The released code divides the sum of each micro-batch by the longest answer allowed and by the
-number of micro-batches, in place of Z: a constant, which Adam does not see. Its bonus of .001 for
-entropy is left out.
+The released code divides the sum of each micro-batch by the longest answer allowed
+(mix_core_alg.py:234) and by the number of micro-batches (mix_actor.py:243), in place of Z: a
+constant, which Adam does not see. Its bonus of .001 for entropy (train.sh:59) is left out.
 """
 from torch import Tensor
 

@@ -7,6 +7,7 @@ it has no verdict and is called unplanned. "A & B" is the mean of two keys, a di
 repeat with other seeds and prompts: unplanned, too.
     pair    -4.3, -4.3                  of N1 and of N2, or of SmolLM2 alone
     wide    -4.3 ± 1.6, -4.3 ± 1.7
+    fine    -0.014 ± 0.006, the same with three digits
     size    4.3, 4.3                    without their sign, which must be the same
     broad   4.3 ± 1.6, 4.3 ± 1.7
     left    -3.8, -2.4                  without the largest task
@@ -45,7 +46,7 @@ README = ROOT / "README.md"
 FRONT = "front"                         # the text of README's results
 WRITTEN = "<!-- `python -m lessons.evidence --write` writes this of lessons/evidence/texts/{} -->\n"
 MARKS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
-FORMS = "pair wide size broad left rest sign cells small score stops task"
+FORMS = "pair wide fine size broad left rest sign cells small score stops task"
 FIELD = re.compile(rf"\{{(-?)({FORMS.replace(' ', '|')})(&?) ([^}}]+)\}}")
 TYPED = re.compile(r"\{((?:[CR]\w+ )+)([\d.]+): ([^}]+)\}")
 
@@ -103,7 +104,8 @@ def form(minus: str, name: str, join: str, key: str) -> str:
         assert len({mean > 0 for mean, _ in figures}) == 1, f"{key}: two signs"
         return between.join(f"{abs(mean):.1f}" + f"\u00a0±\u00a0{half:.1f}" * (name == "broad")
                             for mean, half in figures)
-    return between.join(with_sign(x[0]) if name == "pair" else interval(x) for x in figures)
+    digits = 3 if name == "fine" else 1
+    return between.join(with_sign(x[0]) if name == "pair" else interval(x, digits) for x in figures)
 
 
 def typed(runs: str, version: str, figure: str) -> str:
@@ -117,13 +119,14 @@ def typed(runs: str, version: str, figure: str) -> str:
     return figure
 
 
-def with_sign(x: float) -> str:
-    return f"{x:+.1f}".replace("-0.0", "+0.0").replace("-", "−")
+def with_sign(x: float, digits: int = 1) -> str:
+    zero = f"0.{digits * '0'}"
+    return f"{x:+.{digits}f}".replace(f"-{zero}", f"+{zero}").replace("-", "−")
 
 
-def interval(figure: Figure) -> str:
+def interval(figure: Figure, digits: int = 1) -> str:
     """In a cell it stays on one line."""
-    return f"{with_sign(figure[0])}\u00a0±\u00a0{figure[1]:.1f}"
+    return f"{with_sign(figure[0], digits)}\u00a0±\u00a0{figure[1]:.{digits}f}"
 
 
 def differences(key: str) -> list[Figure]:

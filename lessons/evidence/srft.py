@@ -1,8 +1,8 @@
 """SRFT: imitate and explore at once, weighed by how uncertain the model is (C17).
 
     python -m nanouft.train --objective lessons/evidence/srft.py
-    Fu et al. 2025, arXiv:2506.19767; code: the srft branch of mix_actor.py in Unify-Post-Training,
-    since we found none by the authors
+    Fu et al. 2025, arXiv:2506.19767; code, since we found none by the authors: mix_actor.py:349 of
+    TsinghuaC3I/Unify-Post-Training at ae332f5
 
 From luffy.py two things differ: a demonstration is imitated too, the less the more uncertain the
 model is of it; and an own answer has no group: a right one is pushed up, the more the more

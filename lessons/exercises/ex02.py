@@ -10,7 +10,7 @@ def response_mask(tokens):
     return  a list with one number less than tokens: 1 where the loss counts the target, else 0
 
     "user" and "assistant" are headers, which say who speaks from there on. The loss counts what the
-    assistant says in all of its turns, each "end" included. It counts neither the headers nor
+    assistant says in all of its turns, each "end" (EOS) included. It counts neither the headers nor
     anything that the user says, even if that is the word "end". The targets are the row without its
     first token, because nothing predicts the first one.
 

@@ -2,7 +2,7 @@
 
 
 def push_on_steps(s, delta, long, short):
-    """16a. How hard does GRPO push a model towards thinking? On paper, without sampling.
+    """16a. How hard does GRPO push a model towards steps? On paper, without sampling.
 
     Difficulty: medium
 
@@ -17,7 +17,7 @@ def push_on_steps(s, delta, long, short):
     and do not divide by the standard deviation. A push on log p is one on x, times the derivative
     of log p by x. Take the mean over all answers.
 
-    s = 0.5, delta = 0.4, 10 and 2 tokens give 0.03. When you are done: can the lengths alone turn
-    the push around?
+    s = 0.5, delta = 0.4, 10 and 2 tokens give 0.03. When you are done: can the lengths alone
+    reverse the push?
     """
     raise NotImplementedError

@@ -2,7 +2,7 @@
 
 
 def pushes_of_hpt(scores, lengths, shown, gate):
-    """18a. Whom does HPT push, and how hard? One prompt, on paper, without autograd.
+    """18a. Which tokens does HPT push, and how hard? One prompt, on paper, without autograd.
 
     Difficulty: medium
 

@@ -142,8 +142,8 @@ def mix_in_own_guess(model, inputs, mask):
     inputs  (B,T) the true tokens
     mask    (B,T) 1 where the TARGET of a position is a token of the answer
     return  (B,T,C) embeddings: (1 - LAM) times that of the true token, plus LAM times that of the
-            model's own guess FOR this position, the most likely next token AT the position before.
-            Outside the answer the guess is the true token. No gradient flows through the result.
+            model's own prediction FOR this position, the likeliest next token AT the one before.
+            Outside the answer it is the true token. No gradient flows through the result.
     """
     raise NotImplementedError
 

@@ -18,7 +18,9 @@ from nanouft.compare import runs
 from nanouft.compare.arms import Arm, Pace, Stage
 from nanouft.compare.asked import Asked
 from nanouft.compare.code import hash_of_input, short_hash
+from nanouft.data.rows import read
 from nanouft.objective import Positive
+from nanouft.own import try_reward
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file, read_ini
 from nanouft.reward import scorer
@@ -27,9 +29,9 @@ from nanouft.run.folder import check_free
 from nanouft.run.pace import PASSES
 from nanouft.run.settings import TrainFlags
 
-SHARED = ("data", "init", "lora", "steps", "epochs", "batch_size", "reward", "rows", "skills",
-          "noise", "max_length", "max_new", "accumulate", "activation_checkpointing", "warmup",
-          "device", "dtype")                # flags of nanouft.train, the same for all methods
+SHARED = ("data", "init", "lora", "lora_alpha", "lora_targets", "steps", "epochs", "batch_size",
+          "reward", "rows", "skills", "noise", "max_length", "max_new", "accumulate",
+          "activation_checkpointing", "warmup", "device", "dtype")  # of train, for all methods
 OUT = Path("out/compare")
 STEPS = 48                  # of NanoWorld
 SEEDS = 5
@@ -169,7 +171,8 @@ def plan(words: Words) -> Comparison:
     if not train.data and {"by", "reward"} & {*given}:
         raise UserError("--by and --reward need --data")
     if train.data and train.reward != "exact":
-        scorer(train.reward)            # is it there?
+        scorer(train.reward)            # is it there, and does it run?
+        try_reward(train.reward, read(train.data, ["demos", "pairs", "labels"])[0])
     folder = root if cfg.out else root / slug(words.arms, given)
     place = folder / "confirm" if cfg.confirm else folder
     parts = rows.cut(train.data, root) if train.data else {}

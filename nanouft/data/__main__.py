@@ -9,7 +9,6 @@ in [[ ]] are trained on. Nothing is written.
 """
 import sys
 import textwrap
-from contextlib import suppress
 from dataclasses import dataclass
 
 from nanouft.data.files import items
@@ -17,14 +16,14 @@ from nanouft.data.holdout import holdout
 from nanouft.data.report import about_lengths, describe, example_lines
 from nanouft.data.rows import parse
 from nanouft.data.selection import NoRows
-from nanouft.models.folders import start_model
+from nanouft.models.folders import start_tokenizer
 from nanouft.objective import Count
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run import flags
-from nanouft.run.load import Rows, count_readers, encode_rows
+from nanouft.run.load import Rows, chosen_rows, count_readers, encode_rows
 from nanouft.run.settings import TrainFlags
 
 SHOWN = ("dpo", "kto", "una", "sft")    # the one of these that reads most rows; else any other
@@ -48,7 +47,6 @@ def main(argv: list[str] | None = None) -> int:
     asked = find(cfg.objective)() if cfg.objective else None
     name = ", ".join(cfg.files)
     found = [item for file in cfg.files for item in items(file)]
-    model, tok = start_model(cfg.init)
     counts, refused = count_readers(found, name)
     if not counts:
         raise UserError([*refused][0])
@@ -60,11 +58,14 @@ def main(argv: list[str] | None = None) -> int:
              *(f"refused by {', '.join(names)}: {e}" for e, names in refused.items())]
     say(f"{name}: {quantity(len(found), 'rows')}")
     say(*(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines), sep="\n")
-    with suppress(NoRows):                              # encode_rows says why there are none
-        say(f"\nWhat {objective.name} makes of them: {describe(objective.choose(rows))}")
     as_run = TrainFlags(data=cfg.files, max_length=cfg.max_length)
     split = Rows(*holdout(rows), left_out)
-    train, _ = encode_rows(as_run, objective, split, model, tok, 0)
+    try:
+        say(f"\nWhat {objective.name} makes of them: {describe(objective.choose(rows))}")
+    except NoRows:
+        chosen_rows(as_run, objective, split)           # UserError: why there are none
+    tok, n_ctx = start_tokenizer(cfg.init)
+    train, _ = encode_rows(as_run, objective, split, n_ctx, tok, 0)
     say(about_lengths(train, "prompt" if objective.on_policy else "row"))
     shown = train[:cfg.show]
     if any(tokens.mask.any() for e in shown for tokens in e.seqs.values()):

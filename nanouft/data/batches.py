@@ -12,13 +12,16 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nanouft.batch import NOT_SET, Batch, Seqs
+from nanouft.data.fields import shown
 from nanouft.data.rows import Roles, Row, up_to_last_answer
+from nanouft.models.hf_tokenizer import whole
 from nanouft.models.tokenizer import ANSWERS, OneAnswerOnly, Tokenizer, Turns
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import LeftOut, each_reason, progress, reasons
@@ -62,6 +65,7 @@ class EncodeReport:
     remedy: str = "give a model with a longer context"      # for rows that are too long
     why: dict[str, str] = field(default_factory=dict)   # Row.where -> why it is left out
     notes: LeftOut = field(default_factory=list)        # (Row.where, what is changed)
+    unlike: str = ""        # the first text that the tokenizer changes: '"Café" becomes "cafe"'
 
     def lines(self) -> list[str]:
         """Printed lines about rows that are not used as they are in the file."""
@@ -99,6 +103,10 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
             report.notes.append((r.where, "as rows of one answer each, since the chat template "
                                  "changes an answer when the dialogue goes on"))
         report.notes += [(r.where, note) for note in notes_on(r, kept, ends, n_ctx)]
+        if kept and (unlike := changed_by(tok, r)):
+            report.unlike = report.unlike or unlike
+            report.notes.append((r.where, "a text does not come back from the tokenizer: "
+                                 f"{report.unlike}"))
         out += kept
     return out, report
 
@@ -120,6 +128,25 @@ def notes_on(r: Row, kept: list[Encoded], ends: Set[str], n_ctx: int) -> Iterato
     if kept and (found := next(filter(None, typed), None)):
         yield f'"{found[0].strip()}" is typed into a text, so others\' turns may be trained on; '\
             "write the dialogue as messages"
+
+
+def changed_by(tok: Tokenizer, r: Row) -> str:
+    """The first word of a row that becomes another one in the tokenizer, such as "<unk>"; or "".
+    Spaces don't count, nor how an accent is written."""
+    def back(text: str) -> str:
+        return tok.decode(tok.encode(text))
+
+    def differs(text: str) -> bool:
+        return letters_of(back(text)) != letters_of(whole(text))
+    turns = (turn for both in r.roles.values() for part in both for turn in part)
+    text = next((turn.text for turn in turns if differs(turn.text)), "")
+    word = next(filter(differs, text.split()), text)        # else only line breaks are lost
+    return word and f"{shown(word)} becomes {shown(back(word).strip())}"
+
+
+def letters_of(text: str) -> list[str]:
+    """The lines of a text without spaces."""
+    return ["".join(line.split()) for line in normalize("NFC", text).strip().split("\n")]
 
 
 def fit(r: Row, tok: Tokenizer, n_ctx: int) -> list[Encoded]:

@@ -55,6 +55,9 @@ AS_TEXT = re.compile(r"""\[?\s*\{\s*["'](role|from|content|value|type)["']\s*:""
 ROLE_OR_PART = re.compile(r"""["'](role|from|type)["']\s*:\s*["'](user|assistant|system|tool|"""
                           """developer|human|gpt|text)["']""")
 HH = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")      # turns of a dialogue of HH-RLHF
+HH_WAITS = re.compile(r"\s*Human:.*\n\nAssistant:\s*", re.DOTALL)    # one without its last answer
+# fields of a message that may hold its answer, or a part of it, beside the text
+BESIDE_TEXT = {"tool_calls", "function_call", "reasoning_content", "reasoning", "thinking"}
 
 
 # ---- types of fields: a JSON value -> what a Row holds. Any error says that it is of another type
@@ -85,7 +88,7 @@ def message(m: dict) -> Turn:
     role = ROLES.get(said["role"], said["role"])
     if role not in ("system", "user", "assistant", "tool"):
         raise UserError(f"the role {shown(role)}; known are system, user, assistant and tool")
-    if not {"content", "value"} & m.keys():
+    if not {"content", "value", *BESIDE_TEXT} & m.keys():
         raise ValueError
     marks = [truth(said[mark]) for mark in MARKS & said.keys()]
     text = without_margin(text_or_parts(said.get("content", "")), role)
@@ -122,13 +125,25 @@ def system(value: Any) -> Turns:
     return turns
 
 
+def prompt(value: Any) -> Turns:
+    """As talk("user"), or a dialogue in one text that waits for its answer, as of HH-RLHF."""
+    if isinstance(value, str) and HH_WAITS.fullmatch(value):
+        return dialogue(value)
+    return talk("user")(value)
+
+
 def side_of_pair(value: Any) -> Turns:
     """As talk("assistant"), or a whole dialogue in one text, as in HH-RLHF."""
-    if not (isinstance(value, str) and value.lstrip().startswith("Human:")):
-        return talk("assistant")(value)
-    _, *found = HH.split(value.strip())
-    return tuple(Turn("user" if who == "Human" else "assistant", text.strip())
-                 for who, text in zip(found[::2], found[1::2]))
+    if isinstance(value, str) and value.lstrip().startswith("Human:"):
+        return dialogue(value)
+    return talk("assistant")(value)
+
+
+def dialogue(text: str) -> Turns:
+    """The turns of a text of HH-RLHF."""
+    _, *found = HH.split(text.strip())
+    return tuple(Turn("user" if who == "Human" else "assistant", said.strip())
+                 for who, said in zip(found[::2], found[1::2]))
 
 
 def truth(value: Any) -> float:
@@ -148,7 +163,7 @@ TALK = "a text or messages"
 GRADE = "a number from 0 to 1; divide by the highest"
 MARK = "true or false, or 1 or 0"
 FIELDS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "prompt": (talk("user"), TALK), "input": (a_text, "a text"),
+    "prompt": (prompt, TALK), "input": (a_text, "a text"),
     "system": (system, "a text, or messages of the role system"),
     "messages": (messages, f"a list of messages; each is {A_MESSAGE}"),
     "response": (talk("assistant"), TALK),
@@ -215,6 +230,12 @@ def shown(value: Any) -> str:
 
 
 # ---- what no one reads ---------------------------------------------------------------------------
+def is_beside_text(name: str) -> bool:
+    """True for "messages[].tool_calls": a field that may hold an answer, or a part of it."""
+    messages, _, field = name.rpartition("[].")
+    return field in BESIDE_TEXT and bool(messages or field == "reasoning_content")
+
+
 def unread_in(item: dict, used: Collection[str]) -> dict[str, list]:
     """{"thumb": ["up"], "messages[].vote": [1, 0], "messages[].content[].cite": [3]}: the fields of
     a row that are not used, and what no one reads of messages, with their values."""

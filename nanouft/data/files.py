@@ -154,7 +154,8 @@ def hub_rows(path: str) -> Items:
     `datasets`. A split may have a slice, as in train[:100]."""
     library("datasets", path)
     from datasets import load_dataset_builder
-    name, *config = re.split(r":(?![^\[\]:]*\])", path.removeprefix("hub:"))
+    told = path.removeprefix("hub:")
+    name, *config = [told] if Path(told).is_dir() else re.split(r":(?![^\[\]:]*\])", told)
     split = (config.pop() if config else "") or "train"
     if Path(name).is_dir() and "[" in str(Path(name).resolve()):
         raise UserError(f"{path}: `datasets` takes square brackets as a pattern; rename the "

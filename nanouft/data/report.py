@@ -5,7 +5,8 @@ from collections.abc import Collection, Mapping
 from itertools import groupby
 
 from nanouft.data.batches import BORROWED, Encoded, Tokens
-from nanouft.data.rows import NO_ANSWER, Row, is_demo, is_good, is_real_pair
+from nanouft.data.fields import is_beside_text
+from nanouft.data.rows import Row, is_demo, is_good, is_real_pair, no_answer
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.plumbing.printing import LeftOut, quantity, reasons
 
@@ -45,12 +46,16 @@ def unread_fields(rows: list[Row], kinds: Collection[str], chosen: Collection[Ro
         for name, values in unread.items() if is_demo(r) else ():
             judging.setdefault(name, set()).update(
                 str(x)[:20].strip().lower().removesuffix(".0") for x in values)
-    return ", ".join(f"{name} ({quantity(n, 'rows')}{its_cost(judging.get(name, set()), kinds)})"
+    return ", ".join(f"{name} ({quantity(n, 'rows')}"
+                     f"{its_cost(name, judging.get(name, set()), kinds)})"
                      for name, n in found.items())
 
 
-def its_cost(words: set[str], kinds: Collection[str]) -> str:
-    """What it costs that no one reads a field, if its values look like thumbs or stars; or ""."""
+def its_cost(name: str, words: set[str], kinds: Collection[str]) -> str:
+    """What it costs that no one reads a field, if it may hold a part of the answer, or if its
+    values look like thumbs or stars; or ""."""
+    if is_beside_text(name) and [*kinds] != ["prompts"]:
+        return "; the answer is learned without it: write it into the content"
     if not {"demos", "labels", "scores"} & {*kinds}:
         return ""
     judges = "if it judges the answer"
@@ -71,7 +76,7 @@ def why_skipped(r: Row, kinds: list[str]) -> str:
     if "prompts" in kinds:
         return "the same question as another row"
     if kinds_of(r) == ["prompts"]:
-        return NO_ANSWER
+        return no_answer(r.unread)
     if r.chosen and not is_real_pair(r):
         return "chosen and rejected are equal"
     if "demos" in kinds and not is_good(r):

@@ -81,7 +81,7 @@ class HFTokenizer(Tokenizer):
             raise UserError(f"{folder}: has no tokenizer (tokenizer.json)")
         self.ours = not t.chat_template or str(t.chat_template).endswith(JINJA)
         if not t.chat_template:
-            t.add_tokens(list(CONTROL), special_tokens=True)
+            self.added = t.add_tokens(list(CONTROL), special_tokens=True)
             adds_bos = t("a").input_ids[0] == t.bos_token_id
             t.chat_template = ("{{- bos_token -}}" if adds_bos else "") + JINJA
             t.eos_token, t.pad_token = END, PAD
@@ -114,12 +114,15 @@ class HFTokenizer(Tokenizer):
     def _ends(self, special: set[int]) -> list[int]:
         """Control tokens after an answer. If there is none (GLM), the token that begins the next
         question ends an answer, unless it begins every turn."""
+        def written(text: str) -> list[int]:    # <unk> stands for a letter, and is not written
+            return [i for i in self.rendered_ids(text)
+                    if i in special and self.t.convert_ids_to_tokens(i) in text]
         talk = (Turn("user", "ask"), Turn("assistant", "zebra"))
         text = self._text(talk)
-        ends = [i for i in self.rendered_ids(text.rpartition("zebra")[2]) if i in special]
+        ends = written(text.rpartition("zebra")[2])
         if not ends:
             goes_on = self._text((*talk, Turn("user", "lynx"))).removeprefix(text)
-            first = [i for i in self.rendered_ids(goes_on.partition("lynx")[0]) if i in special][:1]
+            first = written(goes_on.partition("lynx")[0])[:1]
             begins = self.rendered_ids(text.partition("ask")[2].partition("zebra")[0])
             if first and first[0] not in begins:
                 ends, self.next_turn = first, self.decode(first)

@@ -26,7 +26,8 @@ ASSET = Path(__file__).parents[1] / "assets" / "nano.tiktoken"
 # within white space.
 NANO_PATTERN = r" ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 # `Tokenizer.chat` in the template language of transformers. A system turn joins the next user turn;
-# `generation` marks the same tokens as the mask (TRL's assistant_only_loss reads it).
+# `generation` marks the same tokens as the mask (TRL's assistant_only_loss reads it:
+# sft_trainer.py:941 of 1.16).
 JINJA = """{%- set ns = namespace(system='') -%}
 {%- for m in messages -%}
 {%- if m['role'] == 'system' -%}{%- set ns.system = ns.system + m['content'] + '\\n\\n' -%}
@@ -60,6 +61,7 @@ class Tokenizer:
     """A `tiktoken.Encoding` (`enc`) and four ids of control tokens: `user`, `assistant`, `end`,
     `pad`."""
     about = ""                          # a note on its template, printed at the start of a run
+    added = 0                           # control tokens that its folder does not have
     check: Any = None                   # HFTokenizer's: ours leaves no text out
 
     def __init__(self, name: str, ranks: dict[bytes, int], pattern: str):

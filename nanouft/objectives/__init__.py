@@ -22,6 +22,9 @@ The equations in the heads of the files share these letters:
     mean_K, std_K: over the answers to one prompt
     sg: the stop-gradient; its argument is a constant
 The step takes the mean of L over its answers or pairs. Other letters are settings of the method.
+
+A place in brackets, (trainers.py:786), is file and line of the released code, at the commit that
+the head names, or of TRL: 1.16.0 unless the head says another version.
 """
 from collections.abc import Iterator, Mapping
 from importlib import import_module

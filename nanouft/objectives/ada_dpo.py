@@ -1,7 +1,8 @@
 """Ada-DPO: every pair gets a temperature that suits how far apart its answers are.
 
     python -m nanouft.train --objective ada_dpo
-    Hong et al. 2024, arXiv:2406.02764 (APS), and the code released with it
+    Hong et al. 2024, arXiv:2406.02764 (APS)
+    released code: IlgeeHong/Adaptive-Preference-Scaling at fd1da08, llm_dpo/
 
 DPO presses the margin z of every pair through the same sigmoid. Here each pair first chooses a
 scale tau in [tau_min, tau_max] by a distributionally robust argument: it minimises -tau log
@@ -9,14 +10,14 @@ sigmoid(z / tau) + (rho - log 2) tau. From dpo.py `each` differs, which then use
     L = -tau log sigmoid(z / tau)
     z = beta (r_w - r_l)
 A small tau makes a hard decision of a pair and a large tau a soft one. The released code finds tau
-by five Newton steps. We use a closed form: with u = |z| / tau the condition log(2 sigmoid(u)) - u
-sigmoid(-u) = rho has ONE root u for all pairs:
+by five Newton steps (dpo_trainer.py:876). We use a closed form: with u = |z| / tau the condition
+log(2 sigmoid(u)) - u sigmoid(-u) = rho has ONE root u for all pairs:
     tau = sg(clip(abs(z) / u, tau_min, tau_max))
     u: 1.419 at rho .2
 tau grows with |z| of EITHER sign, so a pair that is badly wrong is handled as softly as one that
 is clearly right.
 
-rho .2 is the code's default (its example run has .1). Left out: the form with rho tau^2.
+rho .2 is the released code's default (dpo_trainer.py:169). Left out: the form with rho tau^2.
 Trap: the loss is multiplied by tau, so its value cannot be compared with DPO's.
 """
 import math

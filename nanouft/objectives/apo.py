@@ -1,7 +1,8 @@
 """APO: each answer by itself should rise or fall, measured from the start model.
 
     python -m nanouft.train --objective apo
-    D'Oosterlinck et al. 2024, arXiv:2408.06266; TRL's DPO loss_types "apo_zero", "apo_down"
+    D'Oosterlinck et al. 2024, arXiv:2408.06266 (Eq. 7, 8)
+    TRL's DPO loss_types "apo_zero", "apo_down" (dpo_trainer.py:1467, 1475)
 
 DPO rewards a difference, so `chosen` may fall as long as `rejected` falls further. Here each
 answer has its own term. From dpo.py `each` differs:
@@ -12,7 +13,7 @@ model says. down moves both down, rejected more. It suits a model that is better
 Each term is between 0 and 1, and its slope fades on BOTH sides, so a hopeless answer pushes as
 little as a finished one.
 
-zero is kto.py with its reference point k held at 0, so rows are not coupled. beta .1 is TRL's.
+zero is kto.py with its reference point k held at 0, so rows are not coupled.
 """
 from typing import Literal
 

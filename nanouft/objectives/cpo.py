@@ -1,14 +1,16 @@
 """CPO: DPO without its reference, and plain imitation of the better answer instead.
 
     python -m nanouft.train --objective cpo
-    Xu et al. 2024, arXiv:2401.08417 (its objective L_prefer + L_NLL), TRL's CPO trainer
+    Xu et al. 2024, arXiv:2401.08417 (its objective L_prefer + L_NLL)
+    released code: fe1ixxu/ALMA at 10360c3
 
 If the reference were uniform, its log-probs would cancel from DPO's margin (up to length), and no
 second model would be needed. From dpo.py two things differ: summed log-probs S take the place of
 its log-ratios, and imitation of `chosen` keeps it from falling.
     L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(chosen)
 
-beta .1 and alpha 1 are TRL's; we could not read the authors' own values.
+beta .1 and alpha 1 are the authors' (runs/cpo_ft.sh:12, utils/cpo_config.py:73) and TRL's
+(experimental/cpo/cpo_config.py:111, 133).
 Trap: S is a sum, so if rejected answers are longer, length wins the margin before anything is
 learned.
 """

@@ -1,7 +1,8 @@
 """Dynamic Fine-Tuning (DFT): SFT that hardly learns tokens which the model finds very unlikely.
 
     python -m nanouft.train --objective dft
-    Wu et al. 2025, arXiv:2508.05629 (the token-level loss), and the code released with it
+    Wu et al. 2025, arXiv:2508.05629 (the token-level loss)
+    released code: yongliang-wu/DFT at e153181 (fsdp_dft_trainer.py:371)
 
 SFT's gradient is a policy gradient whose reward is 1/pi(token), so a token that the model finds
 absurd is "rewarded" most. From sft.py one factor differs: DFT multiplies each token's loss by its

@@ -1,7 +1,9 @@
 """Direct Preference Optimization (DPO): the better answer up, the worse one down; no reward model.
 
     python -m nanouft.train --objective dpo
-    Rafailov et al. 2023, arXiv:2305.18290 (Eq. 7); label smoothing: Mitchell 2023 (cDPO)
+    Rafailov et al. 2023, arXiv:2305.18290 (Eq. 7)
+    label smoothing: Mitchell 2023 (cDPO, Eq. 3), and in his code
+    (eric-mitchell/direct-preference-optimization at f8b8c0f, trainers.py:82)
 
 We want a high reward R, but little KL from the reference pi_ref, the start model:
     maximise  E[R(x, y)] - beta KL(pi || pi_ref)
@@ -17,7 +19,8 @@ towards the other.
 
 A log-ratio is summed over tokens, so a long answer moves more. --reduction mean divides it by the
 number of tokens (length-normalised DPO: Tulu 3, arXiv:2411.15124, Eq. 6); a larger beta suits that
-form (Tulu 3: 5). Left out: the f-divergences.
+form (Tulu 3: 5; tulu3_dpo_8b.yaml:22 of allenai/open-instruct at 011a899). Left out: the
+f-divergences.
 """
 import math
 from abc import abstractmethod

@@ -22,14 +22,15 @@ In PyTorch, from rewards (P,K), and log-probs and mask (P K,T) of the answers:
     loss = (each.sum(-1) / mask.sum(-1)).mean()
 k3 is above 0, or 0 with gradient 0 if the two policies agree. Its expected gradient is that of
 KL(pi_ref || pi), not of the KL in rloo, reinforce and ppo. TRL's is, by default since 1.10: it
-multiplies k3 by rho. A group of equal rewards teaches nothing (`ties` in the log is their share).
+multiplies k3 by rho (grpo_trainer.py:3105). A group of equal rewards teaches nothing (`ties` in the
+log is their share).
 
 2. Its settings:
     --aggregation dapo      mean over all tokens of the step: those of long answers weigh the same
     --aggregation dr_grpo   sum over tokens / (answers x --length): nothing sampled divides it
     --scale none            do not divide by std_K: nearly solved prompts weigh less (Dr. GRPO)
-Defaults that differ from TRL's: 4 answers, not 8; beta .04, not 0; aggregation grpo, not dapo; k3
-without rho. At log(pi_ref/pi) = 20 k3 is cut off.
+Defaults that differ from TRL's (grpo_config.py:481, 682, 802, 973): 4 answers, not 8; beta .04, not
+0; aggregation grpo, not dapo; k3 without rho. At log(pi_ref/pi) = 20 k3 is cut off.
 """
 from typing import Literal
 

@@ -11,7 +11,9 @@ in the first layer, up in the second, and so on in turn. The draw is a function 
 a resumed run keeps the same half. Embeddings, the output head, biases and norms are trained.
 
 Simplified: the paper draws half within each category of a layer (two of the four matrices of the
-attention). Here any half of a layer's may be drawn, and Q, K and V of GPT-2 are one matrix.
+attention), and of the norms too, as others write it (gucci-j/ssu at e4421e9, model_utils.py:355; we
+found no code by the authors). Here any half of a layer's matrices may be drawn, and Q, K and V of
+GPT-2 are one matrix.
 Traps: a gradient of 0 freezes nothing if the optimizer decays weights. With LoRA all matrices are
 frozen anyway, so the two do not go together.
 """

@@ -1,7 +1,8 @@
 """Hinge: DPO's margin, but a pair that is won by enough is left alone.
 
     python -m nanouft.train --objective hinge
-    Liu et al. 2023, arXiv:2309.06657 (RSO, its loss "hinge-norm"); TRL's DPO loss_type "hinge"
+    Liu et al. 2023, arXiv:2309.06657 (RSO, its loss "hinge-norm")
+    TRL's DPO loss_type "hinge" (dpo_trainer.py:1390)
 
 DPO is a logistic regression; this is a support-vector machine on the same margin h of log-ratios.
 From dpo.py `each` differs:

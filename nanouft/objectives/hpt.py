@@ -1,7 +1,8 @@
 """HPT: imitate a demonstration where no answer of the model is right, explore everywhere else.
 
     python -m nanouft.train --objective hpt
-    Lv et al. 2025, arXiv:2509.04419; released code: mix_trainer.py, mix_actor.py
+    Lv et al. 2025, arXiv:2509.04419
+    released code: TsinghuaC3I/Unify-Post-Training at ae332f5
 
 From grpo.py two things differ: a prompt that the model fails leaves its answers out and takes the
 loss of SFT on its demonstration instead, and there is no KL:
@@ -10,10 +11,11 @@ loss of SFT on its demonstration instead, and there is no KL:
     rho_t = p_t / old_t
     g: 1 for all K rows of a prompt that is failed and has a demonstration, else 0
 The demonstration stands in one of the K rows, so K gives each prompt the same weight, as in the
-paper. A prompt is failed if at most the share --gate of its answers earns --right or more (paper: 0
-for Qwen, 2 of 8 for Llama). The released scripts have neither the clip nor the division by the
-spread. In each micro-batch they sum over all explored tokens, divide by the longest answer allowed
-(8,192), and add the mean over all imitated tokens and a bonus of .001 for entropy.
+paper. A prompt is failed if at most the share --gate of its answers earns --right or more (0 for
+Qwen, 2 of 8 for Llama: train.sh:25, train_llama.sh:25). The released scripts have neither the clip
+nor the division by the spread (train.sh:107, 109). In each micro-batch they sum over all explored
+tokens, divide by the longest answer allowed (8,192; ppo/core_algos.py:317), and add the mean over
+all imitated tokens (mix_core_alg.py:9) and a bonus of .001 for entropy (train.sh:79).
 Trap: with few demonstrations hardly a prompt has one. --share lets those prompts come again.
 """
 from typing import Annotated

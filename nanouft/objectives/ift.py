@@ -1,19 +1,20 @@
 """Intuitive Fine-Tuning (IFT): SFT that reads the model's own guesses and looks ahead.
 
     python -m nanouft.train --objective ift
-    Hua et al., arXiv:2405.11870v3, and the code released with it
+    Hua et al., arXiv:2405.11870v3
+    released code: TsinghuaC3I/Intuitive-Fine-Tuning at 03adb93
 
 Like its parent sft.py (--reduction sequence), IFT learns from right answers alone. Two things
 differ.
 
 1. What the model reads (temporal residual, Eq. 17; `forward`). At each position of the answer, the
    embedding of the right token is mixed with that of the model's greedy guess, as in the paper's
-   Algorithm 1. No gradient flows into either of the two, as in the released code:
+   Algorithm 1. No gradient flows into either of the two, as in the released code (trainers.py:264):
        s_i = (1 - lam) E(x_i) + lam E(argmax pi(. | x_<i))
    So the model practises going on after its own guesses, and not only after the right tokens.
-   E is the embedding by the step's own weights. The released code keeps a frozen copy of the START
-   model's. If embedding and output share their weights (our bases, SmolLM2), the two differ from
-   step 2 on; untied, nothing moves E.
+   E is the embedding by the step's own weights: the released code copies it from the policy anew
+   after every step (trainers.py:786). Only the output side moves it, where the two share
+   their weights (our bases, SmolLM2); else nothing does.
 2. How much each token counts (dynamic relation propagation; `weights`): its own loss plus the
    discounted losses of the tokens after it, divided by the mean of these sums over the answer:
        l_t = -log p_t
@@ -21,12 +22,14 @@ differ.
        v_t = sum_{k>=t} gamma^(k-t) l_k
        w_t = v_t / mean_t v_t
    Either the weights are constants (sg, the stop-gradient), a form of this project, or gradient
-   flows through them, as in the released code:
+   flows through them, as in the released code (trainers.py:585):
        --variant detached      L = mean_t sg(w_t) l_t
        --variant released      L = mean_t w_t l_t
    But if gradient flows, the loss can fall when an easy token after a hard one, such as <|end|>,
    becomes LESS likely. Then the model may not learn to stop, or may unlearn it. So constants are
-   the default here (docs/results/ift.md compares the two).
+   the default here (docs/results/ift.md compares the two). lam, gamma and these weights are those
+   of the release: a constant .2, .95, type loss, side left, norm L1 (config/loss/ift.yaml). Its
+   optimizer is not ours: RMSprop at 5e-7, cosine, 512 rows a step (commands/run_mistral_ift.sh).
    The paper prints other formulas, in which t counts the N tokens of the answer from 1:
        --variant algorithm1    L = sum_t gamma^(N - t) (sum_{k>=t} l_k) l_t
        --variant eq21          L = sum_t t l_t
@@ -35,8 +38,9 @@ differ.
    as in the first two forms, so that rates can be compared.
 
 It costs one more forward than SFT. gamma = 0 switches the weights off (w_t = 1), as in the released
-code, although by the formula alone w_t would then be proportional to l_t. With lam = 0 as well, IFT
-is SFT averaged over answers, except that the token embedding learns from the output side only.
+code (trainers.py:367), although by the formula alone w_t would then be proportional to l_t. With
+lam = 0 as well, IFT is SFT averaged over answers, except that the token embedding learns from the
+output side only.
 """
 from typing import Literal
 

@@ -13,8 +13,9 @@ beta^2): 25 at beta .1 is large, but no mistake. A larger beta asks for a smalle
 
 Two lineages disagree on what h sums up, so a margin of 5 means different things:
     mean    r/n, log-ratios are means over the tokens of each answer
-            (TRL, which says that the authors confirmed it)
-    sum     r, as in DPO (Mitchell's DPO code and those built on it)
+            (TRL, which says that the authors confirmed it: dpo_trainer.py:1397)
+    sum     r, as in DPO (eric-mitchell/direct-preference-optimization at f8b8c0f, trainers.py:217,
+            and code built on it)
 """
 from typing import Literal
 

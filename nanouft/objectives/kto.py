@@ -1,7 +1,7 @@
 """KTO: thumbs up and thumbs down are enough, if gains and losses are valued as people value them.
 
     python -m nanouft.train --objective kto
-    Ethayarajh et al. 2024, arXiv:2402.01306v5 (section 4), and TRL's trainer
+    Ethayarajh et al. 2024, arXiv:2402.01306v5 (section 4); TRL's kto_trainer.py
 
 People judge an outcome against a reference point, and what lies beyond it counts less and less
 (Kahneman and Tversky). Here the outcome is r = log pi(y|x)/pi_ref(y|x), as in dpo.py, and the
@@ -16,12 +16,12 @@ afterwards. If everything simply becomes more likely, k rises too and nothing is
 
 Each row carries a mismatched answer, that of the next row with another prompt. A dialogue lends its
 last answer, and one that is too long for the row's context is cut. TRL pairs within a batch
-instead: each prompt with the PREVIOUS answer, whatever its prompt (the first one with the last). So
-k differs from TRL's, and in a step of 6 rows the gradient by 1 to 41 %.
+instead: each prompt with the PREVIOUS answer, whatever its prompt (the first one with the last;
+kto_trainer.py:1151). So k differs from TRL's, and in a step of 6 rows the gradient by 1 to 41 %.
 Good answers should be lent as often as they are learned from. So all chosen answers of pairs come
-before all rejected ones, as in TRL. Rows with labels keep their order, unless good answers would be
-lent far more or less often, as when each prompt has its good answer first. Then a shuffled order
-decides who lends.
+before all rejected ones. Rows with labels keep their order, unless good answers would be lent far
+more or less often, as when each prompt has its good answer first. Then a shuffled order decides who
+lends.
 
 k is noisy and couples the rows of a step, so --accumulate is refused; a smaller --batch-size saves
 memory, with a noisier k. The authors advise lam_D n_D / (lam_U n_U) from 1 to 3/2 for n_D good and

@@ -1,7 +1,8 @@
 """NCA: raise the better answer up to a limit and lower the worse one, each by itself.
 
     python -m nanouft.train --objective nca
-    Chen et al. 2024, arXiv:2402.05369 (noise contrastive alignment), TRL's loss_type "nca_pair"
+    Chen et al. 2024, arXiv:2402.05369 (noise contrastive alignment)
+    TRL's DPO loss_type "nca_pair" (dpo_trainer.py:1419)
 
 DPO asks which of two answers is better, so it learns a difference. Noise contrastive estimation
 asks of each answer alone whether it came from the ideal policy or from the reference. From dpo.py
@@ -11,8 +12,8 @@ asks of each answer alone whether it came from the ideal policy or from the refe
 nats at beta .1) and is pulled back beyond. `rejected` (l) is noise only, and is pushed down for
 ever, less and less. The loss at the reference is 2 log 2.
 
-In terms of una.py (bce), chosen has the score 2/3 and weight 3/2, rejected the score 0 and
-weight 1/2. beta .1 is TRL's. Left out: more than two answers with graded rewards.
+In terms of una.py (bce), chosen has the score 2/3 and weight 3/2, rejected the score 0 and weight
+1/2. Left out: more than two answers with graded rewards.
 """
 import torch.nn.functional as F
 from torch import Tensor

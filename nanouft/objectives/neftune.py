@@ -10,8 +10,9 @@ token that the model reads, prompt included.
 N is the number of tokens that the row really has, C the width. The noise of a whole row then has a
 length of about alpha / sqrt(3), however long the row is.
 
-Traps: with the padded length for N (transformers' form), a short answer gets less noise if its
-neighbours are long. Evaluation and references must be without noise; `model.eval()` sees to it.
+Traps: with the padded length for N (transformers 5.23, integrations/neftune.py:48), a short answer
+gets less noise if its neighbours are long. Evaluation and references must be without noise;
+`model.eval()` sees to it.
 """
 from torch import Tensor
 

@@ -1,15 +1,16 @@
 """Online UNA: move each sampled answer until its implicit score is the one that it was given.
 
     python -m nanouft.train --objective online_una --init out/sft
-    Wang et al. 2024, arXiv:2408.15339v2 (Eq. 13, its online form), and the code released with it
+    Wang et al. 2024, arXiv:2408.15339v2 (Eq. 13, its online form)
+    released code: ZhichaoWang970201/UNA-UFT at 9a49524
 
 The loss is that of una.py, on the model's own samples: with r = log pi(y|x)/pi_ref(y|x)
     L = (sigmoid(beta r) - score)^2
 It is a regression, without advantage, critic or ratio. Paper and code differ on what pi_ref is:
     --against start     the start model, as in the paper
-    --against rollout   the policy that has just sampled the answer, as in the released code. Each
-                        rollout then begins at sigmoid(0) = 1/2 for every answer, and nothing
-                        holds the policy near the start model.
+    --against rollout   the policy that has just sampled the answer, as in the released code
+                        (una_peft.py:332). Each rollout then begins at sigmoid(0) = 1/2 for every
+                        answer, and nothing holds the policy near the start model.
 Scores are from 0 to 1: the exact score, the sigmoid of a learned reward, or the result of your own
 function. A learned reward has no zero of its own, so here a constant for each prompt passes for
 quality; make such a reward with --centre 0.01.

@@ -1,7 +1,8 @@
 """Odds Ratio Preference Optimization (ORPO): imitate the better answer and prefer it, in one loss.
 
     python -m nanouft.train --objective orpo
-    Hong et al. 2024, arXiv:2403.07691 (Eq. 3-7), and the code released with it
+    Hong et al. 2024, arXiv:2403.07691 (Eq. 3-7)
+    released code: xfactlab/orpo at 208d2d6
 
 ORPO needs no reference model. Let A be the mean log-prob of an answer's tokens and p = e^A its
 probability on average per token. The odds of saying it are p / (1 - p), and their logarithm is
@@ -11,9 +12,10 @@ The loss imitates `chosen` and asks that its odds be higher than those of `rejec
 From dpo.py two things differ: log-odds take the place of its log-ratios, and imitation holds the
 policy back instead of the reference.
 
-The NLL runs over prompt AND answer, as in the authors' code and in TRL. lam is 1.0 by
-default in the authors' code (`alpha`), but .1, .2 and .25 in the runs of the paper, and 0.1 in TRL
-(`beta`). The odds are infinite at p = 1, so A is cut at -1e-6.
+The NLL runs over prompt AND answer, as in the released code (src/orpo_trainer.py:46) and in TRL
+(experimental/orpo/orpo_trainer.py:799). lam is `alpha` in the released code, 1.0 by default
+(src/args.py:25), but .1 and .05 in its scripts, and `beta` in TRL, 0.1 (orpo_config.py:91). The
+odds are infinite at p = 1, so A is cut at -1e-6.
 Trap: sums in place of means, since e^(a sum) is 0 for any answer of some length.
 """
 import torch.nn.functional as F

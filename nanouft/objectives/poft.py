@@ -2,7 +2,8 @@
 
     python -m nanouft.train --objective poft --noise 0.3    # NanoWorld, three answers in ten wrong
     python -m nanouft.train --objective poft --data my.jsonl --aligned FOLDER FOLDER
-    Fan et al., arXiv:2412.12865 (AAAI 2025, section 3), and the code released with it
+    Fan et al., arXiv:2412.12865 (AAAI 2025, section 3)
+    released code: Savannah120/alignment-handbook-PoFT at 40d33d7
 
 The helpers (the paper: aligned models) say once how likely they find each demonstration. Each has
 its own tokenizer and template. The loss is Bradley-Terry between the policy and the helpers, on the
@@ -16,8 +17,9 @@ So a demonstration that the helpers find unlikely weighs little, since it may be
 una.py's bce with score 1, 1/length for beta, and helpers in place of the start model.
 
 For NanoWorld one helper is made at first use: SFT of the shipped base on 4,080 right answers.
-Traps: the released code averages the policy over prompt and answer; here, as in the paper's
-formula, both are read on the answer alone. A helper that shares the errors of the data doubts none.
+Traps: the released code averages the policy over prompt and answer (run_poft.py:75); here, as in
+the paper's formula, both are read on the answer alone. A helper that shares the errors of the data
+doubts none.
 """
 from typing import Any
 

@@ -23,9 +23,8 @@ rollout, and both losses are clipped:
     G_t: the return
 
 The value head starts at 0 and learns at 30 times the model's rate; the folder that a run leaves
-holds the model alone. Simplified: one network with two heads, so vf is 1 (TRL: two networks and vf
-.1). Defaults that differ from TRL's: one pass, not four; beta .02, not .05; end_penalty 1, in units
-of the reward, not none. TRL puts the score one position after the end.
+holds the model alone. Simplified: one network with two heads, so vf is 1. end_penalty is in units
+of the reward.
 Traps: returns before whitening, not after; whitening over the rollout, not the minibatch; V_t
 belongs to the state BEFORE token t.
 """

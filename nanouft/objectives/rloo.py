@@ -1,7 +1,8 @@
 """RLOO: the other answers to the same prompt are the baseline.
 
     python -m nanouft.train --objective rloo --init out/sft
-    Kool et al. 2019; Ahmadian et al. 2024, arXiv:2402.14740 (section on RLOO), and TRL's trainer
+    Kool et al. 2019; Ahmadian et al. 2024, arXiv:2402.14740 (section on RLOO)
+    the ratio: TRL's rloo_trainer.py:1824
 
 A score of 0.6 is good for a hard prompt and bad for an easy one. From reinforce.py two things
 differ. The baseline is the mean of the K - 1 OTHER answers to the prompt. It knows the prompt and
@@ -14,7 +15,7 @@ REINFORCE. The reward has the same KL penalty to the start model:
     R = reward - beta sum_t (log old_t - log ref_t)
 
 The advantages of a group sum to 0, and a group with equal rewards teaches nothing. Defaults that
-differ from TRL's: four answers, not two; beta .02, not .05.
+differ from TRL's: four answers, not two; beta .02, not .05 (rloo_config.py:302, 503).
 Traps: answers to one prompt must stay neighbours; K - 1, not K.
 """
 import torch

@@ -13,7 +13,7 @@ equals, on average over the flips, the loss of DPO on the true labels: it is unb
 rest at a margin of logit(1 - eps), while this loss has no minimum and its gradient ends at
 -beta eps / (1 - 2 eps).
 
-eps 0 is DPO (TRL's default; here it is 0.1, or the name would mean nothing).
+eps 0 is DPO. The default is 0.1, or the name would mean nothing.
 """
 from torch import Tensor
 

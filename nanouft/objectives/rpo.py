@@ -1,7 +1,8 @@
 """RPO: compare each good answer with the bad answers to other prompts, too.
 
     python -m nanouft.train --objective rpo
-    Yin et al. 2024, arXiv:2402.10958, and the code released with it
+    Yin et al. 2024, arXiv:2402.10958
+    released code: yinyueqin/relative-preference-optimization at c1b5163
 
 DPO compares two answers to ONE prompt, but B pairs in a step allow B x B comparisons. The margin
 of good answer i over bad answer j is
@@ -10,14 +11,14 @@ DPO is the diagonal. From dpo.py `each` differs: it compares row i with all j:
     L = -mean_j log sigmoid( beta W_ij M_ij )
     W_ij = softmax_j( cos(e_i, e_j) / temperature )
     e_i: the embedding of prompt i
-The weight is INSIDE the sigmoid. Off the diagonal the part of r that belongs to the prompt does not
-cancel, so answers to unlike prompts are hard to compare.
+The weight is INSIDE the sigmoid (trainers.py:826). Off the diagonal the part of r that belongs to
+the prompt does not cancel, so answers to unlike prompts are hard to compare.
 
-e is the mean hidden state of the start model over the prompt (the authors: a sentence encoder). A
-step of one pair is DPO. If all prompts are the same, W = 1/B, and beta shrinks to beta/B. The loss
-couples the rows of a step, so the batch size is part of the method, and --accumulate is refused.
-Left out: the unpaired form, and fixed weights in place of W. Two others are called RPO: TRL's
-rpo_alpha (DPO and likelihood) and reward-aware preference optimisation.
+e is the mean hidden state of the start model over the prompt (the authors: a sentence encoder,
+rpo-paired.yaml:16). A step of one pair is DPO. If all prompts are the same, W = 1/B, and beta
+shrinks to beta/B. The loss couples the rows of a step, so the batch size is part of the method, and
+--accumulate is refused. Left out: the unpaired form, and fixed weights in place of W. Two others
+are called RPO: DPO with likelihood (rpo_alpha) and reward-aware preference optimisation.
 """
 from typing import Any
 

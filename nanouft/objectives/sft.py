@@ -8,7 +8,8 @@ prompt. `forward` computes log-probs where it is 1; s.sum and s.mean add up no o
     L = -mean log p_t
 
 --reduction says how the tokens are averaged, and the two forms are different losses:
-    token       mean over all response tokens of the step: a long answer weighs more (TRL's form)
+    token       mean over all response tokens of the step: a long answer weighs more (TRL's form,
+                sft_trainer.py:1618)
     sequence    mean over the answer's tokens, then over answers: every answer weighs the same
 Two answers with losses [2] and [1,1,1,1] give 1.2 in the first form and 1.5 in the second. IFT is
 compared with the second form.

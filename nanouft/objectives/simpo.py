@@ -1,7 +1,8 @@
 """SimPO: the mean log-prob of an answer is its reward; no reference model at all.
 
     python -m nanouft.train --objective simpo
-    Meng et al. 2024, arXiv:2405.14734 (Eq. 6), and the code released with it
+    Meng et al. 2024, arXiv:2405.14734 (Eq. 6)
+    released code: princeton-nlp/SimPO at 1b3e8f3
 
 SimPO ranks answers by how likely a token is on average, because that decides greedy answers, and
 asks for a margin gamma. From dpo.py two things differ: mean log-probs A take the place of its
@@ -9,11 +10,11 @@ log-ratios, and gamma is subtracted.
     L = -log sigmoid( beta (A_w - A_l) - gamma )                                            (Eq. 6)
 With sums in place of means the longer answer would lose for its length alone. Only a small learning
 rate holds the policy near the start model, and only the difference counts, so both answers may
-fall. A common addition: --alpha adds likelihood of `chosen` (TRL's CPO-SimPO).
+fall. A common addition: --alpha adds likelihood of `chosen` (CPO-SimPO).
 
-The released configuration has gamma / beta = .25, so gamma is .5 at beta 2 here; the paper's own
-runs have .12 to .8 (Table 8). TRL's defaults (its CPO trainer: beta .1, gamma .5, alpha 1) are not
-SimPO.
+The released code has gamma / beta = .25 by default (scripts/simpo_config.py:56), so gamma is .5 at
+beta 2 here; its runs have .1 to .8 (training_configs/). TRL's defaults (its CPO trainer: beta .1,
+gamma .5, alpha 1; experimental/cpo/cpo_config.py:111, 133, 137) are not SimPO.
 """
 import torch.nn.functional as F
 from torch import Tensor

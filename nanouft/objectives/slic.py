@@ -2,14 +2,15 @@
 
     python -m nanouft.train --objective slic
     Zhao et al. 2023, arXiv:2305.10425 (SLiC-HF)
+    the same loss: yinyueqin/relative-preference-optimization at c1b5163 (trainers.py:885)
 
 S is the log-prob of an answer, summed over its tokens. A hinge asks for a margin. Likelihood of
 `chosen` replaces a reference: the policy cannot drift away from what it imitates:
     L = max(0, delta - S_w + S_l) - lam S_w
 Its parents are hinge.py, without its reference, and cpo.py, without its logistic loss. TRL (its CPO
-trainer with "hinge") has max(0, 1 - beta (S_w - S_l)) + NLL(chosen). The hinges are the same up to
-scale (delta = 1 / beta, so TRL's is 10). But a long answer weighs more in S_w, while NLL is a mean
-over all tokens of the step.
+trainer with "hinge", experimental/cpo/cpo_trainer.py:730, 890) has max(0, 1 - beta (S_w - S_l)) +
+NLL(chosen). The hinges are the same up to scale (delta = 1 / beta, so TRL's is 10). But a long
+answer weighs more in S_w, while NLL is a mean over all tokens of the step.
 
 The paper imitates the SFT target if there is one; here and in both codes it is `chosen`.
 """

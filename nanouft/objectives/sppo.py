@@ -1,7 +1,8 @@
 """SPPO, its loss: the better answer up and the worse one down, each by a fixed number of nats.
 
     python -m nanouft.train --objective sppo
-    Wu et al. 2024, arXiv:2405.00675 (self-play preference optimisation), TRL's "sppo_hard"
+    Wu et al. 2024, arXiv:2405.00675 (self-play preference optimisation)
+    TRL's DPO loss_type "sppo_hard" (dpo_trainer.py:1438)
 
 In a game between policies, a step of multiplicative weights raises the log-prob of an answer by
 eta (P - 1/2), where P is the probability that it wins against the policy. With hard labels the
@@ -12,7 +13,7 @@ side has its own target, so the two cannot fall together. At the reference the l
 beta^2): 50 at beta .1 is large, but no mistake. A larger beta asks for less, as in IPO.
 
 Left out: the self-play itself, which draws new answers in every round and estimates P by a judge.
-These are offline pairs and one round. beta .1 is TRL's.
+These are offline pairs and one round.
 """
 from torch import Tensor
 

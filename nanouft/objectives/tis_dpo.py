@@ -1,7 +1,8 @@
 """TIS-DPO: a bad answer is not bad in every token, so weigh the tokens.
 
     python -m nanouft.train --objective tis_dpo             # NanoWorld; two short DPO runs first
-    Liu et al. 2024, arXiv:2410.04350, and the code released with it
+    Liu et al. 2024, arXiv:2410.04350
+    released code: exlaw/TIS-DPO at cbad7c1
 
 DPO blames each token of `rejected` alike, even those that were right. To see which tokens matter,
 two models are trained first: pi+ by DPO, and pi- by DPO on the same pairs SWAPPED. The preference
@@ -14,8 +15,9 @@ The weight c_t is a constant made of d_t, so that bad tokens of the rejected ans
     c_t = exp(mu clip(d_t, -.5, 1.5))
     mu: 1 in chosen, -1 in rejected
 If all weights are c, this is DPO with beta c. The constants come from three secondary sources; we
-did not read them in the paper. The released code has no exp form: its default weighs every token 1
-and drops <|end|> (kept here), and it advises weights by rank. Left out: these, and its term on KL.
+did not read them in the paper. The released code has no exp form (preference_datasets.py:66): its
+default weighs every token 1 (config/transform/default.yaml:8) and drops <|end|>, kept here
+(preference_datasets.py:296). Left out: weights by rank (README.md:122) and its term on KL.
 """
 from typing import Any
 

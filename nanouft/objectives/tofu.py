@@ -1,7 +1,8 @@
 """TOFU, the tempered focal loss: learn rare patterns without sharpening what is already known.
 
     python -m nanouft.train --objective tofu
-    Klypa & Cherednichenko 2026, arXiv:2605.00195, and the code released with it
+    Klypa & Cherednichenko 2026, arXiv:2605.00195
+    released code: rsklypa/TOFU at 1bf062c (train/tofu_loss.py)
 
 From sft.py two things differ, for a token with logits z, target y and p_t = softmax(z)_y.
 1. Focal: the token is weighed as in the gradient of the focal loss (1-p)^gamma (-log p). Tokens
@@ -16,8 +17,8 @@ gamma = 0 and beta = 1 is SFT.
 
 `logp` is the TEMPERED log-prob here, and the plain one is a constant beside it. The loss is
 improper on purpose: data that say "a" 70 % of the time end at P(a) = .55, so watch `nll`.
-Traps: p inside g is not tempered. The authors' log(softmax(z)) is NaN once p underflows. For 0 <
-gamma < 1 the weight is infinite at p = 1.
+Traps: p inside g is not tempered. The authors' log(softmax(z)) is NaN once p underflows
+(tofu_loss.py:18). For 0 < gamma < 1 the weight is infinite at p = 1.
 """
 import torch
 from torch import Tensor

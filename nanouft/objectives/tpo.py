@@ -1,7 +1,8 @@
 """TPO: three answers to one prompt. Imitate the best one, rank the other two; no reference model.
 
     python -m nanouft.train --objective tpo
-    Saeidi et al. 2024, arXiv:2405.16681, and the code released with it
+    Saeidi et al. 2024, arXiv:2405.16681
+    released code: sahsaeedi/triple-preference-optimization at 6b98466
 
 In CPO one answer plays two parts: it is imitated, and it has to win. But the answer to imitate may
 be better than any answer of a model, so there is a third one, which the paper calls gold. From
@@ -10,8 +11,9 @@ cpo.py one argument of the loss differs, the role to imitate, and `choose` adds 
 gold is the row's own answer (a file's `output` beside `chosen` and `rejected`). A row without one
 takes `chosen`, and then this is CPO, as for NanoWorld. With means and a margin it is tpo_l.py.
 
-Sources differ tenfold on beta: .1 in the defaults of the released code (.2 with alpha .9 in its
-script), .01 in TRL. Another method is called TPO (preference trees, arXiv:2410.12854).
+Sources differ tenfold on beta: .1 in the released code (utils/configs.py:205), .01 in TRL
+(experimental/tpo/tpo_config.py:153). Another method is called TPO (preference trees,
+arXiv:2410.12854).
 """
 import torch.nn.functional as F
 from torch import Tensor

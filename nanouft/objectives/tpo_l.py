@@ -6,8 +6,9 @@
 With A the mean log-prob of an answer's tokens, and the third answer `gold` of tpo.py:
     L = -log sigmoid( beta (A_w - A_l) - gamma ) + alpha NLL(gold)
 From simpo.py the role that is imitated differs, `choose` adds that role, and alpha is 1, not 0.
-With gold = chosen this is SimPO with --alpha. The released code has no TPO-L; TRL's gamma is .5,
-beta 2 is SimPO's.
+With gold = chosen this is SimPO with --alpha. The code that tpo.py names has no TPO-L
+(utils/tpo_trainer.py:324); TRL's gamma is .5 (experimental/tpo/tpo_config.py:171), beta 2 is
+SimPO's.
 """
 import torch.nn.functional as F
 from torch import Tensor

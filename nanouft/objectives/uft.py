@@ -17,8 +17,8 @@ as they are). The reference is the start model, so begin with one that has not l
 On a demonstration the gradient is that of SFT, summed over tokens, times 2 beta sigmoid(i) (1 -
 sigmoid(i))^2. This factor is beta/4 at the start and falls as the answer is learned. So UFT differs
 from SFT by this saturation and by the bad answers. beta says when an answer counts as learned:
-sigmoid(i) = .9 takes 2.2/beta nats, and r is at most -log pi_ref(y|x). The authors' .01 fits
-answers of hundreds of tokens, our .1 those of ten (docs/results/uft.md tries others).
+sigmoid(i) = .9 takes 2.2/beta nats, and r is at most -log pi_ref(y|x). The authors' .01 (section
+3.1) fits answers of hundreds of tokens, our .1 those of ten (docs/results/uft.md tries others).
 
 --feedback names the rows beside demonstrations: score (labels count as scores), binary (labels, and
 pairs as two labels), pair, or none.

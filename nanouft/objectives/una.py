@@ -1,7 +1,8 @@
 """UNA: one number per answer can replace pairs.
 
     python -m nanouft.train --objective una
-    Wang et al. 2024, arXiv:2408.15339v2 (Eq. 6-13), and the code released with it
+    Wang et al. 2024, arXiv:2408.15339v2 (Eq. 6-13)
+    released code: ZhichaoWang970201/UNA-UFT at 9a49524
 
 Its parent is dpo.py. r = log pi(y|x)/pi_ref(y|x) says how far the policy has moved towards an
 answer, and i, r times beta, is the implicit reward. DPO compares the rewards of two answers; UNA
@@ -18,9 +19,10 @@ of chosen and rejected answers, and mse alone for scores. Its pairwise UNA is DP
 At the start sigmoid(i) is 1/2, so better answers are pulled up and worse ones pushed down until
 beta r is logit(score). A score of 0 pushes without end. A score near 1 may be out of reach, because
 r is at most -log pi_ref(y|x). So beta must fit the length of the answers: the authors' .01 to .03
-fits hundreds of tokens, and ours have about ten. The slope of mse vanishes at both ends, so it
-forgives answers that are far off; bce has the same optimum.
-Traps: sums over tokens, not means. The released code reads one score for all rows of a micro-batch.
+(section 4) fits hundreds of tokens, and ours have about ten. The slope of mse vanishes at both
+ends, so it forgives answers that are far off; bce has the same optimum.
+Traps: sums over tokens, not means. The released code reads one score for all rows of a micro-batch
+(Mistral-offline/UNA_trainer_score_MSE_3e-5_0.03.py:251).
 """
 from typing import Literal
 

@@ -16,9 +16,12 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
-if "ipykernel" not in sys.modules:          # programs that a notebook starts inherit its
-    os.environ.pop("MPLBACKEND", None)      # backend, which may not be installed for them
-import matplotlib
+# programs that a notebook starts inherit its backend, which may not be installed for them
+if "ipykernel" in sys.modules or (backend := os.environ.pop("MPLBACKEND", None)) is None:
+    import matplotlib
+else:
+    import matplotlib
+    os.environ["MPLBACKEND"] = backend
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -82,7 +85,7 @@ def held_out_points(log: list[dict], before: dict, after: dict) -> tuple[str, di
         return "", {}
     between = {m["step"]: m["held_out"][figure] for m in log if figure in m.get("held_out", ())}
     last = max((m["step"] for m in log), default=0)
-    return figure, {0: old[figure], **between, last: new[figure]}
+    return figure, dict(sorted({0: old[figure], last: new[figure], **between}.items()))
 
 
 def label(ax: Axes, text: str) -> None:

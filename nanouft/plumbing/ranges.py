@@ -1,16 +1,18 @@
-"""What the number of a setting may be. It is noted beside the setting, and read here: for --help,
-for the refusal of a wrong value, and by the tests.
+"""What a setting may be: its type, and for a number the range beside it. It is read here: for
+--help, for the refusal of a wrong value, given in Python or as a flag, and by the tests.
 
     beta: Annotated[float, "> 0"] = 0.1             # --beta 0.0: must be above 0
     share: Annotated[float, ">= 0", "<= 0.95"] = 0.0
     margin: Annotated[float, "any"] = 0.0
 """
+import math
 import operator
 import re
 import types
 import typing
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from typing import Any, Literal
 
 from nanouft.plumbing.errors import UserError, flag
 
@@ -64,9 +66,37 @@ def read_end(name: str, note: Any) -> tuple[str, float]:
     return found[1], float(found[2])
 
 
+def choices_of(kind: Any) -> tuple:
+    """("group", "none") of Literal["group", "none"]; () of any other type."""
+    return typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
+
+
 def check_ranges(record: object) -> None:
-    """UserError for the first setting that is out of its range; None passes."""
-    for name, limits in ranges_of(type(record)).items():
-        value = getattr(record, name)
-        if value is not None and value not in limits:
-            raise UserError(f"{flag(name)} {value}: must be {limits}")
+    """UserError for the first setting of a dataclass that is of another type than its own, or out
+    of its range. None passes where it is the default."""
+    hints, ranges = typing.get_type_hints(type(record)), ranges_of(type(record))
+    for field in fields(record):                        # type: ignore[arg-type]
+        value, (kind, _) = getattr(record, field.name), without_notes(hints[field.name])
+        if value is None and field.default is None:
+            continue
+        wanted, limits = needs(value, kind), ranges.get(field.name)
+        if not wanted and limits and value not in limits:
+            wanted = str(limits)
+        if wanted:
+            raise UserError(f"{flag(field.name)} {value}: must be {wanted}")
+
+
+def needs(value: Any, kind: Any) -> str:
+    """What a setting of this type must be, in words; "" if the value is that."""
+    if choices := choices_of(kind):
+        return "" if value in choices else f"one of {', '.join(choices)}"
+    is_real = isinstance(value, Real) and not isinstance(value, bool)
+    if kind is int:
+        return "" if is_real and isinstance(value, Integral) else "a whole number"
+    if kind is float:
+        return "" if is_real and math.isfinite(value) else "a finite number"
+    if kind is bool:
+        return "" if isinstance(value, bool) else "True or False"
+    if typing.get_origin(kind) is list:
+        return "" if isinstance(value, (list, tuple)) else "a list"
+    return "" if kind is not str or isinstance(value, str) else "a text"

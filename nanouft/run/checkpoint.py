@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
@@ -32,10 +32,11 @@ from nanouft.loop import Device, Step
 from nanouft.plumbing import files
 from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.plumbing.printing import progress, say
-from nanouft.plumbing.tensors import load_tensors, not_finite
+from nanouft.plumbing.tensors import load_tensors, not_finite, read_tensors, save_tensors
 from nanouft.run.folder import read_lines
 from nanouft.run.plan import Plan
 
+BEST = Path("steps", "best.safetensors")                # of --keep best
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")             # what AdamW keeps of a parameter
 # Ctrl-C, kill, a terminal that closes, and the signal that clusters send before their time limit
 STOP = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
@@ -206,6 +207,34 @@ def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimize
         return step
     say(f"{run}: no checkpoint can be read, so the run begins again with its first step")
     return 0
+
+
+def keep_best(run: Path, step: int, metrics: Mapping[str, Any], model: torch.nn.Module) -> None:
+    """Write steps/best.safetensors, the weights after this step, if no step before it was as good
+    by the first of these metrics of held-out rows."""
+    figure, value = next(iter(metrics.items()))
+    best, sign = best_of(run), -1 if figure == "nll" else 1     # else accuracy or auc
+    if not best or sign * value > sign * best[figure]:
+        save_tensors(run / BEST, trained_weights(model), about=json.dumps(
+            {"step": step, figure: value}))
+
+
+def best_of(run: Path) -> dict[str, Any]:
+    """{"step": 30, "nll": 0.87} of the best weights so far; {} if there are none."""
+    if not (run / BEST).exists():
+        return {}
+    with safe_open(run / BEST, "pt") as file:
+        return json.loads(file.metadata()["about"])
+
+
+def load_best(run: Path, model: torch.nn.Module) -> dict[str, Any]:
+    """Load the best weights. Returns what best_of does."""
+    model.load_state_dict(read_tensors(run / BEST), strict=False)
+    best = best_of(run)
+    _, (figure, value) = best.items()
+    end = "lowest" if figure == "nll" else "highest"
+    say(f"saved: step {best['step']}, with the {end} held-out {figure}, {value:.3f}")
+    return best
 
 
 def whole_steps(run: Path) -> list[int]:

@@ -233,11 +233,12 @@ def write_card(folder: Path) -> None:
     run, scored = read_json(folder / "run.json"), read_json(folder / "eval.json")
     config, after = run["config"], scored["after"] or {}
     tasks, held_out = after.get("families"), after.get("held_out", {}) | after.get("demos", {})
+    saved = f" (saved: step {scored['kept']['step']})" if "kept" in scored else ""
     of_rows = ", ".join(f"{name} {x:.3f}" for name, x in held_out.items()
                         if name in ("nll", "accuracy", "auc", "reward"))
     write_text(folder / "README.md", CARD.format(
         name=folder.resolve().name, version=__version__, objective=run["objective"],
-        start=Path(config["init"]).name, steps=quantity(run["steps"], "steps"),
+        start=Path(config["init"]).name, steps=quantity(run["steps"], "steps") + saved,
         lr=config["lr"],
         rows=", ".join(Path(file).name for file in config["data"] or ["NanoWorld's rows"]),
         scores=f"NanoWorld's mean score: {100 * mean_score(tasks):.0f} of 100." if tasks else

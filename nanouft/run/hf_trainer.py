@@ -28,7 +28,7 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError, library
 from nanouft.plumbing.files import as_json
-from nanouft.plumbing.printing import quantity
+from nanouft.plumbing.printing import quantity, say
 from nanouft.plumbing.seeds import seed_globals, step_seed
 from nanouft.plumbing.share import shared
 from nanouft.rollout import Rollouts
@@ -53,6 +53,17 @@ NOT_READ = {"label_smoothing_factor": "the objective is the loss",
 ENVIRONMENT = {"deepspeed": "ACCELERATE_USE_DEEPSPEED",
                "cpu_ram_efficient_loading": "FSDP_CPU_RAM_EFFICIENT_LOADING"}
 
+HIGHER = {"accuracy", "margin", "logp_chosen", "logp_good"}     # metrics of which more is better
+
+
+def greater_is_better(metric: str) -> bool | None:
+    """Whether more of a metric is better: of a loss, an NLL or a KL less is. None if its name does
+    not say. transformers asks only whether it ends in "loss"."""
+    name = metric.removeprefix("eval_")
+    if name.endswith("loss") or name == "k" or name.split("_")[0] in ("nll", "kl"):
+        return False
+    return True if name in HIGHER else None
+
 
 def check_unread(args: Any, more: dict[str, Any] | None = None) -> None:
     """UserError if something of NOT_READ is given, by whichever door."""
@@ -69,7 +80,8 @@ def check_unread(args: Any, more: dict[str, Any] | None = None) -> None:
 
 def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
           more: dict[str, Any]) -> None:
-    """UserError for settings that make no sense, are not read here, or make the loss wrong."""
+    """UserError for settings that make no sense, are not read here, or make the loss wrong. A line
+    if the worst checkpoint would be kept as the best."""
     objective.check()
     if not isinstance(model, GPT):
         raise UserError(f"a {type(model).__name__} has no log-probs of tokens: open its folder "
@@ -83,6 +95,9 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
     check_rows(model, objective, rows)
     if objective.on_policy:
         check_samples(objective, args, more)
+    best = args.metric_for_best_model
+    if best and args.greater_is_better and greater_is_better(best) is False:
+        say(f"{best}: the highest counts as the best; for the lowest give greater_is_better=False")
 
 
 def check_rows(model: GPT, objective: Objective, rows: list[Encoded]) -> None:
@@ -187,8 +202,8 @@ class Trainer(transformers.Trainer):
         return optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """A cosine is that of nanouft.train. transformers' begins at rate 0, so that its first step
-        changes nothing."""
+        """A cosine is that of nanouft.train. transformers' begins at rate 0 (5.23,
+        optimization.py:138), so that its first step changes nothing."""
         warmup = self.args.warmup_steps         # a share of the steps, or their number
         if self.lr_scheduler is None and self.args.lr_scheduler_type == "cosine":
             share = warmup if warmup < 1 else warmup / num_training_steps

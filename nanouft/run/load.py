@@ -2,7 +2,7 @@
 
     rows = load_rows(cfg, objective)                            # to train on, held out, left out
     model, tok = open_model(cfg, objective, device)
-    train, held_out = encode_rows(cfg, objective, rows, model, tok, max_new)
+    train, held_out = encode_rows(cfg, objective, rows, model.cfg.n_ctx, tok, max_new)
 
 The way from a file to token ids, in nanouft/data:
     files.items         lines of a file -> items
@@ -27,7 +27,6 @@ from nanouft.data.holdout import holdout
 from nanouft.data.report import about_grades, describe, report_use, unread_fields
 from nanouft.data.rows import Row, parse, read
 from nanouft.data.selection import NoRows, label_rows
-from nanouft.gpt import GPT
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import folder_of, start_model
 from nanouft.models.tokenizer import Tokenizer
@@ -54,7 +53,10 @@ def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[A
     model: Any
     model, tok = start_model(cfg.init, bool(cfg.lora))
     if cfg.lora:
-        model.add_lora(cfg.lora, cfg.seed, DTYPES[device.dtype])
+        model.add_lora(cfg.lora, cfg.seed, DTYPES[device.dtype], cfg.lora_alpha, cfg.lora_targets)
+        if tok.added and not model.new_rows:            # its embedding has rows to spare
+            say(f"{quantity(tok.added, 'tokens')} of our chat template are new to this model, and "
+                "LoRA does not train its embedding: they stay as they are")
     if cfg.activation_checkpointing:
         model.activation_checkpointing_enable()
     objective.setup(model, cfg.seed)
@@ -99,12 +101,12 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     return Rows(rows, held_out, left_out + more)
 
 
-def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, model: GPT,
+def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
                 tok: Tokenizer, max_new: int) -> tuple[list[Encoded], list[Encoded]]:
     """(rows to train on, held-out rows) as tokens, with room for `max_new` more if the model
-    samples. There may be no held-out row that fits."""
-    room = min(cfg.max_length or model.cfg.n_ctx, model.cfg.n_ctx)
-    remedy = "raise --max-length" if room < model.cfg.n_ctx else (
+    samples. n_ctx: the context of the model. There may be no held-out row that fits."""
+    room = min(cfg.max_length or n_ctx, n_ctx)
+    remedy = "raise --max-length" if room < n_ctx else (
         "--init a model with a longer context")
     if objective.on_policy:
         room = max(0, room - 1 - max_new)
@@ -189,7 +191,8 @@ def count_readers(found: list[tuple[str, Any]],
 # ---- models that must be trained before a method -------------------------------------------------
 # flags that they take from the run, about its rows and its memory
 INHERITED = ("init", "data", "rows", "skills", "mix", "noise", "seed", "max_length", "batch_size",
-             "lora", "dtype", "accumulate", "activation_checkpointing")
+             "lora", "lora_alpha", "lora_targets", "dtype", "accumulate",
+             "activation_checkpointing")
 
 
 def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,

@@ -50,7 +50,8 @@ def choose_pace(cfg: TrainFlags, objective: Objective, rows: int,
     most = math.inf if objective.on_policy else rows        # prompts may repeat in a step
     batch_size = cfg.batch_size or int(min(defaults.batch_size, most))
     if batch_size > most:
-        raise UserError(f"--batch-size {batch_size}: to learn from is {quantity(rows, 'rows')}")
+        raise UserError(f"--batch-size {batch_size}: the data has only {quantity(rows, 'rows')} "
+                        "to learn from; give at most so many")
     if cfg.accumulate > (of_step := batch_size * objective.samples):
         raise UserError(f"--accumulate {cfg.accumulate}: a step has only "
                         f"{quantity(of_step, 'rows')}; give at most so many, or a larger "

@@ -8,6 +8,7 @@ pace.py chooses learning rate, batch size and steps where the flags leave them o
 """
 import textwrap
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 
@@ -19,6 +20,7 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run.device import processor
@@ -48,7 +50,7 @@ class Plan:
         """Passes over the training rows."""
         return self.steps * self.batch_size / (len(self.train) * self.objective.passes)
 
-    def headline(self, model: GPT, device: Device) -> str:
+    def headline(self, model: Any, device: Device) -> str:
         """The first lines of a run: method, steps, rows, rate, size and device; 80 columns."""
         size, trained = (sum(p.numel() for p in some) / 1e6 for some in (
             [*model.parameters()], [p for p in model.parameters() if p.requires_grad]))
@@ -59,11 +61,17 @@ class Plan:
         own = self.objective.lr
         usual = "" if self.rate == own else f" ({self.objective}'s own: {own:.2g})"
         precision = "" if device.dtype == "fp32" else f" {device.dtype}"
-        lines = (f"{self.objective}: {quantity(self.steps, 'steps')} of "
+        lines = [f"{self.objective}: {quantity(self.steps, 'steps')} of "
                  f"{quantity(self.batch_size, unit)}, {as_passes(self.epochs)} over "
                  f"{quantity(len(self.train), unit)}",
                  f"{unit} of up to {max(e.length for e in self.train):,} tokens",
-                 f"learning rate {self.rate:.2g}{usual}, {parameters}, on {device.name}{precision}")
+                 f"learning rate {self.rate:.2g}{usual}, {parameters}, on {device.name}{precision}"]
+        if self.cfg.lora and model.new_rows:
+            head = model.net.get_output_embeddings()
+            full = sum(p.numel() for p in {*model.wte.parameters(), *head.parameters()}) / 1e6
+            lines += [f"new tokens: embedding and head are trained in full, {full:.2f}M of "
+                      f"{size:.2f}M parameters at the learning rate of LoRA, {self.rate:.2g}; so "
+                      "the whole model is saved, and no adapter/"]
         return "\n".join(textwrap.fill(line, 80, break_long_words=False) for line in lines)
 
     def describe(self, model: GPT, tok: Tokenizer, device: Device, argv: list[str]) -> dict:
@@ -94,7 +102,7 @@ def plan_run(cfg: TrainFlags, objective: Objective, given: set[str], rows: Rows,
     """Make the plan. `given`: names of the flags that were given; `rows`: from load_rows. It also
     prints which rows are used, which beta suits them, and how many are held out."""
     max_new = cfg.max_new or (longest_answer(model, tok) if cfg.data else MAX_NEW)
-    train, held_out = encode_rows(cfg, objective, rows, model, tok, max_new)
+    train, held_out = encode_rows(cfg, objective, rows, model.cfg.n_ctx, tok, max_new)
     if cfg.data and "beta" not in given:
         objective = with_beta(objective, train)
     rate, batch_size, steps = choose_pace(cfg, objective, len(train), model)
@@ -129,6 +137,8 @@ def choose_held_out(cfg: TrainFlags, objective: Objective, held_out: list[Encode
     if not cfg.data:
         return held_out
     if not held_out:
+        if cfg.keep == "best":
+            raise UserError("--keep best: no row is held out; give other rows by --eval-data FILE")
         say("no row is held out, so nothing is measured; --eval-data FILE gives other rows")
         return held_out
     if not cfg.eval_data:

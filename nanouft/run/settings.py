@@ -48,6 +48,8 @@ class TrainFlags:
     lr: Positive | None = None          # peak learning rate [suits method, model and rows]
     warmup: Share = 0.1                 # share of the steps in which the learning rate rises
     lora: Natural = 0                   # rank of LoRA; 0 trains all weights
+    lora_alpha: Positive | None = None  # LoRA adds alpha / rank * B A [alpha is twice the rank]
+    lora_targets: str = "all-linear"    # layers that get LoRA, such as q_proj,v_proj
     seed: Natural = 0                   # seed of the rows, their order and all sampling
     device: str = "auto"                # cpu, cuda, cuda:1 or mps; auto takes the best one here
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # precision; auto: on CUDA bf16 if big
@@ -55,6 +57,7 @@ class TrainFlags:
     threads: Count | None = None        # CPU threads [PyTorch's choice]
     save_every: Natural | None = None   # steps between saves; 0: never [50 or more, or a rollout]
     eval_every: Natural = 0             # steps between held-out losses, for the curves [0]
+    keep: Literal["last", "best"] = "last"  # step to save; best: by held-out loss (--eval-every)
     reward: str = "exact"   # exact (NanoWorld's score), FILE.py:FUNCTION or a reward model's folder
     max_new: Count | None = None        # longest answer, in tokens [44; with --data 256]
     items: Natural = 100                # NanoWorld prompts per task in the table; 0 leaves it out
@@ -76,14 +79,18 @@ class TrainFlags:
         for is_idle, names, why in (        # flags by which this run would not be another
                 (self.data, WORLD_FLAGS, "belongs to NanoWorld"),
                 (not self.data, {"eval_data", "max_length"}, "needs --data"),
+                (not self.lora, {"lora_alpha", "lora_targets"}, "needs --lora"),
                 (not samples, {"reward"},
                  f"changes nothing: {objective.name} learns from {' + '.join(kinds)}"),
-                (samples, {"eval_every"}, f"reads rows with answers, and {objective.name} samples "
-                 "its own; their reward at each step is in metrics.jsonl"),
+                (samples, {"eval_every", "keep"}, "reads rows with answers, and "
+                 f"{objective.name} samples its own; their reward at each step is in "
+                 "metrics.jsonl"),
                 ("demos" not in kinds, {"noise"},
                  f"spoils demonstrations, and {objective.name} reads none")):
             if is_idle and given & names:
                 raise UserError(f"{flag(min(given & names))}: {why}")
+        if self.keep == "best" and not self.eval_every:
+            raise UserError("--keep best: needs --eval-every N, the steps between held-out losses")
         if not self.data:
             try:
                 world.mixed_rows("train", kinds, len(kinds), 0, skills=self.skills, mix=self.mix)
@@ -134,7 +141,8 @@ def command_of(folder: str) -> list[str]:
     """The words of the command line that began the run in `folder`."""
     saved = read_json(Path(folder) / "run.json")
     if "argv" not in saved:
-        raise UserError(f"{folder}/run.json: names no command; start a new run")
+        raise UserError(f"{folder}/run.json: names no command of train, and other runs cannot go "
+                        "on; delete the folder, and give its command again")
     return saved["argv"]
 
 

@@ -113,7 +113,7 @@ ROOM = {        # student: files (a text: of ex12.py), and what is in the line o
                "ift: loss": NONE}),
     # begun: a branch that is not written yet raises the error of a stub, and so does PyTorch
     "raises": (RIGHT.replace("return", "raise NotImplementedError(eps)\n    return"),
-               {"12b": "0", "told": ["Right in 0 of", "NotImplementedError: "]}),
+               {"12b": "0", "told": ["Passes 0 of", "NotImplementedError: "]}),
     # deeper than Python's own tools can read
     "sum": ("def advantages(method, R):\n    return " + "+".join("1" * 1200), {"points": "0"}),
     "chain": (WRONG + "if beta == 0:\n        return 0\n" + "".join(
@@ -470,7 +470,7 @@ def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch, 
         seen.append((Path("arena.csv").read_text().count("/mine"), seed))
         return {"score": 50, "lead": 1.0, "half": 0.5}
     monkeypatch.setattr(arena, "enter", enter)
-    with pytest.raises(UserError, match="invalid number value: 'nan'"):
+    with pytest.raises(UserError, match="--guess nan: must be a finite number"):
         arena.main(["all", "--guess", "nan"])
     for name in ("ada", "bob"):
         hand_in(name, ENTRY, "mine.py")

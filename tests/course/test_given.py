@@ -88,7 +88,7 @@ ALLOWED = {         # by the texts: what a key lists, and no program of EDGES (t
     "02a": lambda tokens: [x in " ".join(tokens) for x in ("end assistant end", "end user hi")],
     "03a": lambda p, r: [len(p) == 1],
     "04a": lambda inputs, mask, likeliest: [mask.all()],
-    "05a": lambda p, step, best, ice, start, T: (T == 1, best.sum(1).max() > 1),
+    "04b": lambda p, step, best, ice, start, T: (T == 1, best.sum(1).max() > 1),
     "10a": lambda r, r_bar, wrong, k: [not wrong.any()],
     "11a": lambda n, likes, scores: [len(likes) == 1],
     "12b": lambda logp, old, ref, A, eps, beta: (

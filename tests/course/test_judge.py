@@ -165,9 +165,9 @@ EDGES = [               # a part of the right program, and what is wrong in its 
     ("03a", "    return", "    r = r.clamp(-100, 100)\n    return"),
     ("04a", "mask[:, :-1] == 1", "mask[:1, :-1] == 1"),
     ("04a", "    guess =", "    if inputs.shape[1] < 2:\n        return likeliest\n    guess ="),
-    ("05a", "range(T)", "range(min(T, 2))"),
-    ("05a", "== start", "== 0"),
-    ("05a", "at = at * ice\n        shares.append((at * right).sum() / at.sum())",
+    ("04b", "range(T)", "range(min(T, 2))"),
+    ("04b", "== start", "== 0"),
+    ("04b", "at = at * ice\n        shares.append((at * right).sum() / at.sum())",
      "shares.append((at * ice * right).sum() / (at * ice).sum())"),
     ("06a", "mask.sum(1, keepdim=True)", "mask.sum(1).max()"),
     ("06a", "    later, weights", "    losses = losses.clamp(max=100)\n    later, weights"),
@@ -239,7 +239,7 @@ EXAMPLES = [            # a sentence of a stub, what it says is given in one of 
     ("03a", "p = (0.5, 0.5) and r = (1, 0) give (0.25, -0.25).", [0.25, -0.25]),
     ("04a", "The row 5 6 7 8 with the mask 0 1 1 0 and the likeliest 1 2 3 4 gives 5 6 2 3.",
      [[5, 6, 2, 3]]),
-    ("05a", "Let there be two cells of ice, 0 and 1. Moves 0 and 1 lead to cell 0, moves 2 and 3 "
+    ("04b", "Let there be two cells of ice, 0 and 1. Moves 0 and 1 lead to cell 0, moves 2 and 3 "
      "to cell 1. Move 0 is the best one in cell 0, and none is in cell 1. If probs[0] is (.6, 0, "
      ".4, 0) and probs[1] is (1, 0, 0, 0), two moves from cell 0 give (.6 + .36) / 2 = .48.", .48),
     ("06a", "The losses 2.5 and 1 with gamma 0.5 give 3 and 1;", [[3, 1]]),
@@ -367,6 +367,48 @@ def test_a_mistake_in_a_students_own_style_has_its_one_sentence(name, part, inst
     assert words in said.splitlines()[-1] and "And: " not in said, said
 
 
+COMMON = [      # task, part of the right program, what is wrong there, the sentence, what is shown
+    ("02a", "return mask[1:]", "return mask", "one number too long",
+     "gives [0, 1, 1], length 3\n    expected [1, 1], length 2"),
+    ("02a", "int(speaker ==", 'int(token == "end" or speaker ==', 'may say "end", too', ""),
+    ("00a", "range(len(chosen))", "range(min(len(chosen), len(rejected)))", "as zip does", ""),
+    ("02a", "for token in tokens:", "for token in [None, *tokens[1:]]:", "header at index 0", ""),
+    ("02a", "return mask[1:]",
+     "last = max([0, *(i for i, x in enumerate(tokens) if x == 'assistant')])\n"
+     "    return [x * (i >= last) for i, x in enumerate(mask)][1:]", "Only the last turn", ""),
+    ("12a", "keepdim=True) + 1e-4", "keepdim=True, unbiased=False) + 1e-4", "ddof=1", ""),
+    ("12a", "* R.shape[1] / (R.shape[1] - 1)", "* (1 - 1 / R.shape[1])", "upside down", ""),
+    ("07a", "= now - ref\n    h = beta * (chosen - rejected)",
+     "= beta * now - ref\n    h = chosen - rejected", "A bracket is missing",
+     "gives as result 1 of 2: torch.tensor([-1.3])"),
+    ("07a", "beta * (chosen - rejected)", "beta * chosen - rejected", "A bracket is missing", ""),
+    ("07a", "-F.logsigmoid(h)", "(-F.logsigmoid(h)).mean()", "Give one for each pair.",
+     "one number\n    expected torch.tensor(["),
+    ("07a", "    return h, -F.logsigmoid(h)", "    h, -F.logsigmoid(h)", "",
+     "gives None; is a `return` missing?\n    expected ["),
+    ("07a", "-F.logsigmoid(h)", "F.logsigmoid(h)", "The sign is wrong", ""),
+    ("03a", "return p", "return -p", "The sign is wrong", "torch.tensor([0.5, 0.5])"),
+    ("03a", " - (p * r).sum()", "", "makes the other actions less", "torch.tensor([0.5, 0.5])"),
+    ("03a", "return p", "return 2 * p", "Each number is 2 times the expected one.", ""),
+    ("04a", "    return guess", "    return guess[:, 1:]", "The first number is missing.", ""),
+    ("04a", "    return guess", "    return guess[:, :-1]", "Numbers are missing at the end.", ""),
+    ("15a", "reversed(range(R.shape[1]))", "range(R.shape[1])", "runs forward in time", ""),
+    ("10a", ".argsort()", ".argsort(descending=True)", "throws out the k with the highest", ""),
+    ("10a", "(trust * wrong).sum() / trust.sum()", "(trust * wrong).sum() / len(r)",
+     "Divide by the sum of all its pushes.", "")]
+
+
+@pytest.mark.parametrize("name, part, instead, sentence, shown", COMMON)
+def test_an_ordinary_mistake_has_its_sentence_and_a_case_that_shows_it(name, part, instead,
+                                                                       sentence, shown, tmp_path):
+    """Of two numbers or more: one number, or none, shows neither a shift nor a sign."""
+    source = KNOWN[name].source
+    assert part in source
+    said = told(name, HEAD + source.replace(part, instead), tmp_path)
+    assert re.match(r" +Passes \d+ of \d+ tests\. Smallest failing case:\n", said)
+    assert shown in said and sentence in said.splitlines()[-1], said
+
+
 TYPED = "from torch import Tensor\n" + HEAD
 LINES = [       # task, program, what is said
     ("02a", "def response_mask(:", "ex02.py cannot be read. SyntaxError"),
@@ -377,7 +419,7 @@ LINES = [       # task, program, what is said
     ("02a", "def response_mask(*x):\n    exit()", "    It ends Python with exit() or sys.exit()"),
     ("02a", "def response_mask():\n    return []", "takes 0 positional arguments but 1 was given"),
     ("02a", "from lessons.behind.keys import ex02\ndef response_mask(x):\n"
-     "    return [ex02.response_mask(x)]", ", of the shape ("),
+     "    return [ex02.response_mask(x)]", ", shape (1, "),
     ("01a", "import torch.nn.functional as F\nf = F.scaled_dot_product_attention\n"
      "def attention(q, k, v):\n    return f(q, k, v)", "without PyTorch's own function"),
     ("01a", "from lessons.behind.keys import ex01\ndef attention(q, k, v):\n"
@@ -387,7 +429,7 @@ LINES = [       # task, program, what is said
     ("log_ratio", TYPED + getsource(simple.log_ratio).replace(".detach()", ""),
      "reaches the reference as well"),
     ("padded", TYPED + getsource(simple.padded).replace("[:, 1:].float()", "[:, 1:]"),
-     "    the mask is no tensor of floats\nEND"),
+     "    the mask is not a tensor of floats\nEND"),
     # a constant that a file changes stays ours, and so does a file of ours with its name
     ("una_loss", TYPED + "from nanouft import simple\nsimple.BETA = 5.0\nsimple.METHODS['una'] = ()"
      "\n" + getsource(simple.una_loss).replace("BETA", "5.0").replace("log_", "simple.log_"),
@@ -409,9 +451,10 @@ def test_a_word_means_a_task_a_file_or_a_lesson_and_exercises_come_first():
         assert chosen([task.file[:-3]]) == file
         assert chosen([name]) == (file if name == task.file[:-3] else [name])
     assert chosen(["6"]) == chosen(["06"]) == [x for x in KNOWN if x[:2] == "06"]
-    assert (chosen(["12"]), chosen(["12b"])) == (["12a"], ["12b"]), "the lessons 12 and 12b"
-    with pytest.raises(UserError, match="there is no task 99"):
-        chosen(["99"])
+    assert (chosen(["12"]), chosen(["12b"])) == (["12a", "12b"], ["12b"]), "a file, a lesson"
+    for word, told in (("99", "there is no task 99"), ("05a", "05a is 04b"), ("5", "of lesson 04")):
+        with pytest.raises(UserError, match=told):
+            chosen([word])
     assert [*KNOWN][:len(EXERCISES + [*parts.PARTS])] == [*sorted(EXERCISES), *parts.PARTS]
 
 
@@ -454,7 +497,7 @@ FILES = {       # of one folder
     "neighbour_of_ex12.py": KNOWN["12a"].source,
     "ex14.py": "def seeds_needed(*given):\n    return -1\n"}
 ASKED = {       # words of the command, what is said: of many wrong cases the smallest is shown
-    "14a --seed 5": ["Right in 0 of", KNOWN["14a"].show(Judge(KNOWN["14a"], "5").cases[0])],
+    "14a --seed 5": ["Passes 0 of", KNOWN["14a"].show(Judge(KNOWN["14a"], "5").cases[0])],
     "02a": ["You stopped it by Ctrl-C\n    line 2: raise"],
     "12a 12b 3": ["12a                       right\n", "there is no file ex03.py", "1 of 3 right.",
                   f"ValueError: {os.getpid()}\n    line 4: raise ValueError(os.getpid())"]}
@@ -467,7 +510,7 @@ def test_own_files_run_here_with_what_they_import_and_those_of_another_folder_ar
         (tmp_path / name).write_text(text)
     assert command(check.main, ["12a", "--folder", str(tmp_path)]) == 2
     told = capsys.readouterr()
-    assert "go there and type --folder . (python -m lessons grade runs" in told.err
+    assert "change to that folder and use --folder . (python -m lessons grade runs" in told.err
     assert "12a" not in told.out
     monkeypatch.chdir(tmp_path)
     for words, wanted in ASKED.items():

@@ -1,5 +1,7 @@
 """What a setting or a flag may be: the last value that is taken, and the first that is refused."""
+import math
 import typing
+from dataclasses import fields
 from importlib import import_module
 
 import pytest
@@ -8,6 +10,7 @@ from made import FORMS, Form, push, with_logps
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.ranges import check_ranges, ranges_of, without_notes
+from nanouft.run.settings import read_flags
 
 # beyond what the range of one setting can say
 REFUSED = ["tofu gamma 0.5", "ada_dpo tau_min 9.0"]
@@ -73,6 +76,26 @@ def test_every_number_of_a_program_has_a_least_value(name):
     for name in numbers_of(program):
         with pytest.raises(UserError, match=f"^{flag(name)} -1: "):
             check_ranges(program(**{name: -1}))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_wrong_setting_is_refused_in_python_by_the_line_of_its_flag(name):
+    method, told = OBJECTIVES[name], []
+    for field in fields(method):
+        kind, _ = without_notes(typing.get_type_hints(method)[field.name])
+        beyond = [kind(end + (-1 if sign[0] == ">" else 1))
+                  for n, f, sign, end in ENDS if (n, f) == (name, field.name)]
+        wrong = {int: [*beyond, "x", 2.5, True], float: [*beyond, "x", math.nan, math.inf, True],
+                 bool: ["x", 1]}.get(kind, ["foo", 1])
+        for value in wrong:
+            with pytest.raises(UserError, match=f"^{flag(field.name)} .*: must be ") as in_python:
+                method(**{field.name: value}).check()
+            told.append(str(in_python.value))
+            if kind is not bool and typing.get_origin(kind) is not list:
+                with pytest.raises(UserError) as as_flag:
+                    read_flags(["--objective", name, flag(field.name), str(value)])
+                assert str(as_flag.value) == told[-1]
+    assert told or not fields(method)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

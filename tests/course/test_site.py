@@ -68,7 +68,7 @@ def executed(lesson: Path) -> str:
     notebook = jupytext.read(lesson)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [nbformat.v4.new_output("stream", text="What happened: b, DPO.\n"),
+            cell.outputs = [nbformat.v4.new_output("stream", text="Result: b, DPO.\n"),
                             nbformat.v4.new_output("display_data", {"image/png": DOT})]
     return nbformat.writes(notebook)
 
@@ -127,7 +127,7 @@ def test_the_page_of_a_lesson(k, site):
     folds = re.findall(r"<details>.*?</details>\s*(?:</section>\s*)*", text, re.S)
     printed = [x for x in folds if "<summary>The picture" in x]
     assert printed and not [x for x in printed if x + "<p>" in text]
-    assert text.count("What happened: b, DPO.") == len(printed)
+    assert text.count("Result: b, DPO.") == len(printed)
     titles = [title for cell in json.loads(executed(LESSONS[k]))["cells"]
               if cell["cell_type"] == "markdown"
               for title in re.findall(r"^## (.+)$", "".join(cell["source"]), re.M)]

@@ -153,12 +153,12 @@ import gc, os, signal
 def now():
     return dict(os.environ), signal.getsignal(signal.SIGINT), gc.isenabled()
 before = now()
-import nanouft
+import nanouft, nanouft.pictures.plots
 assert before == now()""")
     (tmp_path / "guest" / "__main__.py").write_text("")
     for words in (["-c", "import guest"], ["-m", "guest"]):
         subprocess.run([sys.executable, *words], cwd=tmp_path, check=True,
-                       env=os.environ | {"PYTHONPATH": str(ROOT)})
+                       env=os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "of.a.notebook"})
 
 
 def test_the_command_nanouft_begins_as_python_m_does(tmp_path):

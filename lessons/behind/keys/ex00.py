@@ -13,6 +13,8 @@ def answers(draw):
 
 
 TASKS = {"00a": Task(net_push, answers, [
+    ("range(len(chosen))", "range(min(len(chosen), len(rejected)))", "It stops at the end of the "
+     "shorter answer, as zip does. Give one number for each token of chosen."),
     ("chosen[:i + 1] != rejected[:i + 1]", "chosen[i:i + 1] != rejected[i:i + 1]",
      "The same token at the same place, but after different tokens, gets two different pushes. "
      "Neither takes the other back."),

@@ -27,6 +27,15 @@ TASKS = {
     "02a": Task(response_mask, conversation, [
         ("mask[1:]", "mask[:-1]", "There is no shift. Target i is token i + 1, so leave out the "
          "number of the first token, not of the last."),
+        ("return mask[1:]", "return mask", "It is one number too long: nothing predicts the first "
+         "token, so a row has one target less than tokens. Leave out the first number."),
+        ("int(speaker ==", 'int(token == "end" or speaker ==', 'The user may say "end", too. It '
+         "counts only where the assistant speaks."),
+        ("for token in tokens:", "for token in [None, *tokens[1:]]:", "The header at index 0 is "
+         "missed. It says who speaks, although it is not a target itself."),
+        ("    return mask[1:]", "    last = len(tokens) - tokens[::-1].index('assistant') if "
+         "'assistant' in tokens else 0\n    return [0] * (last - 1) + mask[max(1, last):]",
+         "Only the last turn of the assistant counts. All of them do."),
         (" and not header", "", "A header does not count, even that of the assistant."),
         ("and not header))\n", 'and not header))\n        speaker = "" if token == "end" else '
          "speaker\n", 'The assistant may say "end" and go on. It speaks until the next header.')],

@@ -24,6 +24,12 @@ TASKS = {
     "07a": Task(margins_and_losses, pairs, [
         ("= now - ref", "= now", "The reference is missing: both answers are measured from it."),
         ("beta * (chosen - rejected)", "chosen - rejected", "beta is missing from the margin."),
+        ("= now - ref\n    h = beta * (chosen - rejected)", "= beta * now - ref\n    h = chosen - "
+         "rejected", "A bracket is missing: beta multiplies all four log-probs."),
+        ("beta * (chosen - rejected)", "beta * chosen - rejected", "A bracket is missing: beta "
+         "multiplies all four log-probs."),
+        ("-F.logsigmoid(h)", "-F.logsigmoid(h).mean()", "The losses are averaged. Give one for "
+         "each pair."),
         ("F.logsigmoid(h)", "torch.sigmoid(h).log()", "For h = -200 sigma(h) is 0 and has no "
          "logarithm. F.logsigmoid takes both in one step.")], partial(with_gradient, "now"),
         always=[

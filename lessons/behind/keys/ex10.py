@@ -25,6 +25,12 @@ TASKS = {"10a": Task(wrong_shares, demonstrations, [
     ("r_bar - r", "r - r_bar", "The trust is upside down. It is high where the helper finds the "
      "demonstration more likely than the policy does."),
     ("torch.sigmoid(r_bar - r)", "(r_bar - r).exp()", "The sigmoid is missing in the trust."),
+    ("(trust * wrong).sum() / trust.sum()", "(trust * wrong).mean()", "PoFT's share is divided "
+     "by the number of demonstrations. Divide by the sum of all its pushes."),
+    ("trust.argsort()[k:]", "trust.argsort(descending=True)[k:]", "The filter throws out the k "
+     "with the highest trust and keeps the lowest."),
+    ("trust.argsort()[k:]", "trust.argsort()[:k]", "The filter keeps the k with the lowest trust. "
+     "These are the ones to throw out."),
     ("trust.argsort()[k:]", "trust.argsort(descending=True)[:-k]", "With k = 0 the filter keeps "
      "all demonstrations. Yours keeps none: a slice such as [:-0] is empty.")], always=[
          (torch.zeros(2), torch.tensor([math.log(3), -math.log(3)]), torch.tensor([0.0, 1.0]), 1),

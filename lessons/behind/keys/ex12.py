@@ -60,6 +60,11 @@ TASKS = {
          "one for each group."),
         ("* R.shape[1] / (R.shape[1] - 1)", "", "RLOO compares with the other answers. A mean that "
          "contains the answer's own score makes it too short."),
+        ("R.shape[1] / (R.shape[1] - 1)", "(R.shape[1] - 1) / R.shape[1]", "RLOO's factor is "
+         "upside down. It is K / (K - 1), above 1."),
+        ("R.std(1, keepdim=True)", "R.std(1, keepdim=True, unbiased=False)", "This is the standard "
+         "deviation of a population, as numpy has it. The sum of squares is divided by K - 1 here "
+         "(numpy: ddof=1)."),
         ("R.std(1, keepdim=True)", "R.std()", "GRPO divides by the standard deviation of each "
          "group, not by that of the batch.")],
         always=[(method, torch.tensor(R)) for method in METHODS for R in (
@@ -85,6 +90,8 @@ TASKS = {
              torch.tensor([1.0, -1, 1, -1]), 0.1, 0.3)]),              # far beyond it
     "12c": Task(gae, rewards, [
         ("gamma * following", "following", "The critic's next prediction is multiplied by gamma."),
+        ("reversed(range(R.shape[1]))", "range(R.shape[1])", "It runs forward in time. An "
+         "advantage needs the one after it, so begin at the last token."),
         ("gamma * lam * later", "lam * later", "The next advantage is multiplied by gamma and by "
          "lam."),
         ("following = later = torch.zeros(len(R))", "following, later = V[:, -1], "

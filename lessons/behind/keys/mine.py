@@ -248,25 +248,25 @@ MISTAKES: dict[str, list[Mistake]] = {
          "batch at once. Each answer has an h of its own."),
         SUMMED],
     "mix_in_own_guess": [
-        ("@torch.no_grad()\n", "", "Gradient flows through the blend into the embeddings. Make it "
-         "under torch.no_grad(), or detach() it."),
-        ("guess_of_next[:, :-1]", "guess_of_next[:, 1:]", "The guess made AT a position is FOR the "
-         "next one, so it has to move to the right by one."),
+        ("@torch.no_grad()\n", "", "Gradient flows through the mixture into the embeddings. Make "
+         "it under torch.no_grad(), or detach() it."),
+        ("guess_of_next[:, :-1]", "guess_of_next[:, 1:]", "The prediction made AT a position is "
+         "FOR the next one, so it has to move to the right by one."),
         ("mask[:, :-1] == 1", "mask[:, 1:] == 1", "The mask is about targets: the token at "
          "position i is in the answer if the mask is 1 at position i - 1."),
         ("mask[:, :-1] == 1", "F.pad(mask[:, 2:], (0, 1)) == 1", "The mask is shifted the wrong "
-         "way. It moves to the right by one, as the guess does."),
+         "way. It moves to the right by one, as the prediction does."),
         (GUESS, "torch.where(mask[:, 1:] == 1, guess_of_next[:, 1:], inputs[:, 1:])", "Nothing is "
-         "shifted: guess and mask at a position belong to the token of the next one."),
+         "shifted: prediction and mask at a position belong to the token of the next one."),
         (GUESS, GUESS.replace("inputs[:, 1:]", "inputs[:, :-1]"), "The true tokens are shifted as "
-         "well. Only the guesses move to the right; outside the answer each token stays where it "
-         "is."),
+         "well. Only the predictions move to the right; outside the answer each token stays where "
+         "it is."),
         (GUESS, "guess_of_next[:, :-1]", "Outside the answer the true tokens stay."),
         ("(1 - LAM) * model(inputs, want=\"embeds\") + LAM *",
-         "LAM * model(inputs, want=\"embeds\") + (1 - LAM) *", "LAM belongs to the guess and "
-         "1 - LAM to the true token."),
-        ("(1 - LAM) * model(inputs, want=\"embeds\") + LAM *", "", "The guess replaces the true "
-         "token. Only a share LAM of it is mixed in."),
+         "LAM * model(inputs, want=\"embeds\") + (1 - LAM) *", "LAM belongs to the prediction "
+         "and 1 - LAM to the true token."),
+        ("(1 - LAM) * model(inputs, want=\"embeds\") + LAM *", "", "The prediction replaces the "
+         "true token. Only a share LAM of it is mixed in."),
         ("(1 - LAM) * model", "model", "The true token's share is 1 - LAM, not 1.")],
     "ift_loss": [
         (".detach()", "", "Gradient flows through the weights, which should be constants."),
@@ -297,7 +297,7 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("weight * n / weight.sum(-1, keepdim=True)", "mask", "There are no weights."),
         ("embeds=embeds", "inputs", "The model reads the true tokens and not mix_in_own_guess."),
         ("mix_in_own_guess(model, inputs, mask)", 'model(inputs, want="embeds").detach()',
-         "No guess is mixed in: the model reads the embeddings of the true tokens."),
+         "No prediction is mixed in: the model reads the embeddings of the true tokens."),
         ("targets) * mask", "targets)", "The losses of the padding count in the weights. Multiply "
          "the losses by the mask before you add them up."),
         (MEANS, "(weight * nll).sum() / mask.sum()", AT_ONCE),

@@ -1,22 +1,21 @@
-"""Is your program right? If it is not: in which case, and is it a mistake that many make?
+"""Is your program right? If not: which test fails, and is it a common mistake?
 
-    python -m lessons check                     # what you have begun, and where to go on
-    python -m lessons check 06a                 # an exercise; 06: those of a lesson
+    python -m lessons check                     # your progress, and what comes next
+    python -m lessons check 12a                 # an exercise; 12: all those of ex12.py
     python -m lessons check mine                # the twelve parts of mine.py; dpo_loss: one of them
     python -m lessons check psft                # a paper of 2025 or 2026, or a longer piece: ift
     python -m lessons check 06a --folder .      # your files of the folder in which you are
     python -m lessons check mine --run ift      # the whole program with your parts
     python -m lessons check mine --run          # lesson 19: one model, all stages, by your parts
 
-Write into lessons/exercises: ex06.py, mine.py, psft.py. Cases are drawn anew in each run and given
-to your program and to the right one of behind/keys. You see the smallest in which they differ and,
-if yours gives what a common mistake gives in all cases, or two of them together, their names. Any
-style will do: nothing but results is compared, and a gradient only where the task says that one
-flows. A part of mine.py stands in nanouft/simple.py in the place of ours. The exit code is 0 if
-everything asked for is right.
+Write into lessons/exercises: ex06.py, mine.py, psft.py. Each run draws new test cases and compares
+your program with the reference solution in behind/keys. You see the smallest failing case and, if
+one or two common mistakes explain all your results, a sentence about each. Any style will do: only
+results are compared, and gradients only where the task says that they flow. A part of mine.py
+replaces ours in nanouft/simple.py. The exit code is 0 if everything you asked for is right.
 
-Your files run here, with what they print. So those of another folder are refused: the programs of
-other people run shut in, by `python -m lessons grade`.
+Your files run in this process, and their output is shown. So files in another folder are refused:
+`python -m lessons grade` runs other people's programs, in processes with limits.
 """
 import argparse
 import subprocess
@@ -60,9 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     folder, right, names = flags.folder or STUBS, {}, chosen(flags.which)
     if folder.resolve() not in (STUBS, Path.cwd()):
-        raise UserError(f"--folder {folder}: its programs would run in your own process. If they "
-                        "are yours, go there and type --folder . (python -m lessons grade runs "
-                        "those of others)")
+        raise UserError(f"--folder {folder}: its programs would run in this process. If they "
+                        "are yours, change to that folder and use --folder . (python -m lessons "
+                        "grade runs other people's)")
     sys.path.insert(0, str(folder))                             # a file may import its neighbour
     unopened = set()
     for name in names:
@@ -89,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         say(*of_file.outcome(**{x.__name__: x for x in right.values()}), sep="\n")
     if flags.run:
         mine = {name: right[name] for name in parts.PARTS if name in right}
-        say(f"A run of {flags.run} with {len(mine)} of {len(parts.PARTS)} parts yours")
+        say(f"Training {flags.run} with {len(mine)} of {len(parts.PARTS)} parts from your files")
         parts.run(flags.run, mine)
     return int(bool(missing))
 

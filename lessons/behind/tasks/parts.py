@@ -38,8 +38,8 @@ MEASURES = {
         "reference as well, which should be a constant (detach)"),
     "weights": Measure(1e-5, 0, whole=True, words="the losses are right, but the weights at the "
                        "end are not"),
-    "plain": Measure(0, 0, words="the numbers are right, but the losses are no plain numbers"),
-    "kind of mask": Measure(0, 0, words="the mask is no tensor of floats"),
+    "plain": Measure(0, 0, words="the numbers are right, but the losses are not plain numbers"),
+    "kind of mask": Measure(0, 0, words="the mask is not a tensor of floats"),
     # of grpo and chord, where only the gradient counts
     "value": Measure(counts=False),
     "push": replace(GRADIENT, words="the gradient of the loss is not right (its value does not "
@@ -120,10 +120,10 @@ class Batch:
         model, reference = (copy.deepcopy(noisy_model(*x)) for x in (self.model, self.reference))
         loss = simple.METHODS[self.method][0](model, reference, list(self.rows), nano(), self.step)
         if not isinstance(loss, (Tensor, int, float)):
-            raise TypeError(f"the loss is {loss!r:.40}. Is there a `return`?")
+            raise TypeError(f"the loss is {loss!r:.40}; is a `return` missing?")
         loss = torch.as_tensor(loss)
         if loss.ndim:
-            raise TypeError(f"the loss is a tensor of the shape {tuple(loss.shape)} and should be "
+            raise TypeError(f"the loss is a tensor of shape {tuple(loss.shape)} and should be "
                             "one number")
         weights = [*model.parameters(), *reference.parameters()]
         slopes = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True) \
@@ -164,7 +164,7 @@ class ShortRun:
         finally:
             simple.METHODS[self.method] = original
         if losses is None:
-            raise TypeError("it gives None. Is there a `return`?")
+            raise TypeError("it gives None; is a `return` missing?")
         if len(losses) != self.steps:
             raise TypeError(f"it gives {len(losses)} losses for {self.steps} steps")
         plain = not any(isinstance(x, Tensor) and x.requires_grad for x in losses)

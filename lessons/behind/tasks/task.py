@@ -2,9 +2,10 @@
 for it, and common mistakes. And what is said of a student's program.
 
 A program is right if it gives what the right one gives in every case. If not, you see the smallest
-case in which it is wrong, and the sentence of the common mistake, or of two of them, that gives the
-same in all cases. A mistake is a part of the right source, what stands there instead, and its
-sentence. Nothing but results is compared, so any style will do.
+failing case, and the sentence of the common mistake, or of two of them, that gives the same in all
+cases. A mistake is a part of the right source, what stands there instead, and its sentence. Where
+none fits, `relation` says how the results are related to the right ones. Nothing but results is
+compared, so any style will do.
 """
 import functools
 import inspect
@@ -20,7 +21,7 @@ from random import Random
 
 import torch
 
-from lessons.behind.lesson_list import MERGED, lesson_of
+from lessons.behind.lesson_list import MERGED
 from lessons.behind.tasks.call import (
     NO_TENSOR,
     NOT_STARTED,
@@ -38,8 +39,8 @@ from nanouft.plumbing.errors import UserError
 HERE = Path(__file__).resolve().parents[2]
 STUBS, KEYS = HERE / "exercises", HERE / "behind" / "keys"
 Mistake = tuple[str, str, str]
-TOO_MANY = ("It gives more results than it was called for. Does it start a process, which goes on "
-            "beside it?")
+TOO_MANY = ("It returned more results than there were calls. Does it start a process that keeps "
+            "running?")
 LARGE = 12                                      # more numbers than these are not all shown
 
 
@@ -128,10 +129,11 @@ def tasks() -> dict[str, Task]:
 
 
 def chosen(which: list[str]) -> list[str]:
-    """The tasks that are meant by 06a, 06, 6, ex06 or mine, which is that of 19; all for none."""
+    """The tasks that are meant by 06a, 06, 6, ex06 or mine, that of 19; all for none. 12 means
+    all of ex12.py."""
     which = [re.sub(r"^\d(?!\d)", r"0\g<0>", word) for word in which]
     which = ["mine" if word == "19" else word for word in which]
-    meant = {name: {name, task.file[:-3]} | ({lesson_of(name)} - tasks().keys())
+    meant = {name: {name, (stem := task.file[:-3]), stem.removeprefix("ex")}
              for name, task in tasks().items()}
     for word in which:
         if not any(word in words for words in meant.values()):
@@ -223,16 +225,24 @@ class Judge:
         if not wrong:
             return Verdict() if len(seen) == len(self.cases) else Verdict("no result", 0)
         right = len(seen) - len(wrong)
-        plainest = min(wrong, key=lambda k: "this gradient" in faults[k])   # or a wrong value
-        told = (f"    Right in {right} of {len(self.cases)} cases. The smallest in which it is "
-                f"wrong:\n{self.task.show(self.cases[plainest])}    {faults[plainest]}")
+        plainest = min(wrong, key=lambda k: (                   # a wrong value, of several numbers
+            "this gradient" in faults[k], len(wrong) > 1 and self.is_degenerate(k)))
+        told = (f"    Passes {right} of {len(self.cases)} tests. Smallest failing case:\n"
+                f"{self.task.show(self.cases[plainest])}    {faults[plainest]}")
         if not all(seen[k].error for k in wrong):               # else their line says enough
             named = self.named(seen, wrong)
             told += "".join(f"\n    {'And: ' * (k > 0)}{x}" for k, x in enumerate(named))
         return Verdict(told, right / len(self.cases))
 
+    def is_degenerate(self, k: int) -> bool:
+        """Of no number, or of a list of one, which shows neither a shift nor a sign?"""
+        right = next(iter(self.ours(self.task.right, k).values.values()), None)
+        return isinstance(right, (list, torch.Tensor)) and sum(
+            as_tensor(part).numel() for part in parts_of(right)) < 2
+
     def named(self, seen: list[Seen], wrong: list[int]) -> list[str]:
-        """The sentence of the mistake, or of the two, that gives in each case what was seen."""
+        """The sentence of the mistake, or of the two, that gives in each case what was seen; else
+        what all wrong results have in common."""
         order = sorted(range(len(seen)), key=lambda k: k not in wrong)
 
         def does(program: Callable, k: int) -> bool:
@@ -240,8 +250,12 @@ class Judge:
             if call.error or other.error:
                 return call.error == other.error
             return not self.difference(call, other, counting=False)
-        return next(([sentence for *_, sentence in some] for some, program in self.programs()
-                     if all(does(program, k) for k in order)), [])
+        for some, program in self.programs():
+            if all(does(program, k) for k in order):
+                return [sentence for *_, sentence in some]
+        common = [relation(call.values, self.ours(self.task.right, k).values, self.task.measure)
+                  for k, call in enumerate(seen) if k in wrong]
+        return [x for x in common[0] if len(wrong) > 2 and all(x in other for other in common)][:1]
 
     def difference(self, call: Seen, other: Seen, counting: bool = True) -> str:
         """The first value in which two calls differ, or nothing. counting: leave out those that do
@@ -256,15 +270,27 @@ class Judge:
         return ""
 
 
+# ---- two values in words -------------------------------------------------------------------------
+def parts_of(x) -> list:
+    """The results of a function that returns several tensors; else the one result."""
+    several = isinstance(x, list) and any(isinstance(part, torch.Tensor) for part in x)
+    return x if several else [x]
+
+
 def differ(what: str, got, wanted, measure: Measure) -> str:
-    """Both values in words if they differ; of large tensors the first number that does."""
+    """Both values in words if they differ; of several results the first that does, and of a large
+    tensor the first number."""
+    if len(parts_of(wanted)) > 1 and isinstance(got, list) and len(got) == len(wanted):
+        return next(filter(None, (differ(f"{what} as result {k} of {len(wanted)}:", *pair, measure)
+                                  for k, pair in enumerate(zip(got, wanted), 1))), "")
     try:
         x, y = as_tensor(got).double(), as_tensor(wanted).double()
     except NO_TENSOR:                                           # None, a text, uneven lists
         same = isinstance(got, (str, type(None))) and got == wanted
-        return "" if same else f"{what} {shown(got)}\n    wanted {shown(wanted)}"
+        hint = "; is a `return` missing?" if got is None else ""
+        return "" if same else f"{what} {shown(got)}{hint}\n    expected {shown(wanted)}"
     if x.shape != y.shape:
-        return f"{what} {shown(got)}\n    wanted {shown(wanted)}, of the shape {tuple(y.shape)}"
+        return (f"{what} {shown(got)}, {size(got)}\n    expected {shown(wanted)}, {size(wanted)}")
     places = far_apart(x, y, measure).nonzero().tolist()
     if not places or measure.words:
         return measure.words if places else ""
@@ -273,11 +299,55 @@ def differ(what: str, got, wanted, measure: Measure) -> str:
         x, y = x[(*place,)], y[(*place,)]
         got, wanted = x.item(), y.item()
     digits = 4 if shown(x) != shown(y) else 8
-    words = f"{what} {shown(got, digits)}", f"wanted {shown(wanted, digits)}"
+    words = f"{what} {shown(got, digits)}", f"expected {shown(wanted, digits)}"
     if y.numel() > LARGE:
         return f"{words[0]} at {place}\n    {words[1]} there"
-    return "\n    ".join(words) + (
-        f", first at {place}" if place else "")
+    return "\n    ".join(words) + (f", first mismatch at index {place}" if place else "")
+
+
+def size(x) -> str:
+    """"length 2" of a list of numbers, "shape (2, 3)", or "one number"."""
+    shape = tuple(as_tensor(x).shape)
+    if isinstance(x, list) and len(shape) == 1:
+        return f"length {shape[0]}"
+    return f"shape {shape}" if shape else "one number"
+
+
+def relation(got: dict, right: dict, measure: Callable) -> list[str]:
+    """How the values of a call are related to the right ones, in sentences: those that hold for
+    each result that differs."""
+    for what, wanted in right.items():
+        pairs = [*zip(parts_of(got.get(what)), parts_of(wanted))]
+        wrong = [pair for pair in pairs if differ(what, *pair, measure(what))]
+        if wrong:
+            first, *others = (relations(*pair) for pair in wrong)
+            return [x for x in first if all(x in other for other in others)]
+    return []
+
+
+def relations(got, wanted) -> list[str]:
+    """The same of one result."""
+    try:
+        x, y = as_tensor(got).double(), as_tensor(wanted).double()
+    except NO_TENSOR:
+        return []
+    pairs = {}                                      # a sentence, and two that are equal if it holds
+    if x.shape == y.shape:
+        times = ((x * y).sum() / (y * y).sum()).item()
+        pairs = {"The sign is wrong: each number is minus the expected one.": (x, -y),
+                 f"Each number is {times:.3g} times the expected one.": (x, times * y)}
+    if x.ndim and y.ndim:
+        pairs |= {"The numbers are in reverse order.": (x, y.flip(-1)),
+                  "The first number is one too many.": (x[..., 1:], y),
+                  "The last number is one too many.": (x[..., :-1], y),
+                  "The first number is missing.": (x, y[..., 1:]),
+                  "Numbers are missing at the end. (zip stops at the end of the shorter list.)":
+                      (x, y[..., :x.shape[-1]])}
+    elif y.ndim:
+        pairs = {f"It is one number, the {name} of the expected ones. Give each of them.": (x, one)
+                 for name, one in (("mean", y.mean()), ("sum", y.sum()))}
+    return [sentence for sentence, (one, other) in pairs.items() if one.shape == other.shape
+            and (one.any() or not one.numel()) and not far_apart(one, other, Measure()).any()]
 
 
 def far_apart(x: torch.Tensor, y: torch.Tensor, measure: Measure) -> torch.Tensor:

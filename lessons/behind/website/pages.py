@@ -96,10 +96,9 @@ def stubs(file: Path) -> dict[str, str]:
 def write_drawn(out: Path) -> None:
     """The page of all losses and that of Frozen Lake; what they show is kept like an output."""
     from frozen_lake import record as lake
-    from frozen_lake.lake import make_lake
     from nanouft.playground import record as playground
     drawn = {"playground": (playground.WEB, lambda: playground.record(also=EXTRAS)),
-             "lake": (lake.WEB, lambda: lake.page_data(make_lake("twoway5")))}
+             "lake": (lake.WEB, lake.page_data)}
     for folder, (web, data) in drawn.items():
         file = kept(folder, *map(Path, EXTRAS))
         if not file.exists():
@@ -118,10 +117,11 @@ def gather(source: Path) -> None:
     commands = re.search(r"^## Quick start\n(.*?)(?=^<details>|^## )",
                          read_text(ROOT / "README.md"), re.S | re.M)
     front = read_text(WEBSITE / "front.md").replace("<!-- quick start -->", commands[1])
+    ran = [lesson for lesson in LESSONS if kept(lesson.stem, lesson).exists()]
+    front = front.replace("<!-- lessons -->", "\n".join(f"lessons/{x.stem}" for x in ran))
     write_text(source / "index.md", front.replace("../../../", ""))
-    for lesson in LESSONS:
-        if kept(lesson.stem, lesson).exists():
-            write_page(lesson, source / "lessons")
+    for lesson in ran:
+        write_page(lesson, source / "lessons")
 
 
 def build(source: Path, out: Path, repository: str) -> int:

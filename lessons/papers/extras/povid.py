@@ -1,7 +1,7 @@
 """POVID: DPO for a model that sees; the rejected answers name what is not in the picture.
 
     python -m lessons.papers.extras.povid       # a table; --seed 1: other weights and pictures
-    Zhou et al. 2024, arXiv:2402.11411; code: github.com/YiyangZhou/POVID; the loss: dpo.py
+    Zhou et al. 2024, arXiv:2402.11411; code: YiyangZhou/POVID at 92c7c67; the loss: dpo.py
 
 A model that describes pictures may say what usually goes together, and not what it sees. Here each
 first object has a companion, which is the second one in 90 % of the pictures. The model is a GPT
@@ -28,7 +28,8 @@ either. Rates and beta were chosen on seed 0, from a few.
 
 Simplified: only the paper's abstract and its code could be read. There GPT-4V plants, the model is
 LLaVA-1.5, a first stage learns from planted answers alone, and at the noised picture the policy and
-its reference choose their own tokens. Here both score the policy's tokens.
+its reference choose their own tokens (tool/dpo_trainer_inherent.py:524). Here both score the
+policy's tokens.
 Trap: if the companion is there in 90 % of the pairs, DPO learns to prefer it without looking. So
 half of the pairs' pictures lack it.
 """

@@ -46,7 +46,7 @@ def own_guess(inputs, mask, likeliest):         # lists, row by row
     return [[int(likeliest[b, i - 1] if i and mask[b, i - 1] else inputs[b, i])
              for i in range(inputs.shape[1])] for b in range(len(inputs))]
 """,
-    "05a": """
+    "04b": """
 def best_moves_alone(probs, step, best, ice, start, T):     # numpy, a matrix of transitions
     P, S = probs.double().numpy(), len(probs)
     M = np.zeros((S, S))

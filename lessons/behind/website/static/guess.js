@@ -13,7 +13,7 @@ function answersTo(form) {
   const next = form.nextElementSibling;
   if (next && next.tagName === "DETAILS") return [next];
   const folds = [...document.querySelectorAll("details")];
-  return folds.filter((fold) => fold.textContent.includes("What happened"));
+  return folds.filter((fold) => /What happened|Result: /.test(fold.textContent));
 }
 
 function notesOn(folds) {
