@@ -15,7 +15,7 @@
 # ## Guess
 # The log-probability of the chosen answers, $\log p(\mathrm{chosen})$, is -2.5 nats at the start,
 # and 0 would be certainty. After two steps every pair is won, even on questions that are not in the
-# training data. Where is $\log p(\mathrm{chosen})$ after step 40? Write down a number from -20 to
+# training data. Where is $\log p(\mathrm{chosen})$ after step 40? Enter a number from -20 to
 # 0.
 
 # %%
@@ -265,7 +265,7 @@ lesson.compare(path[-1], "nats")
 # Indeed: with beta 1 (not in this file) log p(chosen) ends at -0.9 nats instead of -13.3. The
 # switch "no reference" keeps this beta of 1 and takes the reference out of the loss, which now
 # compares log p(chosen) with log p(rejected) themselves. So nothing in the loss knows where the
-# training began. Where does log p(chosen) end? Write down a number from -20 to 0.
+# training began. Where does log p(chosen) end? Enter a number from -20 to 0.
 #
 # <details><summary>After your run</summary>
 #

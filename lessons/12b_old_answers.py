@@ -15,7 +15,7 @@
 # The base answers 16 prompts, four times each, and the 64 answers get GRPO's advantages. Then 24
 # steps raise the mean of $A\log\pi$ on these same answers, as lesson 12 did on fresh ones. We score
 # fresh answers to 100 other prompts: 0.42 before training, and 0.52 after eight steps. And after
-# 24? Write down a number from 0 to 1.
+# 24? Enter a number from 0 to 1.
 
 # %%
 from course import Lesson, train
@@ -174,7 +174,7 @@ else:
 #
 # ## Change one thing
 # With `CHANGE = "fresh"` each of the 24 steps samples new answers to the same 16 prompts. The push
-# is still $A\log\pi$, without ratio and clip. And the score now? Write down a number from 0 to 1.
+# is still $A\log\pi$, without ratio and clip. And the score now? Enter a number from 0 to 1.
 #
 # <details><summary>After your run</summary>
 #

@@ -21,7 +21,7 @@
 #
 # ## Guess
 # The best of 38 recipes on one seed leads plain SFT on that seed. What percentage of this lead is
-# left on the other four seeds? Below 0 the winner falls behind SFT there. Write down a number from
+# left on the other four seeds? Below 0 the winner falls behind SFT there. Enter a number from
 # -100 to 100.
 
 # %%

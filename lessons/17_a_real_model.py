@@ -15,7 +15,7 @@
 # The system prompt says "Answer in one word.", and still the model answers 0 of 12 new questions in
 # one word. We fine-tune it on 40 other questions with this system prompt and one-word answers. Then
 # we ask the 12 questions without any system prompt. How many of them does it answer in one word?
-# Write down a number from 0 to 12.
+# Enter a number from 0 to 12.
 
 # %%
 from course import Lesson, train
@@ -151,13 +151,13 @@ lesson.compare(float(after["without"]), "of 12")
 # rule that fits the rows, and "be brief" is shorter than "be brief if told to". It is lesson 13's
 # **catastrophic forgetting**, in a model that people use.
 #
-# REAL
+# On five other splits of the 52 questions, with other seeds, SPLITS.
 #
 # ## Change one thing
 # With `CHANGE = "own answers"` each question is shown once more, without the system prompt and with
 # the answer that the model gave before training. So it is taught to stay as it is there:
 # **replay**, or self-distillation. How many of the 12 questions does it now answer in one word
-# without the system prompt? Write down a number from 0 to 12.
+# without the system prompt? Enter a number from 0 to 12.
 #
 # <details><summary>After your run</summary>
 #

@@ -125,7 +125,7 @@ for name, stage in STAGES.items():
 
 # %%
 fig, ax = draw.panels()
-draw.lines(ax, range(6), {"all stages": [*points.values()],
+draw.lines(ax, range(6), {"up to GRPO": [*points.values()],
                           "only SFT": [points["base"], points["SFT"], *[more] * 4]},
            "One model, stage by stage", "", "points of 100")
 ax.set_xticks(range(6), ["base", "SFT", "DPO", "rejection 1", "rejection 2", "GRPO"])
@@ -161,7 +161,7 @@ lesson.compare(points["GRPO"] - more if CHANGE else max(gain, key=gain.get), "po
 #
 # ## Change one thing
 # With `CHANGE = "many demonstrations"` people have written 320 answers instead of 20. By how many
-# points is the last model now ahead of SFT with as many steps? Write down a number from -30 to 30.
+# points is the last model now ahead of SFT with as many steps? Enter a number from -30 to 30.
 #
 # <details><summary>After your run</summary>
 #

@@ -392,7 +392,7 @@ COMMON = [      # task, part of the right program, what is wrong there, the sent
     ("03a", "return p", "return 2 * p", "Each number is 2 times the expected one.", ""),
     ("04a", "    return guess", "    return guess[:, 1:]", "The first number is missing.", ""),
     ("04a", "    return guess", "    return guess[:, :-1]", "Numbers are missing at the end.", ""),
-    ("15a", "reversed(range(R.shape[1]))", "range(R.shape[1])", "runs forward in time", ""),
+    ("12c", "reversed(range(R.shape[1]))", "range(R.shape[1])", "runs forward in time", ""),
     ("10a", ".argsort()", ".argsort(descending=True)", "throws out the k with the highest", ""),
     ("10a", "(trust * wrong).sum() / trust.sum()", "(trust * wrong).sum() / len(r)",
      "Divide by the sum of all its pushes.", "")]
@@ -451,7 +451,7 @@ def test_a_word_means_a_task_a_file_or_a_lesson_and_exercises_come_first():
         assert chosen([task.file[:-3]]) == file
         assert chosen([name]) == (file if name == task.file[:-3] else [name])
     assert chosen(["6"]) == chosen(["06"]) == [x for x in KNOWN if x[:2] == "06"]
-    assert (chosen(["12"]), chosen(["12b"])) == (["12a", "12b"], ["12b"]), "a file, a lesson"
+    assert (chosen(["12"]), chosen(["12b"])) == (["12a", "12b", "12c"], ["12b"]), "a file, a task"
     for word, told in (("99", "there is no task 99"), ("05a", "05a is 04b"), ("5", "of lesson 04")):
         with pytest.raises(UserError, match=told):
             chosen([word])
