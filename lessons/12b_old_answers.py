@@ -1,7 +1,8 @@
 # %% [markdown]
 # # 12b · Old answers: the way to PPO
 # Sampling answers is expensive, so why not take many steps on the same ones? Try it, and see how
-# PPO and GRPO limit the damage, by an importance ratio and clipping. Then PPO's critic and GAE.
+# PPO and GRPO limit the damage, by an importance ratio and clipping. On the way: PPO's critic and
+# GAE.
 #
 # *About 35 minutes; read 12 first. PPO: arXiv:1707.06347; GRPO: arXiv:2402.03300; GAE:
 # arXiv:1506.02438; `nanouft/objectives/grpo.py` and `ppo.py`, `nanouft/on_policy.py`.*
@@ -80,6 +81,66 @@ draw.lines(ax, rho, {f"A = {A:+d}": torch.minimum(rho * A, rho.clamp(1 - EPS, 1 
                      for A in (1, -1)}, "Beyond the clip nothing more is gained", "ratio",
            "surrogate objective")
 lesson.picture(fig, "clip")
+
+# %% [markdown]
+# ## The critic, and GAE
+# GRPO gives every token of an answer the same push, although most tokens did not decide the score.
+# **Proximal policy optimization (PPO)**, from which it has ratio and clip, gives the model a second
+# head, the **critic**. After every token it predicts the score that can still be expected, and a
+# token is good if it made this prediction $V$ rise. With rewards $R_t$, the discount $\gamma$ of
+# later ones, and $V=0$ after the end, **generalized advantage estimation (GAE)** is
+# $$\delta_t=R_t+\gamma V_{t+1}-V_t,\qquad A_t=\delta_t+\gamma\lambda A_{t+1}.$$
+# **With $\lambda=1$** each later $V$ occurs once with a plus and once with a minus. What is left is
+# $G_t-V_t$, the **return** $G_t=R_t+\gamma R_{t+1}+\dots$ minus a baseline that does not depend on
+# the token, so the gradient is right on average whatever the critic says. **With $\lambda=0$** only
+# the change of the prediction counts. That is less noisy, but right only if these changes are. The
+# usual $\lambda=0.95$ lies between.
+#
+# **Write it first.** `gae` of `lessons/exercises/ex12.py` (12c) is this formula. The cell tries it
+# where all is known: an answer has eight steps, each right with probability 0.6, and its score is
+# the share of the steps before the first wrong one, the *slip*. A rollout is four such answers.
+
+# %%
+gae = lesson.yours("12c")
+T, K, N, P = 8, 4, 3000, 0.6                    # steps, answers, rollouts; P: a step is right
+right = (torch.rand(N, K, T, generator=torch.Generator().manual_seed(0)) < P).float()
+so_far = right.cumprod(-1)
+alive = torch.cat([torch.ones(N, K, 1), so_far[..., :-1]], -1)          # no slip before a step
+score, t = so_far.mean(-1), torch.arange(T)
+to_come = torch.tensor([sum(P ** k for k in range(1, T - t + 1)) for t in range(T + 1)])
+perfect = torch.where(alive > 0, (t + to_come[:-1]) / T, score[..., None])
+true = P ** t * P * (1 - P) * (1 + to_come[1:]) / T     # gradient by the logit of a right step
+R = torch.cat([torch.zeros(N, K, T - 1), score[..., None]], -1)         # the score comes at the end
+others = (score.sum(1, keepdim=True) - score) / (K - 1)
+ways = {"RLOO": (score - others)[..., None].expand(-1, -1, T)}
+for critic, V in (("perfect", perfect), ("0.5 too high", perfect + 0.5), ("always 0", 0 * perfect)):
+    for lam in (0, 0.95):
+        A = gae(R.flatten(0, 1), V.flatten(0, 1), 1.0, lam).view_as(V)
+        ways[f"critic {critic}, lambda {lam}"] = A
+one = int((score == 3 / 8).flatten().nonzero()[0])      # three right steps, then the slip
+print("the advantage of each step of one answer, then noise and bias of a rollout's gradient,\n"
+      "as shares of the norm of the true one", " " * 36 + "    ".join("+++-----"), sep="\n")
+found = {}
+for name, A in ways.items():
+    gradient = (A * (right - P)).mean(1) / true.norm()                  # (N,T)
+    mean = gradient.mean(0)
+    found[name] = (gradient - mean).norm() / N ** 0.5, (mean - true / true.norm()).norm()
+    print(f"{name:<33}" + "".join(f"{x:+5.1f}" for x in A.flatten(0, 1)[one].tolist())
+          + "   noise {:.2f}  bias {:.2f}".format(*found[name]))
+assert found["critic perfect, lambda 0"][0] < found["RLOO"][0] / 3, "it takes most noise away"
+assert found["critic 0.5 too high, lambda 0"][1] < 0.1 < found["critic always 0, lambda 0.95"][1]
+
+# %% [markdown]
+# The perfect critic with $\lambda=0$ praises three steps, blames the slip, and leaves the rest at
+# 0, because after a slip nothing changes any more. It cuts the noise to a quarter, as 18 times as
+# many answers would. Only *changes* of a critic have to be right: one that is 0.5 too high
+# everywhere has a bias of 0 up to the sampling error of 3,000 rollouts (printed: 0.02), and only
+# more noise, at the last step. One that knows nothing has the bias 1 or, with $\lambda=0.95$, 0.3.
+#
+# So the critic has to learn first, and that is its price. In this toy (lesson 15 of version 5.0),
+# at the same learning rate and after ten steps of four answers, the expected score is 75 of 100
+# with the perfect critic, 71 with RLOO, which has no critic, and 67 with one that learns as PPO's
+# does. Less noise pays if one takes larger steps: at eight times the rate it is 97 against 75.
 
 # %% [markdown]
 # ## 24 steps on the same answers
@@ -213,65 +274,6 @@ assert torch.allclose(as_loss, forward, atol=1e-6), "as a loss k3 lowers KL(ref 
 assert not torch.allclose(as_loss, reverse, atol=0.01), "and not the KL which is its mean"
 
 # %% [markdown]
-# ## PPO's critic, and GAE
-# GRPO gives every token of an answer the same push, although most tokens did not decide the score.
-# **Proximal policy optimization (PPO)**, from which it has ratio and clip, gives the model a second
-# head, the **critic**. After every token it predicts the score that can still be expected, and a
-# token is good if it made this prediction $V$ rise. With rewards $R_t$, the discount $\gamma$ of
-# later ones, and $V=0$ after the end, **generalized advantage estimation (GAE)** is
-# $$\delta_t=R_t+\gamma V_{t+1}-V_t,\qquad A_t=\delta_t+\gamma\lambda A_{t+1}.$$
-# **With $\lambda=1$** each later $V$ occurs once with a plus and once with a minus. What is left is
-# $G_t-V_t$, the **return** $G_t=R_t+\gamma R_{t+1}+\dots$ minus a baseline that does not depend on
-# the token, so the gradient is right on average whatever the critic says. **With $\lambda=0$** only
-# the change of the prediction counts. That is less noisy, but right only if these changes are. The
-# usual $\lambda=0.95$ lies between.
-#
-# **Write it first.** `gae` of `lessons/exercises/ex12.py` (12c) is this formula. The cell tries it
-# where all is known: an answer has eight steps, each right with probability 0.6, and its score is
-# the share of the steps before the first wrong one, the *slip*. A rollout is four such answers.
-
-# %%
-gae = lesson.yours("12c")
-T, K, N, P = 8, 4, 3000, 0.6                    # steps, answers, rollouts; P: a step is right
-right = (torch.rand(N, K, T, generator=torch.Generator().manual_seed(0)) < P).float()
-so_far = right.cumprod(-1)
-alive = torch.cat([torch.ones(N, K, 1), so_far[..., :-1]], -1)          # no slip before a step
-score, t = so_far.mean(-1), torch.arange(T)
-to_come = torch.tensor([sum(P ** k for k in range(1, T - t + 1)) for t in range(T + 1)])
-perfect = torch.where(alive > 0, (t + to_come[:-1]) / T, score[..., None])
-true = P ** t * P * (1 - P) * (1 + to_come[1:]) / T     # gradient by the logit of a right step
-R = torch.cat([torch.zeros(N, K, T - 1), score[..., None]], -1)         # the score comes at the end
-others = (score.sum(1, keepdim=True) - score) / (K - 1)
-ways = {"RLOO": (score - others)[..., None].expand(-1, -1, T)}
-for critic, V in (("perfect", perfect), ("0.5 too high", perfect + 0.5), ("always 0", 0 * perfect)):
-    for lam in (0, 0.95):
-        A = gae(R.flatten(0, 1), V.flatten(0, 1), 1.0, lam).view_as(V)
-        ways[f"critic {critic}, lambda {lam}"] = A
-one = int((score == 3 / 8).flatten().nonzero()[0])      # three right steps, then the slip
-print("the advantage of each step of one answer, then noise and bias of a rollout's gradient,\n"
-      "as shares of the norm of the true one", " " * 36 + "    ".join("+++-----"), sep="\n")
-found = {}
-for name, A in ways.items():
-    gradient = (A * (right - P)).mean(1) / true.norm()                  # (N,T)
-    mean = gradient.mean(0)
-    found[name] = (gradient - mean).norm() / N ** 0.5, (mean - true / true.norm()).norm()
-    print(f"{name:<33}" + "".join(f"{x:+5.1f}" for x in A.flatten(0, 1)[one].tolist())
-          + "   noise {:.2f}  bias {:.2f}".format(*found[name]))
-assert found["critic perfect, lambda 0"][0] < found["RLOO"][0] / 3, "it takes most noise away"
-assert found["critic 0.5 too high, lambda 0"][1] < 0.1 < found["critic always 0, lambda 0.95"][1]
-
-# %% [markdown]
-# The perfect critic with $\lambda=0$ praises three steps, blames the slip, and leaves the rest at
-# 0, because after a slip nothing changes any more. It cuts the noise to a quarter, as 18 times as
-# many answers would. Only *changes* of a critic have to be right: one that is 0.5 too high
-# everywhere has a bias of 0 up to the sampling error of 3,000 rollouts (printed: 0.02), and only
-# more noise, at the last step. One that knows nothing has the bias 1 or, with $\lambda=0.95$, 0.3.
-#
-# So the critic has to learn first, and that is its price. In this toy (lesson 15 of version 5.0),
-# at the same learning rate and after ten steps of four answers, the expected score is 75 of 100
-# with the perfect critic, 71 with RLOO, which has no critic, and 67 with one that learns as PPO's
-# does. Less noise pays if one takes larger steps: at eight times the rate it is 97 against 75.
-#
 # ## Exercise
 # - **12b** `grpo_push(logp, old, ref, A, eps, beta)`, in `ex12.py` too: clip and penalty.
 #

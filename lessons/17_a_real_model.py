@@ -151,7 +151,8 @@ lesson.compare(float(after["without"]), "of 12")
 # rule that fits the rows, and "be brief" is shorter than "be brief if told to". It is lesson 13's
 # **catastrophic forgetting**, in a model that people use.
 #
-# On five other splits of the 52 questions, with other seeds, SPLITS.
+# It is the same on five other splits of the 52 questions, each with a seed of its own: 11 or 12 of
+# 12 with the system prompt, and 10 to 12 without it.
 #
 # ## Change one thing
 # With `CHANGE = "own answers"` each question is shown once more, without the system prompt and with

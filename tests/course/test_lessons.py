@@ -59,7 +59,7 @@ RIGHT = {"00": "c", "01": (1.98, 0.1), "02": (12, 15), "03": (36, 8), "04": (76,
          "09 large beta": (66, 15), "10 noisy": (54, 6), "11 exact": (100, 3),
          "11b no verifier": (49, 8), "12 blame": (0.57, 0.08), "12b fresh": (0.7, 0.1),
          "13 rules": (4, 8), "14 unpaired": "b", "16 no steps shown": (1, 9),
-         "17 own answers": (0, 2), "18 one": (69, 15), "19 many demonstrations": (-10, 10)}
+         "17 own answers": (0, 2), "18 one": (69, 15), "19 many demonstrations": (-3, 6)}
 
 
 # ---- the text of a lesson ------------------------------------------------------------------------
