@@ -15,8 +15,8 @@ def tasks_of(number: str) -> str:
     """"+02a mine 1/3": the exercises of a lesson, + if begun, and how many parts of mine.py are."""
     exercises = [name for name in tasks() if lesson_of(name) == number]
     parts = [begun(name) for name, (lesson, *_) in PARTS.items() if lesson == number]
-    return " ".join([*("+" * begun(name) + name for name in exercises),
-                     *([f"mine {sum(parts)}/{len(parts)}"] if parts else [])])
+    mine = f"mine {sum(parts)}/{len(parts)}" if len(parts) > 1 else "+" * sum(parts) + "mine"
+    return " ".join([*("+" * begun(name) + name for name in exercises), *([mine] if parts else [])])
 
 
 def told(question: Question) -> str:
