@@ -15,6 +15,7 @@ from made import NANO, tiny
 from safetensors.torch import load_file
 
 from nanouft import evaluate, pretrain, sample
+from nanouft.gpt import GPT
 from nanouft.loop import Device, grad_scaler
 from nanouft.models.folders import start_model
 from nanouft.pictures import plots
@@ -134,6 +135,11 @@ def test_the_best_step_is_saved_if_it_is_asked_for(here, capsys):
     assert [*curve] == [0, 2, 4, 5] and curve[5] == last["after"]["held_out"]["nll"]
 
 
+def test_the_running_mean_of_a_curve_is_of_the_steps_so_far_the_newest_most():
+    assert plots.smooth([2.0] * 9) == pytest.approx([2] * 9)
+    assert plots.smooth([1.0, 3.0]) == pytest.approx([1, (0.9 * 1 + 3) / 1.9])
+
+
 def test_a_picture_that_cannot_be_drawn_ends_no_run(here, capsys, monkeypatch):
     line = "train --objective sft --init start --data demos.jsonl --steps 1 --out undrawn"
     with monkeypatch.context() as now:
@@ -157,7 +163,11 @@ def test_another_user_may_read_what_the_umask_lets_him_read(here):
 
 
 def test_pretrain_makes_a_base(here, monkeypatch, capsys):
+    """Its held-out loss is of rows on which it never trains."""
     asked: list = []                                    # by the rule of train, below
+    read, real = {True: set(), False: set()}, GPT.forward       # with a gradient, and without
+    monkeypatch.setattr(GPT, "forward", lambda self, ids, **how: read[
+        torch.is_grad_enabled()].update(map(tuple, ids.tolist())) or real(self, ids, **how))
     monkeypatch.setattr("nanouft.pretrain.exact_if_small", lambda *what: asked.append(what[1:])
                         or what[0])
     assert call("pretrain --width 16 --steps 2 --tokens 128 --half --out world") == 0
@@ -165,6 +175,7 @@ def test_pretrain_makes_a_base(here, monkeypatch, capsys):
     assert told["held_out_loss"][1] < told["held_out_loss"][0] and tok.n_vocab == NANO.n_vocab
     assert asked == [("auto", model.n_params())] and model.wte.weight.dtype == torch.float32
     assert {w.dtype for w in load_file("world/model.safetensors").values()} == {torch.float16}
+    assert len(read[True]) == 2 and len(read[False]) == 64 and not read[True] & read[False]
     before, after = told["held_out_loss"]
     assert f"held-out loss: from {before:.3f} to {after:.3f}" in capsys.readouterr().out
 

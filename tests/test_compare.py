@@ -424,10 +424,11 @@ def test_redrawn_rows_widen_an_interval_by_the_luck_of_the_file():
     assert alone > 100 and shared == 2
 
 
-def of_gaps(gap: np.ndarray) -> verdicts.Question:
-    """Of two arms that differ by (seeds, questions)."""
-    arms = (verdicts.Result("", {"rows": x}, {"rows": np.arange(gap.shape[1])}, "score", {})
-            for x in (gap, 0 * gap))
+def of_gaps(*gaps: np.ndarray) -> verdicts.Question:
+    """Of two arms that differ by (seeds, questions) of each task."""
+    groups = {str(i): np.arange(gap.shape[1]) for i, gap in enumerate(gaps)}
+    arms = (verdicts.Result("", {str(i): on * gap for i, gap in enumerate(gaps)}, groups, "score",
+                            {}) for on in (1, 0))
     return verdicts.Question(*arms, 1, 0.02)
 
 
@@ -443,6 +444,14 @@ def test_a_lead_hangs_on_one_seed_only_from_five_seeds_on():
         [-0.02, 0.2, 0.21, 0.19, 0.2], [0.03, 0.2, 0.21, 0.19]))
     assert five.verdict == four.verdict == "better"
     assert five.hangs_on() and four.hangs_on() == []
+
+
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("leads, task", [([0, 0.3, 0, 0], "1"), ([0.1, 0.3, 0.2, 0.2], "")])
+def test_a_lead_rests_on_a_task_whichever_side_it_is_of(leads, task, side):
+    rng = np.random.default_rng(1)
+    asked = of_gaps(*(side * (lead + rng.normal(0, 0.2, (5, 100))) for lead in leads))
+    assert (asked.verdict, asked.rests_on()) == ({1: "better", -1: "worse"}[side], task)
 
 
 def test_the_same_method_under_two_names_trains_with_other_seeds(ran):
@@ -490,6 +499,21 @@ def test_a_plan_repeats_the_command_elsewhere(scene, tmp_path, in_process):
         name = line.rpartition("/")[2]
         assert (Path("out/typed") / name / "model.safetensors").read_bytes() == (
             there / RUNS / name / "model.safetensors").read_bytes()
+
+
+def test_a_chain_reads_as_many_answers_as_its_stages_alone(ran):
+    """A demonstration has one, a pair two."""
+    sft, mine, chain, _ = (x.cost["answers"] for x in verdicts.verdicts(ran)[0][1:])
+    assert chain == sft + mine and mine == 2 * sft
+
+
+def test_scores_csv_has_the_mean_of_the_questions_for_each_seed(ran):
+    def line(arm: arms.Arm, seed: int) -> str:
+        score = runs.values(ran.job(arm, seed))["prefers"]["rows"].mean()
+        return f"{arm.name},{seed + 500 * arm.copy},rows,{score:.5f}"
+    head, start, *lines = (ran.place / "scores.csv").read_text().splitlines()
+    assert head == "method,seed,part,prefers" and start.startswith("start model,,rows,0.")
+    assert lines == [line(arm, seed) for arm in ran.arms for seed in ran.seeds]
 
 
 def test_the_words_of_an_arm():

@@ -69,12 +69,12 @@ def test_a_task_is_called_unlearned_if_it_loses_more_than_20_points(lost, told, 
 
 
 def test_the_question_that_is_shown_gained_as_much_as_the_mean():
-    """Neither the best nor the worst. One whose answer is the same is not shown."""
-    scores = [0.0, 0.1, 0.45, 1.0]
+    """Neither the best nor the worst. One whose answer is the same is not shown, but it counts."""
+    scores = [0.0, 0.0, 0.0, 0.1, 0.45, 1.0]
     before, after = (Evaluation({"families": {}}, [
-        {"prompt": str(i), "answer": when * (i > 0), "score": when and score}
-        for i, score in enumerate(scores)]) for when in (0, 1))
-    assert evaluation.pick_question(before, after)["prompt"] == "2"
+        {"prompt": str(score), "answer": when * score, "score": when * score}
+        for score in scores]) for when in (0, 1))
+    assert evaluation.pick_question(before, after)["prompt"] == "0.1"
     assert evaluation.pick_question(before, before) == {}
 
 

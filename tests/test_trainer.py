@@ -62,6 +62,7 @@ def trained(name: str, tied: bool, folder, resume=None, **more):
     ("sft", "", ""), ("kto", "", ""), ("ppo", "--max-new 8", "--max-new 8"),
     ("sft", "--steps 4 --warmup 0.25", "--max_steps 4 --warmup_steps 1"),       # a number of steps
     ("{here}/drawing.py", "", ""),
+    ("sft", "--accumulate 3 --batch-size 33", "--gradient_accumulation_steps 3"),     # from 32
     ("dpo", "--steps 4 --batch-size 4 --warmup 0.5 --lora 2 --seed 3 --activation-checkpointing",
      "--max_steps 4 --per_device_train_batch_size 4 --warmup_steps 0.5 --lora 2 --seed 3 "
      "--gradient_checkpointing true"),

@@ -47,6 +47,7 @@ def test_right_answers_score_1_and_wrong_ones_less(task, split):
         assert 0 <= score(prompt, wrong) < 1 and score(prompt, "") == 0
         part, worst = (make(random.Random(1), prompt) for make in (partly_right, bad))
         assert score(prompt, worst) <= score(prompt, part) < 1
+        assert (score(prompt, part) > 0) == (task in GROUP_A), "knowledge is right or wrong"
 
 
 RULES = "Copy nail fox rake. For fox write lime. End on swan."      # nail lime rake swan
@@ -117,7 +118,9 @@ def test_rows_hold_what_their_kind_promises(kind):
 
 
 def test_kinds_are_mixed_in_proportion():
-    for mix, counts in (("", (30, 30)), ("2:1", (40, 20)), ("1:0", (60, 0))):
+    both = world.mixed_rows("train", ["demos", "scores"], 60, 0)
+    assert len({r.prompt for r in both}) == 60, "of each kind others"
+    for mix, counts in (("", (30, 30)), ("2:1", (40, 20)), ("1:0", (60, 0)), ("5:2", (43, 17))):
         both = world.mixed_rows("train", ["demos", "scores"], 60, 0, skills="A:B", mix=mix)
         demos, graded = ([r for r in both if (r.score is None) == x] for x in (True, False))
         assert (len(demos), len(graded)) == counts
