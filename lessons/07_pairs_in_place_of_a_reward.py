@@ -247,9 +247,8 @@ lesson.compare(path[-1], "nats")
 # token that is nearly certain hardly reacts to a push, and $g_w\cdot g_w$ has fallen to 9. But both
 # answers come after the same question and are computed with the same weights. What lowers one of
 # them now lowers the other as well: $g_w\cdot g_l$ is 15, and the chosen answers begin to fall.
-# Later both products are large and nearly equal. (The row of step 40 speaks of the step after it,
-# which we do not take.) The run uses Adam rather than plain gradient steps, yet the moves go where
-# the gradients of the loss say, up as well as down.
+# Later both products are large and nearly equal. The run uses Adam rather than plain gradient
+# steps, yet the moves go where the gradients of the loss say, up as well as down.
 #
 # Should the KL penalty not have prevented this? It is a price that is weighed against a reward. But
 # in our pairs the better answer always wins. By the judge's formula only an infinite difference of

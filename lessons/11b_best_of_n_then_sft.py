@@ -190,9 +190,8 @@ lesson.compare(last, "points")
 #
 # <details><summary>Answers</summary>
 #
-# 1. The kept samples are of questions that the model can answer already; the demonstrations also
-#    show those that it cannot. And they are right by a person's judgement, not only by a program's.
+# 1. Kept samples are of questions that the model can answer; demonstrations also show others.
 # 2. It still learns more from easy questions, which more often have a right sample. With all right
-#    samples it would do so even more: a question that is right four times would count four times.
+#    samples a question that is right four times would even count four times.
 #
 # </details>

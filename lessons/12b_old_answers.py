@@ -137,10 +137,10 @@ assert found["critic 0.5 too high, lambda 0"][1] < 0.1 < found["critic always 0,
 # everywhere has a bias of 0 up to the sampling error of 3,000 rollouts (printed: 0.02), and only
 # more noise, at the last step. One that knows nothing has the bias 1 or, with $\lambda=0.95$, 0.3.
 #
-# So the critic has to learn first, and that is its price. In this toy (lesson 15 of version 5.0),
-# at the same learning rate and after ten steps of four answers, the expected score is 75 of 100
-# with the perfect critic, 71 with RLOO, which has no critic, and 67 with one that learns as PPO's
-# does. Less noise pays if one takes larger steps: at eight times the rate it is 97 against 75.
+# So the critic has to learn first. In this toy (lesson 15 of version 5.0), at one learning rate and
+# after ten steps of four answers, the expected score is 75 of 100 with the perfect critic, 71 with
+# RLOO, which has none, and 67 with one that learns as PPO's does. Less noise pays if one takes
+# larger steps: at eight times the rate it is 97 against 75.
 
 # %% [markdown]
 # ## 24 steps on the same answers
@@ -229,9 +229,8 @@ else:
 # **With the ratio** the push is $\rho A$. A worse answer that becomes rare has ratios near 0, so
 # its push vanishes by itself. It falls by 11 nats, and the score rises to 0.64.
 #
-# **With the clip** worse answers fall by only 5 nats, and the score is 0.55. One rate and one batch
-# of 64 answers cannot show whether to clip. On two other batches the score fell again without the
-# ratio, and each ended below the run with it, but by up to 0.2 more or less, and once the clip led.
+# **With the clip** worse answers fall by only 5 nats, and the score is 0.55. On two other batches
+# the score fell again without the ratio. Whether to clip, so few cannot show: once the clip led.
 #
 # ## Change one thing
 # With `CHANGE = "fresh"` each of the 24 steps samples new answers to the same 16 prompts. The push

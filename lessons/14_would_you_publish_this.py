@@ -206,15 +206,10 @@ else:
 # ## Exercise
 # - **14a** `seeds_needed(difference, sd, t)` of `lessons/exercises/ex14.py`: how many are enough?
 #
-# ## A loss of your own
-# Write a loss into a file of your own (`docs/python.md` shows one), and guess by how many points it
-# will lead SFT. Then let the rule of this lesson judge it, with five seeds and about a thousand
-# questions, beside methods that had the same rows, steps and tries:
-#
-#     python -m lessons arena                                     # the tasks
-#     python -m lessons arena my_loss.py --task stop --guess +3
-#
-# `python -m nanouft.compare sft my_loss.py` asks the same of any methods, on any rows.
+# **A loss of your own**, in a file (`docs/python.md` shows one), is judged by this rule, beside
+# methods with as many rows, steps and values searched: `python -m nanouft.compare sft my_loss.py`,
+# or in a class `python -m lessons arena my_loss.py --task stop --guess +3`, with your guess of its
+# lead.
 #
 # ## Two questions
 # 1. Why does the winner of one seed nearly always lose its lead on others?

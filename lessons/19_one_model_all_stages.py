@@ -34,10 +34,10 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## Your program
-# `lesson.program` puts the parts of `lessons/exercises/mine.py` that you have written, and that are
-# right, into `nanouft/simple.py`. All others are ours. `python -m lessons check mine --run` does
-# the same. Each stage is then a call of `train`, your loop of lesson 00: a new optimizer, a warm-up
-# and a cosine. GRPO's learning rate is a third of lesson 12's; the others are those of the program.
+# `lesson.program` puts your right parts of `lessons/exercises/mine.py` into `nanouft/simple.py`;
+# the others are ours. (`python -m lessons check mine --run` starts this lesson, too.) Each stage is
+# a call of `train`, your loop of lesson 00, at the program's learning rates; GRPO has a third of
+# it.
 
 # %%
 import copy
@@ -165,11 +165,10 @@ lesson.compare(points["GRPO"] - more if CHANGE else max(gain, key=gain.get), "po
 #
 # <details><summary>After your run</summary>
 #
-# It is 3 points behind: 81 after all stages, 85 after as many steps of SFT. On three other sets of
-# rows the difference is -2 to 0. Where many answers are written, SFT does not overfit in 180 steps,
-# and the verifier has little to add. DPO costs 14 points here (most of them in lists), and
-# rejection sampling brings them back. So few demonstrations and many verified questions are a
-# condition of this lesson, and not a detail.
+# It is 3 points behind: 81 after all stages, 85 after as many steps of SFT. On four other sets of
+# rows it is -4 to 0. With many written answers 180 steps of SFT do not overfit, and the verifier
+# has little to add. So few demonstrations and many verified questions are a condition of this
+# lesson, and not a detail.
 #
 # </details>
 #
