@@ -27,7 +27,7 @@
 # exact expected reward over all walks, wrong turns included, and only reaching the goal is
 # rewarded. Both are small networks, and both learn to reach the goal always from the start. From
 # the nine cells of ice off the path the imitators succeed in 12 % of the cases. In what percentage
-# do the others? Write down a number from 0 to 100.
+# do the others? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, progress
@@ -177,7 +177,7 @@ lesson.compare(beside["walks"], "%")
 # ## Change one thing
 # `CHANGE = "table"` gives each cell four numbers of its own, so an update in one cell changes no
 # other. The imitators succeed from 10 % of the cells off the path. From what percentage do the
-# policies that learn from their own walks? Write down a number from 0 to 100.
+# policies that learn from their own walks? Enter a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #

@@ -29,7 +29,7 @@
 # Models learn to reverse a list. Say that the answer is "saw bee pig cow hen" and we force "cow" as
 # its first word. The answer recovers if it goes on with "bee pig cow hen". After SFT 37 % do. What
 # percentage recovers with lam 1, when every token of the answer in the input is the model's own
-# prediction? Write down a number from 0 to 100.
+# prediction? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train

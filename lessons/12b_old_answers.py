@@ -1,20 +1,22 @@
 # %% [markdown]
-# # 12b · Old answers
-# Sampling answers is expensive, so why not take many steps on the same ones? Try it, and see what
-# GRPO has against the harm: a ratio and a clip.
+# # 12b · Old answers: the way to PPO
+# Sampling answers is expensive, so why not take many steps on the same ones? Try it, and see how
+# PPO and GRPO limit the damage, by an importance ratio and clipping. On the way: PPO's critic and
+# GAE.
 #
-# *About 25 minutes; read 12 first. PPO: arXiv:1707.06347; GRPO: arXiv:2402.03300;
-# `nanouft/objectives/grpo.py`, `nanouft/on_policy.py`.*
+# *About 35 minutes; read 12 first. PPO: arXiv:1707.06347; GRPO: arXiv:2402.03300; GAE:
+# arXiv:1506.02438; `nanouft/objectives/grpo.py` and `ppo.py`, `nanouft/on_policy.py`.*
 #
 # Lesson 12 threw its answers away after one step, because the policy gradient is a mean over
-# answers of the present policy. After that step they are **old**, or **off-policy**. With large
-# models sampling often costs most of a step, so one would like to keep them. This lesson does.
+# answers of the present policy: it is **on-policy**. After that step its answers are old, or
+# **off-policy**. With large models sampling often costs most of a step, so one would like to keep
+# them. This lesson does.
 #
 # ## Guess
 # The base answers 16 prompts, four times each, and the 64 answers get GRPO's advantages. Then 24
 # steps raise the mean of $A\log\pi$ on these same answers, as lesson 12 did on fresh ones. We score
 # fresh answers to 100 other prompts: 0.42 before training, and 0.52 after eight steps. And after
-# 24? Write down a number from 0 to 1.
+# 24? Enter a number from 0 to 1.
 
 # %%
 from course import Lesson, train
@@ -28,7 +30,7 @@ CHANGE = lesson.change
 # GRPO works token by token. Let $y_t$ be a token and $y_{<t}$ its **prefix**, the text before it.
 # Each token is pushed by the advantage $A$ of the whole answer.
 #
-# Now the answers come from an older policy $\pi_{\rm old}$. A token that the policy says half as
+# Now the answers come from an older policy $\pi_{\rm old}$. A token that the policy samples half as
 # often as then should count half. That is the **importance ratio**
 # $$\rho_t=\frac{\pi(y_t\mid y_{<t})}{\pi_{\rm old}(y_t\mid y_{<t})}.$$
 # After a given prefix it is exact: a mean of $\rho_tA$ over the tokens that $\pi_{\rm old}$ draws
@@ -68,7 +70,7 @@ assert abs(with_ratio - wanted) > 0.01, "and the ratio of one token does not"
 # %% [markdown]
 # ## The clip
 # PPO's **clip** keeps the policies near each other. It ends a token's push once its ratio has moved
-# more than $\varepsilon$ in the push's direction. A token adds to the mean that a step raises
+# more than $\varepsilon$ in the push's direction. The **surrogate objective** of a token is
 # $$\min\big(\rho_tA,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A\big).$$
 
 # %%
@@ -76,14 +78,75 @@ EPS = 0.2
 rho = torch.linspace(0.4, 1.6, 97)
 fig, ax = draw.panels()
 draw.lines(ax, rho, {f"A = {A:+d}": torch.minimum(rho * A, rho.clamp(1 - EPS, 1 + EPS) * A)
-                     for A in (1, -1)}, "Beyond the clip nothing more is gained", "ratio", "gain")
+                     for A in (1, -1)}, "Beyond the clip nothing more is gained", "ratio",
+           "surrogate objective")
 lesson.picture(fig, "clip")
+
+# %% [markdown]
+# ## The critic, and GAE
+# GRPO gives every token of an answer the same push, although most tokens did not decide the score.
+# **Proximal policy optimization (PPO)**, from which it has ratio and clip, gives the model a second
+# head, the **critic**. After every token it predicts the score that can still be expected, and a
+# token is good if it made this prediction $V$ rise. With rewards $R_t$, the discount $\gamma$ of
+# later ones, and $V=0$ after the end, **generalized advantage estimation (GAE)** is
+# $$\delta_t=R_t+\gamma V_{t+1}-V_t,\qquad A_t=\delta_t+\gamma\lambda A_{t+1}.$$
+# **With $\lambda=1$** each later $V$ occurs once with a plus and once with a minus. What is left is
+# $G_t-V_t$, the **return** $G_t=R_t+\gamma R_{t+1}+\dots$ minus a baseline that does not depend on
+# the token, so the gradient is right on average whatever the critic says. **With $\lambda=0$** only
+# the change of the prediction counts. That is less noisy, but right only if these changes are. The
+# usual $\lambda=0.95$ lies between.
+#
+# **Write it first.** `gae` of `lessons/exercises/ex12.py` (12c) is this formula. The cell tries it
+# where all is known: an answer has eight steps, each right with probability 0.6, and its score is
+# the share of the steps before the first wrong one, the *slip*. A rollout is four such answers.
+
+# %%
+gae = lesson.yours("12c")
+T, K, N, P = 8, 4, 3000, 0.6                    # steps, answers, rollouts; P: a step is right
+right = (torch.rand(N, K, T, generator=torch.Generator().manual_seed(0)) < P).float()
+so_far = right.cumprod(-1)
+alive = torch.cat([torch.ones(N, K, 1), so_far[..., :-1]], -1)          # no slip before a step
+score, t = so_far.mean(-1), torch.arange(T)
+to_come = torch.tensor([sum(P ** k for k in range(1, T - t + 1)) for t in range(T + 1)])
+perfect = torch.where(alive > 0, (t + to_come[:-1]) / T, score[..., None])
+true = P ** t * P * (1 - P) * (1 + to_come[1:]) / T     # gradient by the logit of a right step
+R = torch.cat([torch.zeros(N, K, T - 1), score[..., None]], -1)         # the score comes at the end
+others = (score.sum(1, keepdim=True) - score) / (K - 1)
+ways = {"RLOO": (score - others)[..., None].expand(-1, -1, T)}
+for critic, V in (("perfect", perfect), ("0.5 too high", perfect + 0.5), ("always 0", 0 * perfect)):
+    for lam in (0, 0.95):
+        A = gae(R.flatten(0, 1), V.flatten(0, 1), 1.0, lam).view_as(V)
+        ways[f"critic {critic}, lambda {lam}"] = A
+one = int((score == 3 / 8).flatten().nonzero()[0])      # three right steps, then the slip
+print("the advantage of each step of one answer, then noise and bias of a rollout's gradient,\n"
+      "as shares of the norm of the true one", " " * 36 + "    ".join("+++-----"), sep="\n")
+found = {}
+for name, A in ways.items():
+    gradient = (A * (right - P)).mean(1) / true.norm()                  # (N,T)
+    mean = gradient.mean(0)
+    found[name] = (gradient - mean).norm() / N ** 0.5, (mean - true / true.norm()).norm()
+    print(f"{name:<33}" + "".join(f"{x:+5.1f}" for x in A.flatten(0, 1)[one].tolist())
+          + "   noise {:.2f}  bias {:.2f}".format(*found[name]))
+assert found["critic perfect, lambda 0"][0] < found["RLOO"][0] / 3, "it takes most noise away"
+assert found["critic 0.5 too high, lambda 0"][1] < 0.1 < found["critic always 0, lambda 0.95"][1]
+
+# %% [markdown]
+# The perfect critic with $\lambda=0$ praises three steps, blames the slip, and leaves the rest at
+# 0, because after a slip nothing changes any more. It cuts the noise to a quarter, as 18 times as
+# many answers would. Only *changes* of a critic have to be right: one that is 0.5 too high
+# everywhere has a bias of 0 up to the sampling error of 3,000 rollouts (printed: 0.02), and only
+# more noise, at the last step. One that knows nothing has the bias 1 or, with $\lambda=0.95$, 0.3.
+#
+# So the critic has to learn first. In this toy (lesson 15 of version 5.0), at one learning rate and
+# after ten steps of four answers, the expected score is 75 of 100 with the perfect critic, 71 with
+# RLOO, which has none, and 67 with one that learns as PPO's does. Less noise pays if one takes
+# larger steps: at eight times the rate it is 97 against 75.
 
 # %% [markdown]
 # ## 24 steps on the same answers
 # Three runs see the same 64 answers and the same advantages. The first pushes $A\log\pi$, as if the
-# answers were fresh. The second pushes $\rho A$, and the third has the clip, too. All three begin
-# alike, because $\rho$ is 1 in the first step and its slope is that of $\log\pi$.
+# answers were on-policy. The second pushes $\rho A$, and the third has the clip, too. All three
+# begin alike, because $\rho$ is 1 in the first step and its derivative is that of $\log\pi$.
 
 # %%
 STEPS, PROMPTS, RATE = 24, 16, 1e-4
@@ -102,7 +165,7 @@ def sampled(model, step: int):
 
 
 def gain(kind: str, logp, old, A):
-    """(P*K,T) what each token adds to the mean that a step raises."""
+    """(P*K,T) the surrogate objective of each token."""
     rho = (logp - old).exp()
     if kind == "no ratio":
         return A * logp
@@ -132,11 +195,11 @@ for kind in ("no ratio", "ratio", "ratio, clip") if not CHANGE else ("no ratio",
     with torch.no_grad():
         nats = (token_logp(model(inputs), targets) - old) * mask
     rho = nats.exp()
-    stopped = (A * rho > A * rho.clamp(1 - EPS, 1 + EPS))[(mask * A) != 0].float().mean().item()
+    clipped = (A * rho > A * rho.clamp(1 - EPS, 1 + EPS))[(mask * A) != 0].float().mean().item()
     up, down = (nats.sum(1)[side].mean().item() for side in (A[:, 0] > 0, A[:, 0] < 0))
     print(f"{kind:<11} score " + " -> ".join(f"{x:.2f}" for x in scores[kind])
           + f"; log p of better answers {up:+.1f}, of worse ones {down:+.1f}; "
-          f"{100 * stopped:.0f} % of the tokens beyond the clip")
+          f"{100 * clipped:.0f} % of the tokens {'are' if 'clip' in kind else 'would be'} clipped")
     moved[kind] = up, down
 
 # %%
@@ -160,25 +223,23 @@ else:
 # ## What happened
 # **Without the ratio** old answers teach at first and then do harm: after 24 steps the score is
 # 0.35, below the base's 0.42. A worse answer gets the same push in every step, however rare it has
-# become. Its log-probability falls by 19 nats on average, and other answers share words and weights
-# with it. Fresh answers would no longer have contained it.
+# become. Its log-probability falls by 19 nats on average, and other answers share tokens and
+# weights with it. On-policy answers would no longer have contained it.
 #
 # **With the ratio** the push is $\rho A$. A worse answer that becomes rare has ratios near 0, so
-# its push fades by itself. It falls by 11 nats, and the score rises to 0.64.
+# its push vanishes by itself. It falls by 11 nats, and the score rises to 0.64.
 #
-# **With the clip** worse answers fall by only 5 nats, and the score is 0.55. One rate and one batch
-# of 64 answers cannot show whether to clip. On two other batches the score fell again without the
-# ratio, and each ended below the run with it. But the figures moved by up to 0.2, and once the clip
-# was ahead.
+# **With the clip** worse answers fall by only 5 nats, and the score is 0.55. On two other batches
+# the score fell again without the ratio. Whether to clip, so few cannot show: once the clip led.
 #
 # ## Change one thing
 # With `CHANGE = "fresh"` each of the 24 steps samples new answers to the same 16 prompts. The push
-# is still $A\log\pi$, without ratio and clip. And the score now? Write down a number from 0 to 1.
+# is still $A\log\pi$, without ratio and clip. And the score now? Enter a number from 0 to 1.
 #
 # <details><summary>After your run</summary>
 #
-# 0.70: the old answers did the harm, not the loss. With fresh answers every ratio is 1, so ratio
-# and clip would change nothing. The price is 24 times as many answers: 1,536 in place of 64.
+# 0.70: the old answers did the harm, not the loss. On-policy every ratio is 1, so ratio and clip
+# would change nothing. The price is 24 times as many answers: 1,536 instead of 64.
 #
 # </details>
 #
@@ -192,8 +253,8 @@ else:
 # Since $e^d\ge1+d$ it is never negative, and less noisy while both models are near each other.
 #
 # **What k3 lowers** is something else. On samples that are already drawn its gradient is that of
-# $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$, not of the KL whose value it estimates: its slope with
-# respect to $\log\pi$ is $1-e^d$, the 1 adds nothing on average, and the mean of
+# $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$, not of the KL whose value it estimates: its derivative
+# with respect to $\log\pi$ is $1-e^d$, the 1 adds nothing on average, and the mean of
 # $-e^d\,\nabla\log\pi$ is $-\sum\pi_{\rm ref}\nabla\log\pi$. REINFORCE and RLOO take
 # $\log\pi-\log\pi_{\rm ref}$ off the score, so they follow the other KL. The cell checks all this.
 
@@ -219,13 +280,13 @@ assert not torch.allclose(as_loss, reverse, atol=0.01), "and not the KL which is
 # `python -m lessons check mine --run grpo` runs the whole program by your functions.
 #
 # ## Two questions
-# 1. Why does the push on a worse answer fade with the ratio, and not without it?
+# 1. Why does the push on a worse answer vanish with the ratio, and not without it?
 # 2. A worse answer has become more likely, and its ratio is 1.5. Why does the clip leave its push?
 #
 # <details><summary>Answers</summary>
 #
-# 1. The slope of rho A with respect to log pi is rho A, which fades with pi. That of A log pi
-#    stays A.
+# 1. The derivative of rho A with respect to log pi is rho A, which vanishes with pi. That of
+#    A log pi stays A.
 # 2. The smaller gain counts: 1.5 A is below 1.2 A, since A is negative. The policy went the wrong
 #    way, and only this push brings it back.
 #

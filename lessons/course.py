@@ -38,6 +38,7 @@ from lessons.behind.lesson_list import NUMBERS, number_of  # noqa: E402
 OUT = HERE.parent / "out" / "lessons"
 GUESSES = HERE.parent / "out" / "guesses"
 NONE = "none"                                   # --guess none: no guess
+KEPT_AS = {"17": "17-lora"}                     # 17.txt was the guess of another lesson up to 5.1
 NOTEBOOK = "ipykernel" in sys.modules
 
 
@@ -56,7 +57,8 @@ class Question:
         self.choices = {letter: " ".join(text.split()).rstrip(".;") for letter, text in found}
         limits = re.search(r"number from (-?\d+) to (-?\d+)", " ".join(self.text.split()))
         self.low, self.high = map(float, limits.groups()) if limits else (0.0, 0.0)
-        name = "-".join(filter(None, [number_of(lesson), change]))
+        number = number_of(lesson)
+        name = "-".join(filter(None, [KEPT_AS.get(number, number), change]))
         self.file = GUESSES / f"{name.replace(' ', '-')}.txt"
         self.guess, self.happened = self.read()
 
@@ -221,6 +223,24 @@ class Lesson:
             return as_tensor(program(*args)).to(kind)
         return as_tensors
 
+    def program(self) -> None:
+        """Your parts of mine.py take the place of ours in nanouft/simple.py. A wrong one ends the
+        lesson here, before anything is trained."""
+        from lessons.behind.tasks.check import judge_file
+        from lessons.behind.tasks.parts import PARTS, put_yours
+        from lessons.behind.tasks.submission import begun
+        from lessons.behind.tasks.task import STUBS, tasks
+        yours = {}
+        for name in filter(begun, PARTS):
+            yours[name], verdict = judge_file(tasks()[name], STUBS / "mine.py")
+            if verdict.state == "wrong":
+                print(f"{verdict.told}\n")
+                raise UserError(f"mend {name} in {short_path(STUBS / 'mine.py')} and run this "
+                                "again: nothing was trained")
+        put_yours(yours)
+        print(f"with your own {', '.join(yours)}" if yours else "no part of mine.py is begun",
+              f"({len(PARTS) - len(yours)} of {len(PARTS)} parts are ours)\n")
+
     def read(self, answers: list[str], asked: str, ours: str) -> None:
         """Some answers, a question about them, and, once you have answered, what we read there."""
         print("", *answers, "", asked, sep="\n")
@@ -247,7 +267,9 @@ class Lesson:
             print(f'Why? Read "{title}", line {self.line_of(title)} of {self.file.name}.')
             if not self.change:
                 print("Then change one thing:", self.command(switches(self.file)[0]))
-            print("All your guesses: python -m lessons")
+            later = [*NUMBERS.values(), None][[*NUMBERS].index(self.number) + 1]
+            print("Next:", f"python {quoted(short_path(later))}" if later else "python -m lessons",
+                  "(all your guesses: python -m lessons)" if later else "arena")
 
     def line_of(self, title: str) -> int:
         """Where the lesson has this heading, or this fold."""

@@ -1,27 +1,32 @@
 """Which lessons there are: README's list by subject, and the table of lessons/README.md with what
 each is about, its papers and its minutes. `python -m lessons methods` writes both.
 
-SUBJECTS is the only list of lessons; a copy beside them, such as lessons/04_my_copy.py, can be run
-but is not counted as one. All else is read from the first lines of each lesson.
+SUBJECTS is the only list of lessons, in their order: a lesson keeps its number, whatever its place.
+A copy beside them, such as lessons/04_my_copy.py, can be run but is not counted as one. All else is
+read from the first lines of each lesson.
 """
 import ast
 import re
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[1]
-SUBJECTS = {                            # README's list
-    "Basics": "00_whole_game 01_a_model_that_talks 02_which_tokens_count",
+SUBJECTS = {                    # README's list, in the order in which the lessons are taken
+    "Basics": "00_whole_game 01_a_model_that_talks 02_which_tokens_count 13_without_forgetting",
     "IFT": "03_language_as_a_walk 04_models_own_guess 06_what_follows_weighs",
-    "Preferences": "07_pairs_in_place_of_a_reward 08_relatives_of_dpo",
-    "UNA, UFT, PoFT": "09_one_number_for_an_answer 10_which_demonstration_is_wrong",
-    "Rewards": "11_searching_with_a_reward 12_learning_from_a_score 12b_old_answers 15_ppo "
-               "16_does_it_think 18_examples_and_rewards",
-    "Judging results": "13_without_forgetting 14_would_you_publish_this 17_a_real_model"}
+    "Preferences": "07_pairs_in_place_of_a_reward",
+    "UNA, UFT, KTO, PoFT": "09_one_number_for_an_answer 10_which_demonstration_is_wrong",
+    "Judging results": "14_would_you_publish_this",
+    "Rewards": "11_searching_with_a_reward 11b_best_of_n_then_sft 12_learning_from_a_score "
+               "12b_old_answers 16_does_it_think 18_examples_and_rewards",
+    "A model of your own": "17_a_real_model 19_one_model_all_stages"}
+LESSONS = [HERE / f"{name}.py" for name in " ".join(SUBJECTS.values()).split()]
 MERGED = {                      # what 5.1 had, and where it is now
     "05": "Lesson 05 is part of lesson 04 now, and exercise 05a is 04b: "
-          "python lessons/04_models_own_guess.py"}
-NAMES = sorted(" ".join(SUBJECTS.values()).split())
-LESSONS = [HERE / f"{name}.py" for name in NAMES]
+          "python lessons/04_models_own_guess.py",
+    "08": "Lesson 08 is the switch of lesson 07 now: "
+          "python lessons/07_pairs_in_place_of_a_reward.py --change \"no reference\"",
+    "15": "Lesson 15 is the last part of lesson 12b now, and exercise 15a is 12c: "
+          "python lessons/12b_old_answers.py"}
 
 
 def number_of(lesson: Path) -> str:
@@ -32,13 +37,20 @@ def number_of(lesson: Path) -> str:
 NUMBERS = {number_of(file): file for file in LESSONS}
 
 
+def lesson_of(exercise: str) -> str:
+    """12 of 12a, and 12b of 12b and 12c. "" of a part of mine.py or a paper, which have none."""
+    before = [number for number in NUMBERS if number <= exercise]
+    return max(before) if exercise[0].isdigit() else ""
+
+
 def exercises_of(lesson: Path, file: ast.Module) -> list[ast.FunctionDef]:
-    """The functions of a lesson's exercises. Two lessons share ex12.py: exercise 12b is that of
-    lesson 12b, all others belong to lesson 12."""
-    functions = [x for x in file.body if isinstance(x, ast.FunctionDef)]
-    names = [(ast.get_docstring(x) or "")[:3] for x in functions]
-    lessons = [name if name in NUMBERS else number_of(lesson)[:2] for name in names]
-    return [x for x, its in zip(functions, lessons) if its == number_of(lesson)]
+    """The functions of a lesson's exercises. Lessons 12 and 12b share ex12.py."""
+    found = []
+    for function in [x for x in file.body if isinstance(x, ast.FunctionDef)]:
+        name = (ast.get_docstring(function) or number_of(lesson))[:3]
+        if lesson_of(name) == number_of(lesson):
+            found.append(function)
+    return found
 
 
 def head_of(file: Path) -> tuple[str, str, str]:

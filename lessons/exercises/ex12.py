@@ -1,4 +1,7 @@
-"""Lesson 12 runs with the first function. Replace each `raise`, then: python -m lessons check 12"""
+"""Lesson 12 runs with the first function, and 12b with the last. Replace each `raise`, then:
+
+    python -m lessons check ex12
+"""
 import torch  # noqa: F401
 
 
@@ -37,5 +40,21 @@ def grpo_push(logp, old, ref, A, eps, beta):
     and d = ref - logp. Where the clipped gain is the smaller one, it is a constant.
 
     A token with logp = old = -1, ref = -2, A = 0.5 and beta 0.1 has the push 0.4368.
+    """
+    raise NotImplementedError
+
+
+def gae(R, V, gamma, lam):
+    """12c. How good was each token, by rewards and by the critic?
+
+    Difficulty: easy
+
+    R           (B,T) the reward of each of the T tokens of B answers
+    V           (B,T) the critic's prediction before each token; after the last one it is 0
+    gamma, lam  numbers from 0 to 1
+    return      (B,T) the advantage of each token: A_t = delta_t + gamma lam A_{t+1}, where
+                delta_t = R_t + gamma V_{t+1} - V_t, and A is 0 after the last token
+
+    R = 0 1, V = 0.5 0.6, gamma 1 and lam 0.5 give 0.3 0.4.
     """
     raise NotImplementedError

@@ -1,9 +1,10 @@
 """My own program: the losses of nanouft/simple.py and the loop that trains by them.
 
-The parts stand in the order of the program. The lessons come to them in the order 02, 00, 04, 06,
-07, 09, 10, 12b, 18, and any order works. After each part:
+The parts stand in the order of the program. The lessons come to them in the order 00, 02, 04, 06,
+07, 09, 10, 12b, 18, and any order works. After each part, and whenever you like:
 
     python -m lessons check mine
+    python -m lessons check mine --run      # lesson 19: one model goes through all stages by it
 
 Your parts take the place of ours in the real program, and its loss and gradient are compared with
 the right ones. What is not yours yet is ours in the meantime, here too: `sft_loss` may call

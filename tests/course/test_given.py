@@ -95,7 +95,7 @@ ALLOWED = {         # by the texts: what a key lists, and no program of EDGES (t
         (A == 0).any(), ((logp - old > eps) & (A < 0)).any()),
     "14a": lambda d, sd, t: (d < 0, KNOWN["14a"].right(d, sd, t) is None,
                              KNOWN["14a"].right(d, sd, t) == 2),
-    "15a": lambda R, V, gamma, lam: (gamma == 0, lam == 0, lam == 1),
+    "12c": lambda R, V, gamma, lam: (gamma == 0, lam == 0, lam == 1),
     "16a": lambda s, delta, long, short: [delta < 0]}
 
 

@@ -173,25 +173,24 @@ EDGES = [               # a part of the right program, and what is wrong in its 
     ("06a", "    later, weights", "    losses = losses.clamp(max=100)\n    later, weights"),
     ("06a", "    later, weights", "    gamma = max(gamma, 0.1)\n    later, weights"),
     ("07a", "-F.logsigmoid(h)", "-F.logsigmoid(h.clamp(min=-100))"),
-    ("08a", "    return", "    beta = max(beta, 0.01)\n    return"),
     ("09a", "    return", "    score = max(score, 0.03)\n    return"),
     ("10a", "trust = torch.sigmoid(r_bar - r)", "trust = 1 / (1 + (r - r_bar).exp())\n    "
      "trust = trust.clamp(min=0.001)"),
     ("11a", "    sets =", "    if n == len(likes):\n        return sum(scores)\n    sets ="),
     ("11a", "n))\n", "n))[:999]\n"),
+    ("11b", "    return", "    n = min(n, 99)\n    return"),
     ("12a", "+ 1e-4", "+ 1e-3"),
     ("12b", "1 - eps, 1 + eps", "1 - 0.98 * eps, 1 + 0.98 * eps"),
     ("12b", "1 - eps, 1 + eps", "1 - 1.02 * eps, 1 + 1.02 * eps"),
+    ("12c", "R[:, t] +", "R[:1, t] +"),
+    ("12c", "torch.zeros(len(R))", "V[:, 0] * (V.shape[1] == 1)"),
     ("13a", "    return", "    p = max(p, 1e-5)\n    return"),
     ("13a", "    return", "    p = min(p, .99)\n    return"),
     ("14a", " < abs", " <= abs"),
     ("14a", "range(2, len(t) + 2)", "range(2, min(len(t) + 2, 101))"),
-    ("15a", "R[:, t] +", "R[:1, t] +"),
-    ("15a", "torch.zeros(len(R))", "V[:, 0] * (V.shape[1] == 1)"),
     ("16a", "    return", "    long = min(long, 99)\n    return"),
     ("16a", "    return", "    s = min(s, .8)\n    return"),
-    ("17a", "    return N\n", "    return N if N < 999 else None\n"),
-    ("17a", "share <= 1 - gamma", "share < 1 - gamma"),
+    ("17a", "    return", "    x = x.clamp(max=9)\n    return"),
     ("18a", "right <= gate", "right <= gate and right < 1"),
     ("18a", "x == 1 for", "x > 0.98 for"),
     ("18a", "a / (K * n)", "a / (K * min(n, 99))")]
@@ -247,21 +246,22 @@ EXAMPLES = [            # a sentence of a stub, what it says is given in one of 
     ("06a", "divided, 1.5 and 0.5.", [[1.5, 0.5]]),
     ("07a", "now (-2, -9) and ref (-3, -5) give the margin 0.5 and the loss 0.4741.",
      [[0.5], [0.4741]]),
-    ("08a", "share 1/2, beta 2 and gamma 0.5 give 0.25.", 0.25),
     ("09a", "The score 1 gives 1/3", 1 / 3),
     ("10a", "r = (0, 0), r_bar = (ln 3, -ln 3), wrong = (0, 1) and k = 1 give 1/2, 1/4 and 0.",
      [1 / 2, 1 / 4, 0]),
     ("11a", "likes 1 2 3 0 and scores 0 1 0.5 0.2 give 0.425 with n = 1", 0.425),
     ("11a", "and 0.5833 with n = 2.", 0.5833),
+    ("11b", "n 4 and c 1 give 0.25 with k = 1", 0.25),
+    ("11b", "and 0.5 with k = 2.", 0.5),
     ("12a", "R = [[1, 0], [1, 1]] gives [[0.25, -0.75], [0.25, 0.25]]",
      [[0.25, -0.75], [0.25, 0.25]]),
     ("12b", "A token with logp = old = -1, ref = -2, A = 0.5 and beta 0.1 has the push 0.4368.",
      [0.4368]),
     ("13a", "p = 0.5 gives 0.5 and 0.1534.", [0.5, 0.1534]),
     ("14a", "difference 1, sd 0.8 and t = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776} give 5.", 5),
-    ("15a", "R = 0 1, V = 0.5 0.6, gamma 1 and lam 0.5 give 0.3 0.4.", [[0.3, 0.4]]),
+    ("12c", "R = 0 1, V = 0.5 0.6, gamma 1 and lam 0.5 give 0.3 0.4.", [[0.3, 0.4]]),
     ("16a", "s = 0.5, delta = 0.4, 10 and 2 tokens give 0.03.", 0.03),
-    ("17a", "share 0.5 and gamma 1 give 4;", 4),
+    ("17a", "x = [[1, 2]], W = [[1, 0]], A = [[1, 1]], B = [[2]] and alpha 1 give [[7]].", [[7]]),
     ("18a", "Scores [0, 0], lengths [4, 2], 5 tokens shown and gate 0 give [0, 0, 0.2].",
      [0, 0, 0.2]),
     ("18a", "Scores [1, 0] give [0.0884, -0.1768, 0].", [0.0884, -0.1768, 0])]
@@ -354,7 +354,7 @@ def test_two_mistakes_at_once_are_both_named():
 OWN_STYLE = [   # a right program in another style, its part, what is wrong there, and the sentence
     ("07a", " - ref[0] + ref[1]", "", "The reference is missing"),
     ("12a", "R - R.mean()", "R - total / K", "REINFORCE has one baseline"),
-    ("15a", "[*row, 0]", "[*row, row[-1]]", "After the last token the critic's prediction is 0"),
+    ("12c", "[*row, 0]", "[*row, row[-1]]", "After the last token the critic's prediction is 0"),
     ("luffy", "/ len(group)", "/ (K + 1)", "A prompt without a demonstration"),
     ("padded", "= some, mask", "= some, 1", "The question counts as well"),
     ("ift_loss", "GAMMA ** apart", "1.0 ** apart", "Later losses are not discounted")]
@@ -392,7 +392,7 @@ COMMON = [      # task, part of the right program, what is wrong there, the sent
     ("03a", "return p", "return 2 * p", "Each number is 2 times the expected one.", ""),
     ("04a", "    return guess", "    return guess[:, 1:]", "The first number is missing.", ""),
     ("04a", "    return guess", "    return guess[:, :-1]", "Numbers are missing at the end.", ""),
-    ("15a", "reversed(range(R.shape[1]))", "range(R.shape[1])", "runs forward in time", ""),
+    ("12c", "reversed(range(R.shape[1]))", "range(R.shape[1])", "runs forward in time", ""),
     ("10a", ".argsort()", ".argsort(descending=True)", "throws out the k with the highest", ""),
     ("10a", "(trust * wrong).sum() / trust.sum()", "(trust * wrong).sum() / len(r)",
      "Divide by the sum of all its pushes.", "")]
@@ -451,7 +451,7 @@ def test_a_word_means_a_task_a_file_or_a_lesson_and_exercises_come_first():
         assert chosen([task.file[:-3]]) == file
         assert chosen([name]) == (file if name == task.file[:-3] else [name])
     assert chosen(["6"]) == chosen(["06"]) == [x for x in KNOWN if x[:2] == "06"]
-    assert (chosen(["12"]), chosen(["12b"])) == (["12a", "12b"], ["12b"]), "a file, a lesson"
+    assert (chosen(["12"]), chosen(["12b"])) == (["12a", "12b", "12c"], ["12b"]), "a file, a task"
     for word, told in (("99", "there is no task 99"), ("05a", "05a is 04b"), ("5", "of lesson 04")):
         with pytest.raises(UserError, match=told):
             chosen([word])

@@ -4,6 +4,7 @@ shown beside a constant; the equations of lessons/papers/extras are the losses o
 All lessons take minutes, so that even among the slow tests only the shortest run:
     LESSONS=all python -m pytest -m slow tests/course/test_lessons.py
 """
+import inspect
 import io
 import json
 import os
@@ -28,9 +29,10 @@ from programs.right import RIGHT as PROGRAMS
 from test_equations import known, step
 
 from lessons import course
+from lessons.behind import lesson_list
 from lessons.behind.classroom import course_state
-from lessons.behind.lesson_list import LESSONS, MERGED, NUMBERS, number_of
-from lessons.behind.tasks import submission, task
+from lessons.behind.lesson_list import LESSONS, MERGED, NUMBERS, lesson_of, number_of
+from lessons.behind.tasks import check, parts, submission, task
 from lessons.behind.tasks.call import as_tensor
 from lessons.behind.tasks.task import tasks
 from lessons.behind.website import pages
@@ -38,7 +40,7 @@ from lessons.course import HERE, Question, switches
 from lessons.evidence.dpo_and import DPOAnd
 from lessons.papers.extras import povid, substitutes, ts_dpo
 from lessons.papers.extras.ts_dpo import TSDPO, linear_logits, weights_of
-from nanouft import train
+from nanouft import simple, train
 from nanouft.batch import write_logp
 from nanouft.playground.heads import equations, head_of
 from nanouft.plumbing.errors import UserError
@@ -49,20 +51,56 @@ ASKED = [(number_of(file), change) for file in LESSONS for change in ("", *switc
 # What is right at ## Guess, and with the switch: a letter, or a number with how far other machines
 # may be from it.
 RIGHT = {"00": "c", "01": (1.98, 0.1), "02": (12, 15), "03": (36, 8), "04": (76, 8),
-         "06": (0, 15), "07": (-13, 3), "08": (-1.1, 0.6), "09": (57, 15),
-         "10": (84, 6), "11": (35, 6), "12": (4.6, 1), "12b": (0.35, 0.1), "13": (100, 10),
-         "14": (21, 1), "15": (75, 2), "16": "d", "17": (61, 1), "18": (0, 10),
+         "06": (0, 15), "07": (-13, 3), "09": (57, 15), "10": (84, 6), "11": (35, 6),
+         "11b": (72, 8), "12": (4.6, 1), "12b": (0.35, 0.1), "13": (100, 10), "14": (21, 1),
+         "16": "d", "17": (12, 2), "18": (0, 10), "19": "b",
          "00 end": (88, 8), "01 mask": (5.43, 0.6), "02 prompt": (95, 5), "03 table": (100, 3),
-         "04 another": (68, 12), "06 undivided": (100, 10),
-         "07 rate": (-0.09, 0.1), "08 tenfold": (-13.3, 3), "09 large beta": (66, 15),
-         "10 noisy": (54, 6), "11 exact": (100, 3), "12 blame": (0.57, 0.08),
-         "12b fresh": (0.7, 0.1), "13 rules": (4, 8), "14 unpaired": "b", "15 high": (0, 0.1),
-         "16 no steps shown": (1, 9), "17 real": (2, 0), "18 one": (69, 15)}
+         "04 another": (68, 12), "06 undivided": (100, 10), "07 no reference": (-1.1, 0.6),
+         "09 large beta": (66, 15), "10 noisy": (54, 6), "11 exact": (100, 3),
+         "11b no verifier": (49, 8), "12 blame": (0.57, 0.08), "12b fresh": (0.7, 0.1),
+         "13 rules": (4, 8), "14 unpaired": "b", "16 no steps shown": (1, 9),
+         "17 own answers": (0, 2), "18 one": (69, 15), "19 many demonstrations": (-3, 6)}
 
 
 # ---- the text of a lesson ------------------------------------------------------------------------
 def test_no_lesson_is_missing_in_the_list():
     assert {number_of(file) for file in HERE.glob("[0-9][0-9]*_*.py")} == {*NUMBERS, *MERGED}
+
+
+@pytest.mark.parametrize("number", MERGED)
+def test_a_lesson_that_has_gone_into_another_says_where_it_is(number, capsys):
+    """Its file, and the check of its exercises. Its guesses are left as they are."""
+    file, = HERE.glob(f"{number}_*.py")
+    ran = subprocess.run([sys.executable, file], capture_output=True, text=True, cwd=ROOT)
+    assert (ran.returncode, ran.stdout) == (0, MERGED[number] + "\n")
+    lesson, _, change = re.search(r"python lessons/(\w+)\.py(?: --change \"(.+)\")?",
+                                  MERGED[number]).group(1, 0, 2)
+    assert HERE / f"{lesson}.py" in LESSONS
+    assert not change or change in switches(HERE / f"{lesson}.py")
+    for name in (number, f"{number}a", f"ex{number}"):
+        with pytest.raises(UserError, match=re.escape(MERGED[number])):
+            task.chosen([name])
+
+
+def test_the_order_of_the_lessons_ends_each_run_and_a_lesson_needs_only_earlier_ones(
+        folder, capsys):
+    for file, later in zip(LESSONS, [*LESSONS[1:], None]):
+        course.Lesson(number_of(file)).compare("a" if Question(file).choices else 1.0)
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert re.match(rf"Next: python .*{later.name} " if later else "Next: .* arena", last)
+        read_before = re.search(r"read ([^.;]+) first", lesson_list.head_of(file)[1])
+        needed = re.findall(r"\b\d\db?\b", read_before[1]) if read_before else []
+        assert {*needed} <= {number_of(x) for x in LESSONS[:LESSONS.index(file)]}
+
+
+def test_a_guess_of_an_old_lesson_17_stays_and_the_new_one_asks(folder, monkeypatch):
+    course.GUESSES.mkdir(parents=True)
+    old = course.GUESSES / "17.txt"
+    old.write_text("guess 80\nhappened 61.1 %\n")
+    typed(monkeypatch, "5")
+    course.Lesson("17").compare(12.0, "of 12")
+    assert old.read_text() == "guess 80\nhappened 61.1 %\n"
+    assert Question(NUMBERS["17"]).happened == "12 of 12"
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.stem)
@@ -103,7 +141,7 @@ def test_a_notebook_has_a_cell_for_each_exercise():
                          re.M | re.S).groups() for file in LESSONS
                for cell in pages.stubs(file).values()]
     names = [task.name for name, task in tasks().items() if name[0].isdigit()]
-    assert checked == [(name, name) for name in names]
+    assert sorted(checked) == sorted((name, name) for name in names)
 
 
 # ---- guesses -------------------------------------------------------------------------------------
@@ -126,7 +164,7 @@ def typed(monkeypatch, *answers):
     return left
 
 
-def start(monkeypatch, *flags: str, number: str = "15", change: str = "") -> course.Lesson:
+def start(monkeypatch, *flags: str, number: str = "02", change: str = "") -> course.Lesson:
     """As a command of a person does it."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(sys, "argv", [str(NUMBERS[number]), *flags])
@@ -151,18 +189,18 @@ def test_each_guess_is_asked_kept_and_judged(number, change, folder, monkeypatch
     assert len({Question(NUMBERS[n], c).file for n, c in ASKED}) == len(ASKED)
 
 
-ONCE = {"15.txt": "guess 1.5\nhappened 0.3 %\n"}
-HIGH = {"15-high.txt": "guess 0.5\nhappened 0.7 %\n"}
+ONCE = {"02.txt": "guess 1.5\nhappened 0.3 %\n"}
+HIGH = {"02-prompt.txt": "guess 0.5\nhappened 0.7 %\n"}
 WALK = [        # lesson and flags, in turn; what is said, or why not; what is kept
-    ("15", r" \(15a\) first, in lessons/exercises/ex15.py. Until you begin.*QUESTION.*"
-     "Guess first: python .*15_ppo.py --guess 100 .* none", {}),
-    ("15 --guess none", "Then change one thing: python .*15_ppo.py --change \"high\"\n", {}),
-    ("15 --guess 700", "a number from 0 to 100", {}),
-    ("15 --guess '1.5 %'", "Your guess: 1.5. Result: 0.3 % .you were off by 1.2.\\.", ONCE),
-    ("15", "^Your guess 1.5 is kept in out/guesses/15.txt.\n", ONCE),
-    ("15 --guess 0.4", "Your guess 1.5 is kept in out/guesses/15.txt; --guess 0.4 is not.", ONCE),
-    ("15 --guess none", "^Your guess 1.5 is kept in out/guesses/15.txt.\n", ONCE),
-    ("15 --change high --guess 0.5", "Your guess: 0.5. Result: 0.7 %", ONCE | HIGH),
+    ("02", r" \(02a\) first, in lessons/exercises/ex02.py. Until you begin.*QUESTION.*"
+     "Guess first: python .*02_which_tokens_count.py --guess 100 .* none", {}),
+    ("02 --guess none", "Then change one thing: python .*count.py --change \"prompt\"\n", {}),
+    ("02 --guess 700", "a number from 0 to 100", {}),
+    ("02 --guess '1.5 %'", "Your guess: 1.5. Result: 0.3 % .you were off by 1.2.\\.", ONCE),
+    ("02", "^Your guess 1.5 is kept in out/guesses/02.txt.\n", ONCE),
+    ("02 --guess 0.4", "Your guess 1.5 is kept in out/guesses/02.txt; --guess 0.4 is not.", ONCE),
+    ("02 --guess none", "^Your guess 1.5 is kept in out/guesses/02.txt.\n", ONCE),
+    ("02 --change prompt --guess 0.5", "Your guess: 0.5. Result: 0.7 %", ONCE | HIGH),
     ("16 --change 'no steps shown'", "QUESTION.*--change \"no steps shown\" --guess", ONCE | HIGH)]
 
 
@@ -187,8 +225,8 @@ def test_a_walk_through_the_commands_of_a_lesson(folder, monkeypatch, capsys):
 
 
 def test_a_mistake_or_ctrl_c_in_a_lesson_is_one_line(folder, monkeypatch, capsys):
-    with pytest.raises(UserError, match="unknown CHANGE 'hihg'; did you mean high?") as fault:
-        start(monkeypatch, change="hihg")
+    with pytest.raises(UserError, match="unknown CHANGE 'pormpt'; did you mean prompt?") as fault:
+        start(monkeypatch, change="pormpt")
     for error, code, line in ((fault.value, 2, f"error: {fault.value}"),
                               (KeyboardInterrupt(), 130, "interrupted")):
         with pytest.raises(SystemExit) as end:              # what Python does with it at the end
@@ -197,9 +235,9 @@ def test_a_mistake_or_ctrl_c_in_a_lesson_is_one_line(folder, monkeypatch, capsys
 
 
 @pytest.mark.parametrize("number, said, kept", [
-    ("15", "about 1.5 points", "1.5"), ("15", "0 or 2\n.5", ".5"), ("15", "900\n1", "1"),
+    ("02", "about 1.5 points", "1.5"), ("02", "0 or 2\n.5", ".5"), ("02", "900\n1", "1"),
     ("07", "\N{MINUS SIGN}3 nats", "-3"), ("00", "I think (B), both", "b"), ("00", "a or b", ""),
-    ("15", "900\n900\n1", ""), ("15", "-1\nnan", ""), ("15", "a\ninf", ""), ("00", "12\ne", "")])
+    ("02", "900\n900\n1", ""), ("02", "-1\nnan", ""), ("02", "a\ninf", ""), ("00", "12\ne", "")])
 def test_a_guess_is_read_in_a_sentence_or_from_a_pipe_and_asked_for_once_more(
         number, said, kept, folder, monkeypatch):
     """A terminal goes on without one. From a pipe that would tell the answer."""
@@ -223,7 +261,7 @@ def test_a_file_that_windows_notepad_saved_is_read(folder, monkeypatch):
 
 
 def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_path, monkeypatch):
-    """`cd lessons; python 15_ppo.py` is the default of several editors."""
+    """`cd lessons; python 07_pairs.py` is the default of several editors."""
     monkeypatch.chdir(tmp_path)
     read, out = runpy.run_path(course.__file__), HERE.parent / "out"
     assert (read["OUT"], read["GUESSES"]) == (out / "lessons", out / "guesses")
@@ -245,7 +283,7 @@ def test_the_course_begins_with_a_lesson_and_shows_each_guess_beside_what_happen
     rows = {line[:2]: " ".join(line.split()) for line in lines if line[:2].isdigit()}
     assert rows["02"].endswith("? 40: 30 % - +02a mine 1/3")
     assert rows["03"].endswith(" 40 - 03a")
-    assert rows["04"].endswith(" - 60: 68 % 04a mine 0/1")
+    assert rows["04"].endswith(" - 60: 68 % 04a 04b mine")
     assert max(map(len, lines)) <= 80
     assert lines[-1] == f"Next: python lessons/{LESSONS[0].name}"
     for text in ("guess often\n", "", "20\n"):                 # damaged: told, and kept
@@ -273,7 +311,7 @@ def stub(folder, monkeypatch):
 
     def asked(name: str, program: str):
         (folder / tasks()[name].file).write_text(program)
-        return course.Lesson("15").yours(name)
+        return course.Lesson("02").yours(name)
     return asked
 
 
@@ -298,6 +336,26 @@ def test_a_lesson_runs_with_ours_until_the_function_is_begun_and_then_with_a_rig
                   "    Passes ", mistake[2], "cannot be read. SyntaxError"):
         _, found, said = said.partition(words)
         assert found, words
+
+
+def test_lesson_19_runs_with_the_right_parts_of_mine_py_and_ours_for_the_others(
+        folder, monkeypatch, capsys):
+    """A wrong part ends it before anything is trained. `check mine --run` starts this lesson."""
+    for module in (task, submission):
+        monkeypatch.setattr(module, "STUBS", folder)
+    right = "from nanouft.simple import tokens\n\n\n" + inspect.getsource(simple.sft_loss)
+    for text, found in ((right, True), (right.replace("return -", "return "), False)):
+        (folder / "mine.py").write_text(text.replace(" -> Tensor", ""))
+        with nullcontext() if found else pytest.raises(UserError, match="mend sft_loss in mine.py"):
+            course.Lesson("19").program()
+            assert simple.sft_loss is not parts.OURS["sft_loss"]
+            assert simple.METHODS["sft"][0] is simple.sft_loss
+    assert "with your own sft_loss (11 of 12 parts are ours)" in capsys.readouterr().out
+    parts.put({})
+    started = []
+    monkeypatch.setattr(subprocess, "run", lambda command: started.append(command) or
+                        SimpleNamespace(returncode=0))
+    assert check.main(["mine", "--run"]) == 0 and started == [[sys.executable, NUMBERS["19"]]]
 
 
 def test_in_a_notebook_the_function_is_that_of_the_cell_above(stub, folder, monkeypatch, capsys):
@@ -327,7 +385,7 @@ def test_in_a_notebook_the_function_is_that_of_the_cell_above(stub, folder, monk
 def test_in_a_notebook_a_stub_stands_before_its_cell_and_runs_there(name, tmp_path):
     """With the imports of its file, since those of the lesson may come later."""
     pytest.importorskip("jupytext", reason='no jupytext here: pip install -e ".[pages]"')
-    lesson, asked = NUMBERS[name[:2]], tasks()[name]
+    lesson, asked = NUMBERS[lesson_of(name)], tasks()[name]
     pages.write_notebook(lesson, tmp_path, "")
     cells = [x["source"] for x in json.loads(
         (tmp_path / f"{lesson.stem}.ipynb").read_text("utf-8"))["cells"]]
@@ -339,7 +397,7 @@ def test_in_a_notebook_a_stub_stands_before_its_cell_and_runs_there(name, tmp_pa
 
 def test_ours_is_read_after_the_readers_answer(folder, monkeypatch, capsys):
     """With a switch, too: whatever is asked is answered."""
-    lesson = course.Lesson("15", "high")
+    lesson = course.Lesson("02", "prompt")
     typed(monkeypatch, "mine")
     lesson.read(["one", "two"], "What is hidden?", "this")
     assert capsys.readouterr().out == "\none\ntwo\n\nWhat is hidden?\nWe read: this\n"
@@ -360,7 +418,7 @@ def test_a_copy_beside_a_lesson_runs(folder, monkeypatch):
 def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
     """Without its switch and with it; either guess is kept and judged."""
     number, _, change = name.partition(" ")
-    if name not in ("03", "15 high", "17") and os.environ.get("LESSONS") != "all":
+    if name not in ("03", "14 unpaired") and os.environ.get("LESSONS") != "all":
         pytest.skip("LESSONS=all runs every lesson, without its switch and with it")
     lesson, right = NUMBERS[number], RIGHT[name]
     question = Question(lesson, change)

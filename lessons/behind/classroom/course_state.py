@@ -1,9 +1,9 @@
 """Where a student is in the course: guesses beside what happened, tasks that are begun, and the
 next step."""
-from lessons.behind.lesson_list import LESSONS, head_of, number_of
+from lessons.behind.lesson_list import LESSONS, head_of, lesson_of, number_of
 from lessons.behind.tasks.parts import PARTS
 from lessons.behind.tasks.submission import begun
-from lessons.behind.tasks.task import lesson_of, tasks
+from lessons.behind.tasks.task import tasks
 from lessons.course import Question, switches
 from nanouft.plumbing.printing import say
 
@@ -13,10 +13,10 @@ LINE = f"{{:<{max(map(len, TITLES.values())) + 1}}}{{:<16}}{{:<14}}{{}}"      # 
 
 def tasks_of(number: str) -> str:
     """"+02a mine 1/3": the exercises of a lesson, + if begun, and how many parts of mine.py are."""
-    exercises = [name for name in tasks() if name not in PARTS and lesson_of(name) == number]
+    exercises = [name for name in tasks() if lesson_of(name) == number]
     parts = [begun(name) for name, (lesson, *_) in PARTS.items() if lesson == number]
-    return " ".join([*("+" * begun(name) + name for name in exercises),
-                     *([f"mine {sum(parts)}/{len(parts)}"] if parts else [])])
+    mine = f"mine {sum(parts)}/{len(parts)}" if len(parts) > 1 else "+" * sum(parts) + "mine"
+    return " ".join([*("+" * begun(name) + name for name in exercises), *([mine] if parts else [])])
 
 
 def told(question: Question) -> str:

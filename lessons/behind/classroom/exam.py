@@ -18,9 +18,9 @@ from random import Random
 from textwrap import indent
 from typing import NamedTuple
 
-from lessons.behind.lesson_list import NUMBERS, head_of
+from lessons.behind.lesson_list import NUMBERS, head_of, lesson_of
 from lessons.behind.tasks.call import plain, shown
-from lessons.behind.tasks.task import STUBS, Draw, lesson_of, tasks
+from lessons.behind.tasks.task import STUBS, Draw, tasks
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, load, one_of
 from nanouft.plumbing.files import read_text, write_text
@@ -65,11 +65,13 @@ def exam(seed: int, many: int, before: str = "", lessons=NUMBERS) -> list[Questi
     """Questions of these lessons before this one, in the order of the lessons."""
     both = [on_paper(name, seed) for name in tasks() if name[0].isdigit()]
     both += [question for lesson in NUMBERS for question in in_words(lesson)]
-    earlier = [x for x in both if x.lesson in lessons and (not before or x.lesson < before)]
+    taken = [*NUMBERS]
+    taken = taken[:taken.index(before)] if before else taken
+    earlier = [x for x in both if x.lesson in lessons and x.lesson in taken]
     if not 0 < many <= len(earlier):
         raise UserError(f"--questions {many}: must be from 1 to {len(earlier)}"
                         + f" before lesson {before}" * bool(before))
-    return sorted(Random(seed).sample(earlier, many), key=lambda x: x.lesson)
+    return sorted(Random(seed).sample(earlier, many), key=lambda x: taken.index(x.lesson))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -81,6 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--questions", type=int, default=8, help="how many (8)")
     parser.add_argument("--seed", type=int, help="draws questions and numbers")
     cfg = parser.parse_args(argv)
+    cfg.before = cfg.before and cfg.before.zfill(2)
     for lesson in filter(None, [cfg.before, *cfg.lessons]):
         one_of("lesson", lesson, NUMBERS)
     seed = Random().randrange(10**6) if cfg.seed is None else cfg.seed

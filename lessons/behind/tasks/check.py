@@ -6,6 +6,7 @@
     python -m lessons check psft                # a paper of 2025 or 2026, or a longer piece: ift
     python -m lessons check 06a --folder .      # your files of the folder in which you are
     python -m lessons check mine --run ift      # the whole program with your parts
+    python -m lessons check mine --run          # lesson 19: one model, all stages, by your parts
 
 Write into lessons/exercises: ex06.py, mine.py, psft.py. Each run draws new test cases and compares
 your program with the reference solution in behind/keys. You see the smallest failing case and, if
@@ -17,9 +18,11 @@ Your files run in this process, and their output is shown. So files in another f
 `python -m lessons grade` runs other people's programs, in processes with limits.
 """
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 
+from lessons.behind.lesson_list import NUMBERS
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
@@ -40,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("which", nargs="*", help="06a, 06, mine, dpo_loss, psft, ift [all]")
     parser.add_argument("--folder", type=Path, help="., if your files are here [lessons/exercises]")
     parser.add_argument("--seed", help="of the cases, to see the same again [another in each run]")
-    parser.add_argument("--run", metavar="METHOD", help="then train by this method")
+    parser.add_argument("--run", metavar="METHOD", nargs="?", const="19",
+                        help="then train by this method; without one, run lesson 19")
     flags = parser.parse_args(arguments)
     # Here, so that --help does not wait for torch.
     import torch
@@ -48,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     from lessons.behind.tasks import parts
     from lessons.behind.tasks.call import NOT_STARTED, STOPPED, UNTOUCHED
     from lessons.behind.tasks.task import STUBS, chosen, tasks
+    if flags.run == "19":
+        return subprocess.run([sys.executable, NUMBERS["19"]]).returncode
     if flags.run:
         one_of("method", flags.run, parts.simple.METHODS)
     torch.set_num_threads(1)

@@ -292,7 +292,12 @@ def sample_answers(model, rows, tok, step):
 simple.sample_answers = sample_answers
 
 
-def run(method: str, functions: dict[str, Callable]) -> None:
-    """simple.py's own run with these parts of a student, and ours for all others."""
+def put_yours(functions: dict[str, Callable]) -> None:
+    """These parts of a student, and ours for all others, into simple.py and the student's file."""
     put(functions, *(inspect.unwrap(x).__globals__ for x in functions.values()))
+
+
+def run(method: str, functions: dict[str, Callable]) -> None:
+    """simple.py's own run with these parts of a student."""
+    put_yours(functions)
     simple.main(["--objective", method])

@@ -21,7 +21,7 @@ from random import Random
 
 import torch
 
-from lessons.behind.lesson_list import MERGED, NUMBERS
+from lessons.behind.lesson_list import MERGED
 from lessons.behind.tasks.call import (
     NO_TENSOR,
     NOT_STARTED,
@@ -128,16 +128,12 @@ def tasks() -> dict[str, Task]:
     return found
 
 
-def lesson_of(name: str) -> str:
-    """The lesson of an exercise: 12 of 12a, but 12b, which has a lesson of its own, of 12b."""
-    return name if name in NUMBERS else name[:2]
-
-
 def chosen(which: list[str]) -> list[str]:
-    """The tasks that are meant by 06a, 06, 6, ex06 or mine; all for none. 12 means all of ex12.py,
-    12b only those of lesson 12b."""
+    """The tasks that are meant by 06a, 06, 6, ex06 or mine, that of 19; all for none. 12 means
+    all of ex12.py."""
     which = [re.sub(r"^\d(?!\d)", r"0\g<0>", word) for word in which]
-    meant = {name: {name, (stem := task.file[:-3]), stem.removeprefix("ex"), lesson_of(name)}
+    which = ["mine" if word == "19" else word for word in which]
+    meant = {name: {name, (stem := task.file[:-3]), stem.removeprefix("ex")}
              for name, task in tasks().items()}
     for word in which:
         if not any(word in words for words in meant.values()):

@@ -66,10 +66,6 @@ def margins_and_losses(now, ref, beta):         # softplus
     h = beta * (now[0] - now[1] - ref[0] + ref[1])
     return h, F.softplus(-h)
 """,
-    "08a": """
-def fades_at(share, beta, gamma):               # from sigmoid(gamma - beta D) = share
-    return (gamma - torch.logit(torch.tensor(share, dtype=torch.double))) / beta
-""",
     "09a": """
 def largest_push(score):                        # a grid
     s = np.linspace(0, score, 100001)
@@ -87,6 +83,11 @@ def best_of_n(n, likes, scores):                # by counting
     return sum(fractions.Fraction(math.comb(k, n - 1), math.comb(N, n))
                * fractions.Fraction(scores[i]) for k, i in enumerate(order))
 """,
+    "11b": """
+def pass_at_k(n, c, k):                         # one sample after the other is wrong
+    wrong = [max(0, n - c - i) / (n - i) for i in range(k)]
+    return 1 - np.prod(wrong)
+""",
     "12a": """
 def advantages(method, R):                      # what the others have, in numpy
     R = R.double().numpy()
@@ -101,23 +102,22 @@ def grpo_push(logp, old, ref, A, eps, beta):    # autograd in place of paper
     loss = -torch.minimum(rho * A, rho.clamp(1 - eps, 1 + eps) * A) + beta * (d.exp() - d - 1)
     return -torch.autograd.grad(loss.sum(), x)[0]
 """,
-    "14a": """
-def seeds_needed(difference, sd, t):            # in squares
-    fits = [k + 1 for k in t if difference ** 2 * (k + 1) > (t[k] * sd) ** 2]
-    return min(fits, default=None)
-""",
-    "15a": """
+    "12c": """
 def gae(R, V, gamma, lam):                      # a sum of later deltas, in lists
     R, V, T = R.tolist(), [[*row, 0] for row in V.tolist()], R.shape[1]
     delta = [[r[t] + gamma * v[t + 1] - v[t] for t in range(T)] for r, v in zip(R, V)]
     return [[sum((gamma * lam) ** (k - t) * d[k] for k in range(t, T)) for t in range(T)]
             for d in delta]
 """,
+    "14a": """
+def seeds_needed(difference, sd, t):            # in squares
+    fits = [k + 1 for k in t if difference ** 2 * (k + 1) > (t[k] * sd) ** 2]
+    return min(fits, default=None)
+""",
     "17a": """
-def tokens_until(share, gamma):                 # all lengths at once
-    N = np.arange(1, 5000)
-    short = N[N < share * np.cumsum(np.cumsum(gamma ** (N - 1.0)))]
-    return short[0] if len(short) else None
+def with_lora(x, W, A, B, alpha):               # numpy, without the large product
+    x, W, A, B = (y.double().numpy() for y in (x, W, A, B))
+    return x @ W.T + (x @ A.T) @ B.T * (alpha / B.shape[1])
 """,
     "18a": """
 def pushes_of_hpt(scores, lengths, shown, gate):    # numpy
