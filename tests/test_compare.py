@@ -31,6 +31,7 @@ from nanouft.compare import (
     foretell,
     parts,
     processes,
+    report,
     runs,
     stats,
     verdicts,
@@ -311,7 +312,8 @@ def test_of_runs_that_train_other_models_first_one_goes_at_a_time():
 @pytest.mark.parametrize("line, told", [
     ("raise ValueError('no')", r"bad\.py.*line 7: ValueError: no"),
     ("import os; os._exit(3)", r"bad\.py.*exit code 3"),
-    ("return super().loss(batch)[0] * float('nan'), {}", r"bad\.py.*diverged at each learning rate")])
+    ("return super().loss(batch)[0] * float('nan'), {}",
+     r"bad\.py.*diverged at each learning rate")])
 def test_an_arm_that_fails_ends_in_one_line_and_what_is_done_is_kept(line, told):
     Path("bad.py").write_text("from nanouft.objectives.sft import SFT\n\n\nclass Bad(SFT):\n"
                               f"    lr = 1e-4\n    def loss(self, batch):\n        {line}\n")
@@ -459,6 +461,9 @@ def test_a_rate_that_is_not_clearly_better_leaves_a_method_its_own(of_rates, luc
     says so."""
     c = of_rates({"0.33": 0, "1": 0.50, "3": 0.52, "9": 0.1}, luck)
     assert [*map(c.rate, c.arms)] == [rate, rate]
+    taken = [line.split(" | ")[1:5] for line in report.searched(c) if "taken" in line]
+    assert taken == [[comparison.short_rate(rate), *{3: ("52.0", "53.0", "51.0"),
+                                                     1: ("50.0",) * 3}[rate]]] * 2
     assert [verdicts.missed(c, arm) is not None for arm in c.arms] == [told, told]
     for lead in (0.05, 0.5):
         q = of_gaps(lead + np.zeros((3, 200)))
@@ -621,11 +626,12 @@ def test_a_plan_repeats_the_command_elsewhere(scene, tmp_path, in_process):
     Path("my.ini").write_bytes((place / "plan.ini").read_bytes())
     assert call("my.ini") == 0
     again = Path("out/compare") / place.name
-    for file in ("scores.csv", "picture.svg", "plan.ini"):
+    for file in ("scores.csv", "differences.csv", "picture.svg", "plan.ini"):
         assert (again / file).read_text() == (place / file).read_text()
     assert "prefers-color-scheme" in (place / "picture.svg").read_text()
-    typed = [line for line in (again / "report.md").read_text().splitlines()
-             if "nanouft.train" in line]
+    lines = (again / "report.md").read_text().splitlines()
+    typed = [line for line in lines if "nanouft.train" in line]
+    assert any(f"torch {runs.torch.__version__}" in line and "cores" in line for line in lines)
     assert len(typed) == 8
     for line in typed:
         train.main(shlex.split(line)[3:])
@@ -647,6 +653,45 @@ def test_scores_csv_has_the_mean_of_the_questions_for_each_seed(ran):
     head, start, *lines = (ran.place / "scores.csv").read_text().splitlines()
     assert head == "method,seed,part,prefers" and start.startswith("start model,,rows,0.")
     assert lines == [line(arm, seed) for arm in ran.arms for seed in ran.seeds]
+
+
+@pytest.mark.parametrize("line, told", [
+    ("sft 'big=sft --batch-size 32'", "big has 4 times the batch size of sft. See"),
+    ("sft 'long=sft --steps 4' dpo", "long has 2 times the steps of sft; dpo has 2 times the "
+                                     "sequences per row of sft. See"),
+    ("sft 'same=sft --accumulate 2'", "to the last digit"),
+    ("sft sft+dpo", 'add "sft --steps 4" as a baseline that is')])
+def test_what_is_not_equal_is_named_and_what_is_the_same(line, told, in_process, capsys):
+    assert call(f"{line} {SMALL}") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert told in said and ("compute is not equal" in said) == ("times" in told)
+
+
+def test_pairs_have_a_reward_accuracy_and_lengths_and_a_floor_is_told(in_process, capsys):
+    """The chosen responses are long, so none is the more likely one, before or after."""
+    write_jsonl(Path("long.jsonl"), [{**x, "chosen": f"{x['chosen']} " * 6} for x in PAIRS])
+    line = "sft dpo --data long.jsonl --tries 1 --seeds 2 --steps 1 --device cpu"
+    assert call(line) == 0
+    c, said = planned(line), " ".join(capsys.readouterr().out.split())
+    assert "0.0 at each prompt for initial model, sft, dpo, a floor" in said
+    margins = [runs.values(job)["prefers margin"]["rows"]
+               for job in (c.start(), *(c.job(c.arms[1], seed) for seed in c.seeds))]
+    gained = np.mean([margin > margins[0] for margin in margins[1:]])
+    assert verdicts.verdicts(c)[0][2].others["accuracy"] == gained > 0
+    rows, _ = read([str(c.parts["test"])])
+    chosen, rejected = (np.mean([1 + len(NANO.encode(f" {getattr(row, role)[0].text}"))
+                                 for row in rows]) for role in ("chosen", "rejected"))
+    assert f"chosen {chosen:.1f} tokens, rejected {rejected:.1f} tokens" in said
+
+
+def test_out_keeps_the_report_of_another_comparison(in_process, capsys):
+    """The same one writes its own anew, with more seeds too."""
+    for line in ("sft dpo", "sft mine.py", "sft dpo --seeds 3", "sft mine.py"):
+        assert call(f"{line} {SMALL.replace('--seeds 2', '')} --out x") == 0
+    assert capsys.readouterr().out.count("has the report of another comparison") == 2
+    other, = Path("x").glob("sft-mine.py-*/report.md")
+    assert "# sft, dpo\n" in Path("x/report.md").read_text()
+    assert "# sft, mine.py\n" in other.read_text()
 
 
 def test_the_words_of_an_arm():

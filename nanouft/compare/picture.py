@@ -40,11 +40,11 @@ def picture(results: list[Result], questions: list[Question]) -> str:
                            textcoords="offset points", fontsize=10)
         below.axvline(0, color=SOFT.light, linewidth=1)
         seeds, prompts = len(results[-1].of_seeds()), sum(map(len, results[-1].groups.values()))
-        name_rows(above, [short(x.name) for x in results], f"n = {seeds} seeds x {prompts:,} prompts",
-                  measure.title)
+        corrected = f" (Bonferroni, {questions[0].of})" if questions[0].of > 1 else ""
+        name_rows(above, [short(x.name) for x in results],
+                  f"n = {seeds} seeds x {prompts:,} prompts", measure.title)
         name_rows(below, [f"{short(q.a.name)}\n− {short(q.b.name)}" for q in questions],
-                  "difference, 95 % CI" + f" (Bonferroni, {questions[0].of})" * (questions[0].of > 1),
-                  measure.unit or measure.title)
+                  f"difference, 95 % CI{corrected}", measure.unit or measure.title)
         fig.legend(loc="outside upper left", ncols=2, frameon=False, labelcolor=INK.light,
                    handletextpad=0.4, columnspacing=1.2)
         themes = dict.fromkeys((x.light, x.dark) for x in [*looks, UP, DOWN, PANEL, SOFT, INK])

@@ -101,7 +101,9 @@ def legends(c: Comparison, results: list[Result]) -> list[str]:
                for role in ("chosen", "rejected") if f"prefers {role} tokens" in first]
     if lengths:
         told.append(f"Mean length: {', '.join(lengths)}.")
-    return [*filter(None, told), "Sequences: trained on, two in each pair."]
+    if any(x.cost["sequences"] != x.cost["rows"] for x in results[1:]):
+        told.append("Sequences: trained on, two in each pair.")
+    return [*filter(None, told)]
 
 
 def differences(c: Comparison, questions: list[Question]) -> list[str]:
@@ -176,15 +178,15 @@ def notes(c: Comparison, results: list[Result], earlier: list[Look]) -> list[str
 
 
 def at_an_end(c: Comparison, results: list[Result]) -> list[str]:
-    """A line if every score of every method is 0, or every one 100."""
-    measure = MEASURES[results[0].measure]
-    found = {float(end) for x in results[1:] for part in x.scores.values()
-             for end in (part.min(), part.max())}
-    if measure.unit != "points" or len(found) > 1 or not found <= {0.0, 1.0}:
-        return []
-    other = "; --by nll or --reward may" if c.parts else ""
-    return [f"{measure.title}: {measure.text(found.pop())} in each prompt of each method, so it "
-            f"cannot tell them apart{other}"]
+    """A line of the methods whose scores are all 0, and one of those whose scores are all 100."""
+    measure, told = MEASURES[results[0].measure], []
+    for end, name in ((0.0, "floor"), (1.0, "ceiling")):
+        there = [x.name for x in results if all((part == end).all() for part in x.scores.values())]
+        if there and measure.unit == "points":
+            other = "; another metric (--by nll, --reward) may show more" if c.parts else ""
+            told.append(f"{measure.title}: {measure.text(end)} at each prompt for "
+                        f"{', '.join(there)}, a {name} that hides differences{other}")
+    return told
 
 
 def about_rates(c: Comparison, arm: Arm, measure: Measure) -> list[str]:
