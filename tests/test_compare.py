@@ -673,7 +673,7 @@ def test_pairs_have_a_reward_accuracy_and_lengths_and_a_floor_is_told(in_process
     line = "sft dpo --data long.jsonl --tries 1 --seeds 2 --steps 1 --device cpu"
     assert call(line) == 0
     c, said = planned(line), " ".join(capsys.readouterr().out.split())
-    assert "0.0 at each prompt for initial model, sft, dpo, a floor" in said
+    assert "0.0 at each prompt for sft, dpo, a floor" in said and "2 seeds x 6 prompts" in said
     margins = [runs.values(job)["prefers margin"]["rows"]
                for job in (c.start(), *(c.job(c.arms[1], seed) for seed in c.seeds))]
     gained = np.mean([margin > margins[0] for margin in margins[1:]])

@@ -18,9 +18,10 @@ Your rows are split by prompt: 60 % train, 10 % choose learning rates, 15 % test
 one. The metric is the mean reward of sampled responses (--reward), or else how often the chosen
 response is more likely, the AUC of graded responses, or the loss of demonstrations.
 
-The verdict is better, worse, equivalent (95 % CI within the margin) or undecided, Bonferroni-
-corrected. Test once: --confirm uses new seeds and prompts. Runs are kept for the next comparison;
-one is repeated if its flags, rows, initial model or any Python file that it imports change.
+The verdict is better, worse, equivalent (95 % CI within the margin) or undecided; all comparisons
+of a table share the 5 % (Bonferroni). Test once: --confirm uses new seeds and prompts. Runs are
+kept for the next comparison; one is repeated if its flags, rows, initial model or any Python file
+that it imports change.
 """
 import sys
 import textwrap

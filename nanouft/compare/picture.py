@@ -39,10 +39,8 @@ def picture(results: list[Result], questions: list[Question]) -> str:
             below.annotate(q.verdict, (way * mean, y), (0, 7), ha="center", color=colour,
                            textcoords="offset points", fontsize=10)
         below.axvline(0, color=SOFT.light, linewidth=1)
-        seeds, prompts = len(results[-1].of_seeds()), sum(map(len, results[-1].groups.values()))
         corrected = f" (Bonferroni, {questions[0].of})" if questions[0].of > 1 else ""
-        name_rows(above, [short(x.name) for x in results],
-                  f"n = {seeds} seeds x {prompts:,} prompts", measure.title)
+        name_rows(above, [short(x.name) for x in results], results[-1].n, measure.title)
         name_rows(below, [f"{short(q.a.name)}\n− {short(q.b.name)}" for q in questions],
                   f"difference, 95 % CI{corrected}", measure.unit or measure.title)
         fig.legend(loc="outside upper left", ncols=2, frameon=False, labelcolor=INK.light,

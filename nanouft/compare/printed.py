@@ -80,23 +80,14 @@ def scores(c: Comparison, results: list[Result]) -> list[str]:
         out.append([f"{x.name:{names}}", *cells])
     return [*("  ".join((name, *(f"{cell:>{width}}" for cell, (_, width) in zip(cells, columns)))
                         ).rstrip() for name, *cells in out),
-            *wrapped(" ".join([n_of(c, results[0]), *legends(c, results)]))]
-
-
-def n_of(c: Comparison, result: Result) -> str:
-    """"n = 5 seeds x 900 prompts; ...", of your rows also how many of them are draws."""
-    n = sum(map(len, result.groups.values()))
-    draws = sum(len({*numbers}) for numbers in result.groups.values())
-    what = quantity(n, "prompts") if not c.parts or n == draws else (
-        f"{quantity(n, 'rows')} from {quantity(draws, 'prompts or groups')}")
-    return (f"n = {len(c.seeds)} seeds x {what}; ± is the 95 % confidence interval (CI) of this "
-            "mean alone.")
+            *wrapped(" ".join(legends(c, results)))]
 
 
 def legends(c: Comparison, results: list[Result]) -> list[str]:
     """What the columns are."""
     first = runs.values(c.start()) or {}
-    told = [MEASURES[what].legend for what in (results[0].measure, *results[-1].others)]
+    told = [f"{results[-1].n}; ± is the 95 % confidence interval (CI) of this mean alone."]
+    told += [MEASURES[what].legend for what in (results[0].measure, *results[-1].others)]
     lengths = [f"{role} {mean_of(first[f'prefers {role} tokens']):.1f} tokens"
                for role in ("chosen", "rejected") if f"prefers {role} tokens" in first]
     if lengths:
@@ -181,7 +172,8 @@ def at_an_end(c: Comparison, results: list[Result]) -> list[str]:
     """A line of the methods whose scores are all 0, and one of those whose scores are all 100."""
     measure, told = MEASURES[results[0].measure], []
     for end, name in ((0.0, "floor"), (1.0, "ceiling")):
-        there = [x.name for x in results if all((part == end).all() for part in x.scores.values())]
+        there = [x.name for x in results[1:]
+                 if all((part == end).all() for part in x.scores.values())]
         if there and measure.unit == "points":
             other = "; another metric (--by nll, --reward) may show more" if c.parts else ""
             told.append(f"{measure.title}: {measure.text(end)} at each prompt for "

@@ -147,7 +147,7 @@ def report(c: Comparison, results: list[Result], questions: list[Question],
         "together, each row as often as any other. The luck of the file itself is taken to be a "
         "third larger (as variance) than what samples do to a seed.")
     return "\n".join([
-        f"# {', '.join(arm.name for arm in c.arms)}", *conditions(c),
+        f"# {', '.join(arm.name for arm in c.arms)}", *conditions(c), "",
         made_with(next(iter(c.paces.values())).device), "",
         "![scores and paired differences](picture.svg)", "", "```text", *table, "```", "",
         f"A CI is over {over} Differences are paired by seed and prompt. The CI that is printed "

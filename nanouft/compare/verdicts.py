@@ -23,6 +23,7 @@ from nanouft.compare.judge import (
     rests_on_largest,
 )
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import quantity
 from nanouft.run.measure import wins
 
 MARGIN = 0.02           # two points of 100, or .02 nats per token
@@ -79,6 +80,15 @@ class Result(NamedTuple):
     def only(self, part: str) -> "Result":
         """Of one task."""
         return self._replace(scores={part: self.scores[part]}, groups={part: self.groups[part]})
+
+    @property
+    def n(self) -> str:
+        """"n = 5 seeds x 900 prompts"; of your rows also how many draws they are."""
+        rows = sum(map(len, self.groups.values()))
+        draws = sum(len({*numbers}) for numbers in self.groups.values())
+        what = quantity(rows, "prompts") if not self.redrawn or rows == draws else (
+            f"{quantity(rows, 'rows')} in {quantity(draws, 'groups')}")
+        return f"n = {len(self.of_seeds())} seeds x {what}"
 
     @property
     def mean(self) -> float:
