@@ -586,10 +586,11 @@ def test_a_lead_tells_how_far_its_interval_is_from_0():
 
 @pytest.mark.parametrize("side", [1, -1])
 @pytest.mark.parametrize("leads, task", [([0, 0.3, 0, 0], "1"), ([0.1, 0.3, 0.2, 0.2], "")])
-def test_a_lead_rests_on_a_task_whichever_side_it_is_of(leads, task, side):
+def test_a_lead_is_driven_by_a_task_whichever_side_it_is_of(leads, task, side):
     rng = np.random.default_rng(1)
     asked = of_gaps(*(side * (lead + rng.normal(0, 0.2, (5, 100))) for lead in leads))
-    assert (asked.verdict, asked.rests_on()) == ({1: "better", -1: "worse"}[side], task)
+    assert (asked.verdict, asked.driven_by()[0]) == ({1: "better", -1: "worse"}[side], task)
+    assert not task or abs(asked.driven_by()[1]) < 0.02         # without it nothing is left
 
 
 def test_the_same_method_under_two_names_trains_with_other_seeds(ran):
@@ -640,9 +641,9 @@ def test_a_plan_repeats_the_command_elsewhere(scene, tmp_path, in_process):
             there / RUNS / name / "model.safetensors").read_bytes()
 
 
-def test_a_chain_reads_as_many_answers_as_its_stages_alone(ran):
+def test_a_chain_reads_as_many_sequences_as_its_stages_alone(ran):
     """A demonstration has one, a pair two."""
-    sft, mine, chain, _ = (x.cost["answers"] for x in verdicts.verdicts(ran)[0][1:])
+    sft, mine, chain, _ = (x.cost["sequences"] for x in verdicts.verdicts(ran)[0][1:])
     assert chain == sft + mine and mine == 2 * sft
 
 
@@ -651,7 +652,7 @@ def test_scores_csv_has_the_mean_of_the_questions_for_each_seed(ran):
         score = runs.values(ran.job(arm, seed))["prefers"]["rows"].mean()
         return f"{arm.name},{seed + 500 * arm.copy},rows,{score:.5f}"
     head, start, *lines = (ran.place / "scores.csv").read_text().splitlines()
-    assert head == "method,seed,part,prefers" and start.startswith("start model,,rows,0.")
+    assert head == "method,seed,part,prefers" and start.startswith("initial model,,rows,0.")
     assert lines == [line(arm, seed) for arm in ran.arms for seed in ran.seeds]
 
 
