@@ -309,6 +309,17 @@ def test_of_runs_that_train_other_models_first_one_goes_at_a_time():
     assert processes.ready([second, chain], [plain]) == [second, chain]
 
 
+def test_a_model_is_scored_when_it_is_trained_and_starts_others_though_its_scores_are_there():
+    """Its heavy weights may be gone while its scores are kept; then it is only trained."""
+    first = runs.Job(Path("a"), ("--lr", "1"), asked=asked.Asked(), alone=True)
+    chain = runs.Job(Path("b"), ("--lr", "1"), needs=(first,))
+    training, scoring = runs.parts_of(first)
+    assert (training.asked, scoring.alone) == (None, False)
+    assert processes.ready([training, scoring, chain], []) == [training]
+    assert processes.ready([scoring, chain], []) == [scoring]
+    assert processes.ready([chain], [training]) == []
+
+
 @pytest.mark.parametrize("line, told", [
     ("raise ValueError('no')", r"bad\.py.*line 7: ValueError: no"),
     ("import os; os._exit(3)", r"bad\.py.*exit code 3"),
@@ -689,7 +700,7 @@ def test_out_keeps_the_report_of_another_comparison(in_process, capsys):
     """The same one writes its own anew, with more seeds too."""
     for line in ("sft dpo", "sft mine.py", "sft dpo --seeds 3", "sft mine.py"):
         assert call(f"{line} {SMALL.replace('--seeds 2', '')} --out x") == 0
-    assert capsys.readouterr().out.count("has the report of another comparison") == 2
+    assert capsys.readouterr().out.count("has another comparison's plan and report") == 2
     other, = Path("x").glob("sft-mine.py-*/report.md")
     assert "# sft, dpo\n" in Path("x/report.md").read_text()
     assert "# sft, mine.py\n" in other.read_text()
