@@ -3,6 +3,7 @@ comparison that was stopped, killed or run twice has the figures of one that was
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +23,19 @@ from safetensors.torch import load_file
 
 from nanouft import evaluate, train
 from nanouft.compare import __main__ as compare
-from nanouft.compare import arms, code, comparison, parts, processes, runs, stats, verdicts
+from nanouft.compare import (
+    arms,
+    asked,
+    code,
+    comparison,
+    foretell,
+    parts,
+    processes,
+    report,
+    runs,
+    stats,
+    verdicts,
+)
 from nanouft.compare.looks import looks
 from nanouft.compare.processes import missing
 from nanouft.data.rows import read
@@ -52,6 +66,17 @@ class Slow(SFT):
         time.sleep(float(os.environ.get("SECONDS", 0)))
         return super().loss(batch)
 """
+CHEAT = """
+import os
+from nanouft.objectives.sft import SFT
+from nanouft.run import evaluation
+
+class Cheat(SFT):
+    def loss(self, batch):
+        os.write(1, b"raw"), os.write(2, b"raw")
+        evaluation.score_tasks = lambda *more: 1 / 0
+        return super().loss(batch)
+"""
 LENGTH = "def f(completions):\n    return [len(x.split()) for x in completions]\n"
 PAIRS = [{"prompt": f"Say {x} {y}.", "chosen": f"{x} {y}", "rejected": f"{y}"}
          for x in "fig pig bee oak nut elm".split() for y in "ant owl fox hen cat dog".split()]
@@ -61,7 +86,7 @@ SCENE = ("sft mine.py sft+mine.py twin=sft --data pairs.jsonl --tries 1 --seeds 
          "--device cpu")
 RUNS = Path("out/compare/runs")
 FILES = {"mine.py": MINE, "helper.py": "SCALE = 1\n", "slow.py": SLOW,
-         "pairs.jsonl": "\n".join(map(json.dumps, PAIRS)), "r.py": LENGTH}
+         "cheat.py": CHEAT, "pairs.jsonl": "\n".join(map(json.dumps, PAIRS)), "r.py": LENGTH}
 
 
 def fill(place: Path) -> None:
@@ -115,8 +140,8 @@ def planned(line: str) -> comparison.Comparison:
 
 def make_here(jobs, workers, bar, drop=False) -> None:
     """carry_out for tests that are not about processes: several times cheaper."""
-    for job in missing(jobs):
-        runs.do(job, time.time())
+    for part in (part for job in missing(jobs) for part in runs.parts_of(job)):
+        runs.do(part, time.time())
 
 
 @pytest.fixture
@@ -158,7 +183,7 @@ def test_tries_of_older_code_choose_no_rate(in_process, monkeypatch):
             sys.modules.pop("helper", None)
         make_here(jobs, workers, bar)
     monkeypatch.setattr(compare, "carry_out", edit_before_the_seeds)
-    with pytest.raises(UserError, match="mine.*, seed 100: what it reads has changed"):
+    with pytest.raises(UserError, match="mine.*, seed 100: its input has changed"):
         compare.train_all(planned(f"dpo mine.py {SMALL.replace('--tries 1', '--tries 2')}"))
 
 
@@ -240,7 +265,7 @@ def test_after_any_kill_the_same_command_goes_on_to_the_same_figures(tmp_path, m
         said, _ = process.communicate(timeout=120)
         assert process.returncode == (-number if (number, whom) == (signal.SIGKILL, "parent")
                                       else 2 if whom == "worker" else 130)
-        assert whom == "parent" or "slow.py, rate" in said and "nanouft.train" in said
+        assert whom == "parent" or "slow.py, lr" in said and "nanouft.train" in said
         assert "resource_tracker" not in said
         wait_for(lambda: not any(map(lives, workers)), 30)
     process = start(words, 0, tmp_path / "last")
@@ -284,10 +309,22 @@ def test_of_runs_that_train_other_models_first_one_goes_at_a_time():
     assert processes.ready([second, chain], [plain]) == [second, chain]
 
 
+def test_a_model_is_scored_when_it_is_trained_and_starts_others_though_its_scores_are_there():
+    """Its heavy weights may be gone while its scores are kept; then it is only trained."""
+    first = runs.Job(Path("a"), ("--lr", "1"), asked=asked.Asked(), alone=True)
+    chain = runs.Job(Path("b"), ("--lr", "1"), needs=(first,))
+    training, scoring = runs.parts_of(first)
+    assert (training.asked, scoring.alone) == (None, False)
+    assert processes.ready([training, scoring, chain], []) == [training]
+    assert processes.ready([scoring, chain], []) == [scoring]
+    assert processes.ready([chain], [training]) == []
+
+
 @pytest.mark.parametrize("line, told", [
     ("raise ValueError('no')", r"bad\.py.*line 7: ValueError: no"),
     ("import os; os._exit(3)", r"bad\.py.*exit code 3"),
-    ("return super().loss(batch)[0] * float('nan'), {}", r"bad\.py.*diverged at each rate")])
+    ("return super().loss(batch)[0] * float('nan'), {}",
+     r"bad\.py.*diverged at each learning rate")])
 def test_an_arm_that_fails_ends_in_one_line_and_what_is_done_is_kept(line, told):
     Path("bad.py").write_text("from nanouft.objectives.sft import SFT\n\n\nclass Bad(SFT):\n"
                               f"    lr = 1e-4\n    def loss(self, batch):\n        {line}\n")
@@ -298,22 +335,31 @@ def test_an_arm_that_fails_ends_in_one_line_and_what_is_done_is_kept(line, told)
     assert not [*Path("out").rglob("*.partial")]
 
 
+def test_a_loss_reaches_neither_what_scores_it_nor_the_bar(capfd):
+    """What it scores is what its weights score, to the last digit."""
+    assert call(f"sft cheat.py {SMALL}") == 0
+    said = "".join(capfd.readouterr())
+    assert "raw" not in said and "the same to the last digit" in said
+
+
 # ---- your rows -----------------------------------------------------------------------------------
 def test_own_rows_have_four_parts_and_each_seed_draws_its_training_rows(ran):
     questions = [{r.prompt for r in read([str(ran.parts[x])])[0]} for x in parts.DOES]
     assert sum(map(len, questions)) == len(set.union(*questions)) == len(PAIRS)
     assert [*map(len, questions)] == [20, 4, 6, 6]
-    drawn = [[r.prompt for r in read([str(parts.redrawn(ran.parts["train"], seed))])[0]]
-             for seed in ran.seeds]
+    drawn = [[r.prompt for r in read([str(parts.redrawn(ran.parts["train"], seed, range(5)))])[0]]
+             for seed in range(5)]
     assert drawn[0] != drawn[1] and all(len(x) == 20 and {*x} < questions[0] for x in drawn)
-    read_by = [ran.job(ran.arms[0], seed).words for seed in (*ran.seeds, comparison.TRY)]
-    assert [str(ran.parts["train"]) in words for words in read_by] == [False, False, True], \
-        "rates are tried on the rows themselves"
-    results, asked = verdicts.verdicts(ran)
-    assert results[0].measure == "prefers" and [*results[0].others] == ["nll"]
+    assert {*Counter(sum(drawn, [])).values()} == {5}               # together each as often
+    files = [[x for x in ran.job(arm, seed).words if "train-" in x and x.endswith(".jsonl")]
+             for arm in ran.arms[::3] for seed in (*ran.seeds, *comparison.TRIES)]
+    assert len({*map(tuple, files)}) == len(files) == 10, "each draws its own, tries and twins too"
+    results, questions_asked = verdicts.verdicts(ran)
+    assert results[0].measure == "prefers"
+    assert [[*x.others] for x in results] == [["nll"], *[["accuracy", "nll"]] * 4]
     assert results[1].scores["rows"].shape == (2, 6) and results[1].redrawn
-    assert asked[0].interval()[1] > stats.half_width(*verdicts.moments(
-        asked[0].asked()._replace(redrawn=False))[1:])
+    luck = verdicts.luck_of(questions_asked[0].asked())
+    assert questions_asked[0].interval()[1] > luck.interval(redrawn=False, looks=6)
 
 
 @pytest.mark.parametrize("rows, arms, more, measure", [
@@ -329,15 +375,45 @@ def test_what_judges_rows_of_each_kind(rows, arms, more, measure, in_process):
     compare.train_all(c)
     results, (question,) = verdicts.verdicts(c)
     assert results[0].measure == measure and question.margin > 0
-    asked, _ = read([str(c.parts["test"])])
-    assert len({*results[0].groups["rows"]}) == len({row.prompt for row in asked})
+    found, _ = read([str(c.parts["test"])])
+    assert len({*results[0].groups["rows"]}) == len({row.prompt for row in found})
     scores = runs.values(c.start())[measure]["rows"]
     if measure == "reward":
         assert 0 < scores.max() <= 4
     else:
-        told = evaluate.measure_kinds("", shipped_base(), NANO, asked, CPU)
+        told = evaluate.measure_kinds("", shipped_base(), NANO, found, CPU)
         of_kind, = (m.metrics for m in told.values() if measure in m.metrics)
         assert scores.mean() == pytest.approx(of_kind[measure])
+
+
+def test_rows_of_one_group_are_one_draw():
+    """In the split, in the draw of a seed and among the questions that are asked."""
+    write_jsonl(Path("grouped.jsonl"), [{**x, "group": i // 3} for i, x in enumerate(PAIRS * 3)])
+    found = parts.cut(["grouped.jsonl"], Path("a"))
+    rows = {part: read([str(file)])[0] for part, file in found.items()}
+    groups = [{r.extra["group"] for r in rows[part]} for part in parts.DOES]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 36
+    drawn = read([str(parts.redrawn(found["train"], 1, range(2)))])[0]
+    assert len({*Counter(r.extra["group"] for r in drawn).values()} - {3, 6}) == 0
+    assert asked.Asked(str(found["test"])).draws() == len(groups[2])
+
+
+def test_each_part_has_two_draws_whatever_their_size():
+    """One alone would have no variance. Half of the rows are of one group."""
+    for name in range(12):
+        rows = [{**x, "group": f"large {name}"} for x in PAIRS] + [{**x, "group": i}
+                                                                   for i, x in enumerate(PAIRS)]
+        write_jsonl(Path(f"{name}.jsonl"), rows)
+        found = parts.cut([f"{name}.jsonl"], Path("a"))
+        assert all(asked.Asked(str(found[part])).draws() > 1 for part in parts.SHARES)
+
+
+def test_numbers_of_rows_scatter_as_a_ratio_does():
+    """By hand: 2 nats of 1 token and 4 of 3 are 1.5 a token; the first row has .5 more than its
+    token at 1.5, the other .5 less, of 2 tokens in the mean. Shares are as they were."""
+    assert asked.linearised(np.array([2.0, 4.0]), np.array([1.0, 3.0])).tolist() == [1.75, 1.25]
+    shares = np.array([0.0, 1.0, 1.0])
+    assert asked.linearised(shares, np.ones(3)).tolist() == shares.tolist()
 
 
 def test_rows_keep_their_part_where_others_come():
@@ -357,17 +433,87 @@ def test_a_best_rate_at_the_edge_gives_every_arm_one_more_try(monkeypatch):
 
     def values(job):
         rate = float(job.words[job.words.index("--lr") + 1])
-        return {"score": {"list": np.array([scores[job.words[1]](rate)])}}
+        return {"score": {"list": np.full(60, scores[job.words[1]](rate))}}
     monkeypatch.setattr(compare, "carry_out", lambda jobs, *more, **how: tried.append(len(jobs)))
     monkeypatch.setattr(runs, "values", values)
     monkeypatch.setattr(runs, "is_done", lambda job: True)
     compare.train_all(c)
-    assert tried == [6, 2, 5]
+    assert tried == [6, 2, 10, 5]       # with two more seeds the own and the two best
     assert [sorted(c.tried[arm]) for arm in c.arms] == [
         pytest.approx([1 / 9, 1 / 3, 1, 3]), pytest.approx([1 / 3, 1, 3, 9])]
     assert [*map(c.rate, c.arms)] == pytest.approx([1, 9])
     scores["sft"] = lambda x: 0.0
     assert [compare.choose(c, c.arms[0], x) for x in ([1 / 3, 1, 3], [1 / 9, 3])] == [1, 3]
+
+
+@pytest.fixture
+def of_rates(monkeypatch):
+    """A comparison at rates 1/3, 1, 3 of each arm; the score of a try is that of its rate, with
+    `luck` points of its seed. Nothing is trained."""
+    def make(curve: dict[str, float], luck: float = 0.0) -> comparison.Comparison:
+        c = planned(f"a=sft b=sft {SMALL} --tries 3")
+        c.paces = {stage: pace._replace(rate=1.0) for stage, pace in c.paces.items()}
+
+        def values(job):
+            rate, seed = (float(job.words[job.words.index(x) + 1]) for x in ("--lr", "--seed"))
+            chance = luck * (seed % 500 % 3 - 1) * np.sign(np.log(rate))
+            return {"score": {"list": curve[f"{rate:.2g}"] + chance + np.zeros(60)}}
+        monkeypatch.setattr(compare, "carry_out", lambda *jobs, **how: None)
+        monkeypatch.setattr(runs, "values", values)
+        monkeypatch.setattr(runs, "is_done", lambda job: True)
+        compare.train_all(c)
+        return c
+    return make
+
+
+@pytest.mark.parametrize("luck, rate, told", [(0.01, 3, False), (0.1, 1, True)])
+def test_a_rate_that_is_not_clearly_better_leaves_a_method_its_own(of_rates, luck, rate, told):
+    """By a standard error of three seeds (luck / sqrt 3). A verdict that the better rate might undo
+    says so."""
+    c = of_rates({"0.33": 0, "1": 0.50, "3": 0.52, "9": 0.1}, luck)
+    assert [*map(c.rate, c.arms)] == [rate, rate]
+    taken = [line.split(" | ")[1:5] for line in report.searched(c) if "taken" in line]
+    assert taken == [[comparison.short_rate(rate), *{3: ("52.0", "53.0", "51.0"),
+                                                     1: ("50.0",) * 3}[rate]]] * 2
+    assert [verdicts.missed(c, arm) is not None for arm in c.arms] == [told, told]
+    for lead in (0.05, 0.5):
+        q = of_gaps(lead + np.zeros((3, 200)))
+        a, b = (x._replace(arm=arm) for x, arm in zip((q.a, q.b), c.arms))
+        undone = told and lead < 0.2
+        assert verdicts.may_be_the_rate(c, q._replace(a=a, b=b)) == ("b" if undone else "")
+
+
+# ---- what will be seen ---------------------------------------------------------------------------
+def test_before_the_seeds_it_is_told_which_lead_they_would_see(of_rates, capsys):
+    """More where seeds differ more, less with twice the questions."""
+    said = []
+    for luck in (0.01, 0.1):
+        of_rates({"0.33": 0.4, "1": 0.5, "3": 0.4}, luck)
+        words = capsys.readouterr().out
+        assert "With 2 seeds and 10 test prompts a lead of" in words and "--items 20:" in words
+        said.append([float(x) for x in re.findall(r"[\d.]+ to [\d.]+", words)[0].split(" to ")])
+    (low, high), (more_low, more_high) = said
+    assert low < high and more_low > low and more_high > high
+
+
+def test_a_plan_trains_the_tries_alone_and_needs_them(capsys):
+    line = f"sft dpo {SMALL}".replace("--tries 1", "--tries 2") + " --plan"
+    assert call(line) == 0
+    said = capsys.readouterr().out
+    assert "a lead of" in said and "minute" in said and "score, 0-100" not in said
+    assert all("seed_10" in x for x in trained())
+    with pytest.raises(UserError, match="--tries 2 or more"):
+        planned(f"sft dpo {SMALL} --plan")
+
+
+def test_an_undecided_lead_tells_how_many_questions_would_decide_it():
+    """By hand: 4 of 45 with a standard error of .109, of which 1.96 + .84 are needed: 11.9 times as
+    many."""
+    gap = np.tile(np.repeat([1.0, -1.0, 0.0], [14, 10, 21]), (5, 1))
+    q = of_gaps(gap)
+    assert q.verdict == "undecided" and foretell.would_decide(q) == 12
+    for nothing in (np.tile([1.0, -1.0], (5, 20)), np.zeros((5, 40))):
+        assert foretell.would_decide(of_gaps(nothing)) == np.inf
 
 
 # ---- verdicts ------------------------------------------------------------------------------------
@@ -379,7 +525,8 @@ def question(gains: tuple[float, float], seeds: int, tasks: int, rng: np.random.
     hard = rng.uniform(0.1, 0.9, (tasks, 40))
 
     def arm(gain: float) -> verdicts.Result:
-        moved = rng.normal(0, luck) + rng.normal(0, luck, (seeds, 1)) + rng.normal(
+        drawn = rng.normal(0, luck, (seeds, 1))
+        moved = rng.normal(0, luck) + drawn - drawn.mean() + rng.normal(
             0, 0.03, (seeds, 1)) + rng.normal(0, 0.2, 40) * (luck > 0)
         found = [of_task + gain + moved for of_task in hard]
         scores = {str(t): (rng.random(x.shape) < x).astype(float) if shares else
@@ -406,8 +553,8 @@ def test_equal_arms_are_seldom_called_different_and_a_planted_lead_is_seen(seeds
 
 
 @pytest.mark.parametrize("mean, half, word", [
-    (0.01, 0.005, "level"), (0.01, 0.02, "undecided"), (0.03, 0.02, "better"),
-    (-0.03, 0.02, "worse"), (0, 0.019, "level"), (0.0, 0.03, "undecided"),
+    (0.01, 0.005, "equivalent"), (0.01, 0.02, "undecided"), (0.03, 0.02, "better"),
+    (-0.03, 0.02, "worse"), (0, 0.019, "equivalent"), (0.0, 0.03, "undecided"),
     (0.015, 0.01, "better")])
 def test_the_interval_that_is_printed_decides(mean, half, word):
     assert verdicts.word(mean, half, 0.02) == word
@@ -415,13 +562,15 @@ def test_the_interval_that_is_printed_decides(mean, half, word):
 
 def test_redrawn_rows_widen_an_interval_by_the_luck_of_the_file():
     """By hand: three seeds 0, 1, 2 on questions that are all alike. Variance of a seed 1; of the
-    mean 1/3, and of the file 4/3 more."""
-    gap = np.repeat(np.array([[0.0], [1.0], [2.0]]), 4, 1)
-    alone, shared = (stats.moments([gap], [np.arange(4)], x) for x in (False, True))
-    assert alone == pytest.approx((1, 1 / 3, 2)) and shared == pytest.approx((1, 5 / 3, 2))
-    gap = np.arange(12.0).reshape(1, 12) + np.array([[0.0], [1e-3], [2e-3]])       # they agree
-    alone, shared = (stats.moments([gap], [np.arange(12)], x)[2] for x in (False, True))
-    assert alone > 100 and shared == 2
+    mean 1/3, and of the file 4/3, with the t of two degrees of freedom. Of questions that a seed
+    answers by chance, two thirds of that luck are no luck of the rows."""
+    gap, fact = np.repeat(np.array([[0.0], [1.0], [2.0]]), 4, 1), [np.arange(4)]
+    assert stats.moments([gap], fact) == pytest.approx((1, 1 / 3, 2))
+    assert stats.luck_of([gap], fact).half() == pytest.approx(4.303 * (4 / 3) ** 0.5, abs=1e-3)
+    two, three = 4.303, 3.182                                           # t of 2 and 3
+    luck = stats.Luck(seeds=3, facts=4, seed=1, prompts=1, rest=1)
+    assert luck.half() ** 2 == pytest.approx(
+        4 / 3 * (two ** 2 - 2 / 3 * 1.96 ** 2) + three ** 2, abs=0.05)
 
 
 def of_gaps(*gaps: np.ndarray) -> verdicts.Question:
@@ -436,22 +585,23 @@ def test_questions_that_never_differ_are_not_called_level_where_they_are_few():
     """Agresti and Min by hand: 1.96 / (n + 2)."""
     few, many = (of_gaps(np.zeros((3, n))) for n in (6, 200))
     assert few.interval() == (0, pytest.approx(1.96 / 8, abs=1e-4))
-    assert (few.verdict, many.verdict) == ("undecided", "level")
+    assert (few.verdict, many.verdict) == ("undecided", "equivalent")
 
 
-def test_a_lead_hangs_on_one_seed_only_from_five_seeds_on():
-    five, four = (of_gaps(np.array(seeds)[:, None] + np.zeros(30)) for seeds in (
-        [-0.02, 0.2, 0.21, 0.19, 0.2], [0.03, 0.2, 0.21, 0.19]))
-    assert five.verdict == four.verdict == "better"
-    assert five.hangs_on() and four.hangs_on() == []
+def test_a_lead_tells_how_far_its_interval_is_from_0():
+    """By hand: seeds 0, 1, 2 on prompts that are all alike are 1 ± 4.303 sqrt(1/3)."""
+    q = of_gaps(np.repeat(np.array([[0.0], [1.0], [2.0]]), 4, 1))
+    assert q.distance == pytest.approx(1 / 2.484, abs=1e-3) and not q.same
+    assert of_gaps(np.zeros((3, 4))).same
 
 
 @pytest.mark.parametrize("side", [1, -1])
 @pytest.mark.parametrize("leads, task", [([0, 0.3, 0, 0], "1"), ([0.1, 0.3, 0.2, 0.2], "")])
-def test_a_lead_rests_on_a_task_whichever_side_it_is_of(leads, task, side):
+def test_a_lead_is_driven_by_a_task_whichever_side_it_is_of(leads, task, side):
     rng = np.random.default_rng(1)
     asked = of_gaps(*(side * (lead + rng.normal(0, 0.2, (5, 100))) for lead in leads))
-    assert (asked.verdict, asked.rests_on()) == ({1: "better", -1: "worse"}[side], task)
+    assert (asked.verdict, asked.driven_by()[0]) == ({1: "better", -1: "worse"}[side], task)
+    assert not task or abs(asked.driven_by()[1]) < 0.02         # without it nothing is left
 
 
 def test_the_same_method_under_two_names_trains_with_other_seeds(ran):
@@ -473,7 +623,7 @@ def test_looks_are_counted_and_confirming_is_done_once(in_process):
     assert c.asked("test").seed != planned(words).asked("test").seed
     before = trained()
     for again in (three, f"{words} --items 11", f"dpo sft {SMALL} --items 12"):
-        with pytest.raises(UserError, match="has judged"):
+        with pytest.raises(UserError, match="has tested"):
             compare.train_all(planned(f"{again} --confirm"))
     assert trained() == before                                  # refused before it trains
 
@@ -488,11 +638,12 @@ def test_a_plan_repeats_the_command_elsewhere(scene, tmp_path, in_process):
     Path("my.ini").write_bytes((place / "plan.ini").read_bytes())
     assert call("my.ini") == 0
     again = Path("out/compare") / place.name
-    for file in ("scores.csv", "picture.svg", "plan.ini"):
+    for file in ("scores.csv", "differences.csv", "picture.svg", "plan.ini"):
         assert (again / file).read_text() == (place / file).read_text()
     assert "prefers-color-scheme" in (place / "picture.svg").read_text()
-    typed = [line for line in (again / "report.md").read_text().splitlines()
-             if "nanouft.train" in line]
+    lines = (again / "report.md").read_text().splitlines()
+    typed = [line for line in lines if "nanouft.train" in line]
+    assert any(f"torch {runs.torch.__version__}" in line and "cores" in line for line in lines)
     assert len(typed) == 8
     for line in typed:
         train.main(shlex.split(line)[3:])
@@ -501,9 +652,9 @@ def test_a_plan_repeats_the_command_elsewhere(scene, tmp_path, in_process):
             there / RUNS / name / "model.safetensors").read_bytes()
 
 
-def test_a_chain_reads_as_many_answers_as_its_stages_alone(ran):
+def test_a_chain_reads_as_many_sequences_as_its_stages_alone(ran):
     """A demonstration has one, a pair two."""
-    sft, mine, chain, _ = (x.cost["answers"] for x in verdicts.verdicts(ran)[0][1:])
+    sft, mine, chain, _ = (x.cost["sequences"] for x in verdicts.verdicts(ran)[0][1:])
     assert chain == sft + mine and mine == 2 * sft
 
 
@@ -512,8 +663,47 @@ def test_scores_csv_has_the_mean_of_the_questions_for_each_seed(ran):
         score = runs.values(ran.job(arm, seed))["prefers"]["rows"].mean()
         return f"{arm.name},{seed + 500 * arm.copy},rows,{score:.5f}"
     head, start, *lines = (ran.place / "scores.csv").read_text().splitlines()
-    assert head == "method,seed,part,prefers" and start.startswith("start model,,rows,0.")
+    assert head == "method,seed,part,prefers" and start.startswith("initial model,,rows,0.")
     assert lines == [line(arm, seed) for arm in ran.arms for seed in ran.seeds]
+
+
+@pytest.mark.parametrize("line, told", [
+    ("sft 'big=sft --batch-size 32'", "big has 4 times the batch size of sft. See"),
+    ("sft 'long=sft --steps 4' dpo", "long has 2 times the steps of sft; dpo has 2 times the "
+                                     "sequences per row of sft. See"),
+    ("sft 'same=sft --accumulate 2'", "to the last digit"),
+    ("sft sft+dpo", 'add "sft --steps 4" as a baseline that is')])
+def test_what_is_not_equal_is_named_and_what_is_the_same(line, told, in_process, capsys):
+    assert call(f"{line} {SMALL}") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert told in said and ("compute is not equal" in said) == ("times" in told)
+
+
+def test_pairs_have_a_reward_accuracy_and_lengths_and_a_floor_is_told(in_process, capsys):
+    """The chosen responses are long, so none is the more likely one, before or after."""
+    write_jsonl(Path("long.jsonl"), [{**x, "chosen": f"{x['chosen']} " * 6} for x in PAIRS])
+    line = "sft dpo --data long.jsonl --tries 1 --seeds 2 --steps 1 --device cpu"
+    assert call(line) == 0
+    c, said = planned(line), " ".join(capsys.readouterr().out.split())
+    assert "0.0 at each prompt for sft, dpo, a floor" in said and "2 seeds x 6 prompts" in said
+    margins = [runs.values(job)["prefers margin"]["rows"]
+               for job in (c.start(), *(c.job(c.arms[1], seed) for seed in c.seeds))]
+    gained = np.mean([margin > margins[0] for margin in margins[1:]])
+    assert verdicts.verdicts(c)[0][2].others["accuracy"] == gained > 0
+    rows, _ = read([str(c.parts["test"])])
+    chosen, rejected = (np.mean([1 + len(NANO.encode(f" {getattr(row, role)[0].text}"))
+                                 for row in rows]) for role in ("chosen", "rejected"))
+    assert f"chosen {chosen:.1f} tokens, rejected {rejected:.1f} tokens" in said
+
+
+def test_out_keeps_the_report_of_another_comparison(in_process, capsys):
+    """The same one writes its own anew, with more seeds too."""
+    for line in ("sft dpo", "sft mine.py", "sft dpo --seeds 3", "sft mine.py"):
+        assert call(f"{line} {SMALL.replace('--seeds 2', '')} --out x") == 0
+    assert capsys.readouterr().out.count("has another comparison's plan and report") == 2
+    other, = Path("x").glob("sft-mine.py-*/report.md")
+    assert "# sft, dpo\n" in Path("x/report.md").read_text()
+    assert "# sft, mine.py\n" in other.read_text()
 
 
 def test_the_words_of_an_arm():
@@ -542,8 +732,8 @@ def test_of_the_shared_flags_a_method_reads_those_that_it_has_a_use_for(words, r
     ("sft dpo --by nll", "need --data"), ("sft dpo --data few.jsonl", "at least 30 are needed"),
     ("sft dpo --data pairs.jsonl --reward no.py:f", "No such file"),
     ("sft dpo --data pairs.jsonl --reward wrong.py:f", "wrong.py, line 2: ZeroDivisionError"),
-    ("x.ini sft", "a plan names its methods"), ("sft '+dpo'", "begins with no method"),
-    ("x.ini", "cannot be read"), ("pairs.ini", "no plan"), ("sft dpo --out .", "empty")])
+    ("x.ini sft", "a plan names its methods"), ("sft '+dpo'", "does not begin with a method"),
+    ("x.ini", "cannot be read"), ("pairs.ini", "not a valid plan"), ("sft dpo --out .", "empty")])
 def test_a_mistake_is_one_line_before_anything_is_trained(words, told):
     write_jsonl(Path("few.jsonl"), PAIRS[:9])
     Path("pairs.ini").write_text("sft dpo")

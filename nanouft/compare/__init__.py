@@ -2,14 +2,16 @@
 
     comparison.py   what is decided before training: the flags, the plan
     arms.py         methods, and for each the commands of nanouft.train
-    parts.py        your rows in four parts: to train on, choose rates by, judge by, confirm by
+    parts.py        your rows in four parts: to train on, choose rates by, test, confirm
     asked.py        what a trained model is asked
     runs.py         a training and its scores: is it there, and how it is made
     code.py         which files of code a run has imported; if one has changed, the run is stale
-    processes.py    each run in a process of its own; it may be killed at any moment
-    verdicts.py     from scores to better, worse, level or undecided
-    looks.py        how often these questions were looked at
-    report.py       the table and report.md; picture.py draws
+    processes.py    each training and each scoring in a process of its own, killed at any moment
+    verdicts.py     from scores to better, worse, equivalent or undecided
+    foretell.py     which lead the seeds would decide
+    looks.py        how often these prompts were tested on
+    printed.py      the lines that are printed
+    report.py       report.md and two csv files; picture.py draws
 
 stats.py and judge.py have the intervals, for lessons/evidence, too.
 """

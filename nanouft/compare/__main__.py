@@ -1,53 +1,73 @@
-"""Which method is better? Several are trained on the same rows, with several seeds, and judged.
+"""Which method is better? Train several on the same rows and seeds, and test the differences.
 
     python -m nanouft.compare sft dpo mine.py                   # NanoWorld
     python -m nanouft.compare sft "dpo --beta 1" --data my.jsonl --init DIR --lora 16
     python -m nanouft.compare sft sft+dpo                       # DPO from each seed's SFT model
-    python -m nanouft.compare a=sft b=sft                       # what chance does
-    python -m nanouft.compare out/compare/sft-dpo/plan.ini      # again, or on where it stopped
+    python -m nanouft.compare a=sft b=sft                       # noise: one method twice
+    python -m nanouft.compare out/compare/sft-dpo/plan.ini      # again, or resume
 
-Each method, its flags in quotes, is trained by nanouft.train: as many rows in a step and as many
-passes for all, and as many tries of the learning rate. A rate is chosen on validation questions
-with one seed; then other seeds are trained, and judged by test questions that no try has seen.
+nanouft.train trains each method (flags of its own in quotes). All have the same batch size, epochs
+or steps, and number of learning rates. These are searched on validation prompts with one seed; then
+the method's own and the two best with three. Of those no worse than the best by a standard error
+the nearest to the method's own is taken. Then other seeds are trained, and evaluated on test
+prompts that the search has not seen. --plan stops before them, and says which lead they would
+decide.
 
-Of your rows a tenth chooses rates, 15 % judge and 15 % wait for --confirm. Each seed trains on
-another draw of the rest. With --reward the mean reward of sampled answers judges, else the share of
-pairs won, the AUC of graded answers, or the loss of demonstrations.
+Your rows are split by prompt: 60 % train, 10 % choose learning rates, 15 % test, 15 % wait for
+--confirm. Each seed trains on a bootstrap sample; rows with the same field `group` are drawn as
+one. The metric is the mean reward of sampled responses (--reward), or else how often the chosen
+response is more likely, the AUC of graded responses, or the loss of demonstrations.
 
-The verdict is better, worse, level (within the margin) or undecided. All questions share 5 %. Look
-once: --confirm judges with fresh seeds and questions. Runs are kept for the next comparison; if
-flags, rows, start model or any Python file that a run has imported change, it is made anew.
+The verdict is better, worse, equivalent (95 % CI within the margin) or undecided; all comparisons
+of a table share the 5 % (Bonferroni). Test once: --confirm uses new seeds and prompts. Runs are
+kept for the next comparison; one is repeated if its flags, rows, initial model or any Python file
+that it imports change.
 """
 import sys
+import textwrap
 
 import numpy as np
 from tqdm import tqdm
 
-from nanouft.compare import report, runs
+from nanouft.compare import printed, report, runs
 from nanouft.compare.arms import Arm
-from nanouft.compare.comparison import FACTORS, TRY, Comparison, plan, plan_text, read_words
+from nanouft.compare.comparison import (
+    FACTORS,
+    TRIES,
+    TRY,
+    Comparison,
+    plan,
+    plan_text,
+    read_words,
+    short_rate,
+)
+from nanouft.compare.foretell import foretold, time_left
 from nanouft.compare.looks import looks, refuse_second
 from nanouft.compare.processes import alone_in, bar_of, carry_out
-from nanouft.compare.verdicts import MEASURES, judged_by, mean_of, verdicts
+from nanouft.compare.verdicts import MEASURES, judged_by, lead, mean_of, of_tries, verdicts
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file, write_text
 from nanouft.plumbing.printing import say
+
+CLEAR = 1           # standard errors by which a rate must be behind the best to be out
 
 
 def main(argv: list[str] | None = None) -> int:
     words = read_words(sys.argv[1:] if argv is None else argv, __doc__)
     with alone_in(words.root):
         c = plan(words)
-        say(*report.conditions(c), "", sep="\n")
+        say(*printed.conditions(c), "", sep="\n")
         train_all(c)
-        results, questions = verdicts(c)
-        report.tell(c, results, questions, looks(c))
+        if not c.cfg.plan:
+            results, questions = verdicts(c)
+            report.tell(c, results, questions, looks(c))
     return 0
 
 
 def train_all(c: Comparison) -> None:
-    """Tries, then seeds; of chains the first stages first, because their tries come first."""
+    """Tries, then seeds unless only planned; of chains the first stages first, because their tries
+    come first."""
     refuse_second(c)
     c.place.mkdir(parents=True, exist_ok=True)
     write_text(c.place / "plan.ini", plan_text(c))
@@ -59,25 +79,31 @@ def train_all(c: Comparison) -> None:
             arms.sort(key=lambda arm: not own_file(arm.stages[-1][0]))  # its mistakes first
             rates = {arm: [c.paces[arm.stages[-1]].rate * x for x in FACTORS[:tries or 1]]
                      for arm in arms}
-            bar.set_description("tries of rates", refresh=False)
+            bar.set_description("learning rates", refresh=False)
             done += try_out(c, rates, bar) if tries else []
             if tries and any(at_edge(c, arm) for arm in arms):
                 rates = {arm: [*c.tried[arm], one_more(c, arm)] for arm in arms}
                 bar.total += len(arms)
                 done += try_out(c, rates, bar)
+            if tries:
+                done += try_again(c, arms, bar)
             for arm in arms if not tries else ():
                 c.rates[arm._replace(label="")] = rates[arm][0]
+        if told := foretold(c):
+            bar.clear()
+            say(*textwrap.wrap(f"{told} {time_left(c)}" if c.cfg.plan else told, 80), "", sep="\n")
+        jobs = judged(c) if not c.cfg.plan else []
         bar.set_description("seeds", refresh=False)
-        carry_out(judged(c), c.cfg.workers or 1, bar, drop=True)
-    runs.drop_heavy([*done, *judged(c)])
-    for job in [*done, *judged(c)]:     # asked anew: a file may have changed since it was trained
+        carry_out(jobs, c.cfg.workers or 1, bar, drop=True)
+    runs.drop_heavy([*done, *jobs])
+    for job in [*done, *jobs]:          # asked anew: a file may have changed since it was trained
         if not runs.is_done(job):
-            raise UserError(f"{job.name}: what it reads has changed during the comparison; the "
-                            "same command makes it anew")
+            raise UserError(f"{job.name}: its input has changed during the comparison; the same "
+                            "command repeats the run")
 
 
 def judged(c: Comparison) -> list[runs.Job]:
-    """All that verdicts are from, the start model too."""
+    """All that verdicts are from, the initial model too."""
     return [c.start(), *(c.job(arm, seed) for seed in c.seeds for arm in c.every)]
 
 
@@ -91,6 +117,36 @@ def try_out(c: Comparison, rates: dict[Arm, list[float]], bar: tqdm) -> list[run
     return jobs
 
 
+def try_again(c: Comparison, arms: list[Arm], bar: tqdm) -> list[runs.Job]:
+    """The own rate and the two best of each arm with two more seeds, and choose anew: of those no
+    worse than the best by a standard error the nearest to the own (Breiman et al. 1984, 3.4.3).
+    Returns what was trained."""
+    for arm in arms:
+        own, tried = c.paces[arm.stages[-1]].rate, c.tried[arm]
+        c.again[arm] = sorted({min(tried, key=lambda rate: far(rate, own)),
+                               *sorted(tried, key=tried.__getitem__)[-2:]})
+    jobs = [c.job(arm, seed, rate) for arm in arms for rate in c.again[arm] for seed in TRIES[1:]]
+    bar.total += len(jobs)
+    carry_out(jobs, c.cfg.workers or 1, bar)
+    for arm in arms:
+        own, tried = c.paces[arm.stages[-1]].rate, c.tried[arm]
+        found = {rate: of_tries(c, arm, rate) for rate in c.again[arm]}
+        tried |= {rate: MEASURES[x.measure].sign * x.mean if x else -np.inf
+                  for rate, x in found.items()}
+        best = max(found, key=tried.__getitem__)
+        if not (top := found[best]):
+            raise diverged(c, arm, c.again[arm], best)
+        leads = {rate: lead(top, x) for rate, x in found.items() if x}
+        close = [rate for rate, (mean, error) in leads.items() if mean <= CLEAR * error]
+        c.rates[arm._replace(label="")] = min(
+            close, key=lambda rate: (round(far(rate, own), 6), -tried[rate]))
+    return jobs
+
+
+def far(rate: float, own: float) -> float:
+    return abs(np.log(rate / own))
+
+
 def choose(c: Comparison, arm: Arm, rates: list[float]) -> float:
     """The rate with the best validation score, of equal ones the nearest to the method's own;
     c.tried has all."""
@@ -101,12 +157,16 @@ def choose(c: Comparison, arm: Arm, rates: list[float]) -> float:
             measure = judged_by(c, scores)
             found[rate] = MEASURES[measure].sign * mean_of(scores[measure])
     c.tried[arm] = found
-    best = max(found, key=lambda rate: (found[rate], -abs(np.log(rate / own))))
+    best = max(found, key=lambda rate: (found[rate], -far(rate, own)))
     if found[best] == -np.inf:
-        raise UserError(f"{arm.name}: training diverged at each rate that was tried "
-                        f"({', '.join(f'{x:.2g}' for x in rates)}); give it a lower --lr. To see "
-                        f"more: {c.job(arm, TRY, best).command}")
+        raise diverged(c, arm, rates, best)
     return best
+
+
+def diverged(c: Comparison, arm: Arm, rates: list[float], rate: float) -> UserError:
+    return UserError(f"{arm.name}: training diverged at each learning rate "
+                     f"({', '.join(map(short_rate, rates))}); give it a lower --lr. To see "
+                     f"more: {c.job(arm, TRY, rate).command}")
 
 
 def at_edge(c: Comparison, arm: Arm) -> bool:

@@ -51,14 +51,14 @@ class Arm(NamedTuple):
 
 
 def read_arms(texts: list[str]) -> list[Arm]:
-    """Two or more. The same method under two names trains with other seeds: what chance does."""
+    """Two or more. The same method under two names trains with other seeds: noise."""
     arms: list[Arm] = []
     for text in texts:
         arm = read_arm(text)
         twins = sum(arm.stages == other.stages for other in arms)
         if arm.name in [other.name for other in arms]:
             raise UserError(f"{arm.name}: is named twice; a={arm.words} b={arm.words} trains it "
-                            "twice, with other seeds, and shows what chance does")
+                            "twice, with other seeds, and shows the noise")
         arms.append(arm._replace(copy=twins))
     if len(arms) < 2:
         raise UserError("name two methods or more: python -m nanouft.compare sft dpo")
@@ -74,7 +74,7 @@ def read_arm(text: str) -> Arm:
         raise UserError(f"{text!r}: {e}") from None
     for words in stages:
         if not words or words[0].startswith("-"):
-            raise UserError(f"{text!r}: begins with no method; put a method and its flags into "
+            raise UserError(f"{text!r}: does not begin with a method; put method and flags into "
                             "quotes: \"dpo --beta 0.2\"")
         for word in words:
             if (flag := word.partition("=")[0]) in OUTSIDE:
@@ -93,7 +93,7 @@ def told_of(stage: Stage) -> Iterator[None]:
 
 
 def check_names(arms: list[Arm]) -> None:
-    """UserError for a name that is no method."""
+    """UserError for a name that is not a method."""
     for stage in (stage for arm in arms for stage in arm.stages):
         with told_of(stage):
             find(stage[0])
@@ -128,7 +128,7 @@ def planned(stage: Stage, shared: dict[str, list[str]], init: str) -> tuple[Pace
                 device = exact_if_small(device, cfg.dtype, model.n_params())
             plan = plan_run(cfg, objective, given, rows, model, tok)
     except SystemExit:
-        raise UserError(f"{shlex.join(stage)}: is no method; --objective list of nanouft.train "
+        raise UserError(f"{shlex.join(stage)}: is not a method; nanouft.train --objective list "
                         "names them") from None
     answers = sum(role in ("chosen", "rejected", "answer", "demo") for role in plan.train[0].seqs)
     first = objective.first_models

@@ -11,7 +11,7 @@ import numpy as np
 
 from nanouft import world
 from nanouft.compare.code import hash_of_input, short_hash
-from nanouft.data.holdout import question_keys
+from nanouft.compare.parts import draw_keys
 from nanouft.data.rows import Row, read
 from nanouft.plumbing.files import own_file
 from nanouft.world.answers import read_question
@@ -44,6 +44,10 @@ class Asked(NamedTuple):
                  for text in (row.prompt[0].text for row in world_rows(self))]
         return dict(zip(self.tasks, np.array(found).reshape(len(self.tasks), -1)))
 
+    def draws(self) -> int:
+        """Questions of your rows; those of one group are one."""
+        return len({*draw_keys(read([self.data], ["demos", "pairs", "labels"])[0])})
+
 
 def world_rows(asked: Asked) -> list[Row]:
     return world.rows(asked.split, "prompts", asked.items * len(asked.tasks), asked.seed,
@@ -73,13 +77,21 @@ def measure(asked: Asked, name: str) -> Values:
         flags = evaluate.EvaluateFlags(data=[asked.data], reward=asked.reward,
                                        max_new=asked.longest or None)
         found |= evaluate.measure_answers("", model, tok, rows, flags, on, temperature=1.0)
-    of_question = dict(zip((r.where for r in rows), question_keys(rows)))
-    keys = sorted({*of_question.values()})
+    of_row = dict(zip((r.where for r in rows), draw_keys(rows)))
+    keys = sorted({*of_row.values()})
     out: Values = {}
     for m in found.values():
         what = next(iter(m.metrics))
         if what not in out:
-            out[what] = {"rows": m.sums / m.counts.mean()}
-            out[f"{what} groups"] = {"rows": np.array([keys.index(of_question[w])
-                                                       for w in m.where])}
+            out[what] = {"rows": linearised(m.sums, m.counts)}
+            out[f"{what} groups"] = {"rows": np.array([keys.index(of_row[w]) for w in m.where])}
+            out |= {f"{what} {more}": {"rows": x} for more, x in m.also.items()}
     return out
+
+
+def linearised(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Numbers of rows whose mean is sum over sum, as of a loss per token, and that scatter as this
+    ratio does: the ratio, and what a row has more or less than its tokens at the ratio (Cochran
+    1977, 6.2)."""
+    ratio, share = sums.sum() / counts.sum(), counts / counts.mean()
+    return sums / counts.mean() + ratio * (1 - share)

@@ -23,6 +23,7 @@ from nanouft.objective import Positive
 from nanouft.own import try_reward
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file, read_ini
+from nanouft.plumbing.printing import say
 from nanouft.reward import scorer
 from nanouft.run.flags import Parser, add_flags, as_flags, fill, narrow
 from nanouft.run.folder import check_free
@@ -36,6 +37,7 @@ OUT = Path("out/compare")
 STEPS = 48                  # of NanoWorld
 SEEDS = 5
 TRY = 100                   # seed of the tries; those that are judged count from 0
+TRIES = range(TRY, TRY + 3)     # of those rates that are tried again
 FEW = 60                    # validation questions of each task
 FACTORS = (1, 1 / 3, 3, 1 / 9, 9)           # of a rate, in the order in which they are tried
 ALL = 4                     # methods that are all compared with each other; more: with the first
@@ -44,13 +46,14 @@ ALL = 4                     # methods that are all compared with each other; mor
 @dataclass
 class CompareFlags:
     arms: list[str] | None = None   # methods, each with its flags in quotes; or a plan.ini
-    seeds: Annotated[int, ">= 2", "<= 50"] = SEEDS      # that are judged; three or more
-    tries: Annotated[int, ">= 1", "<= 5"] = 3   # learning rates of each: own, a third, triple ...
-    by: Literal["reward", "prefers", "auc", "nll"] | None = None    # what judges your rows
-    margin: Positive | None = None  # level: within it [2 of 100, .02 nats; of rewards see report]
-    items: Annotated[int, ">= 10"] = 100        # NanoWorld: test questions of each task
-    test_seed: Annotated[int, ">= 0", "<= 1000000000"] = 900    # NanoWorld: which questions
-    confirm: bool = False           # judge once more, with fresh seeds and questions
+    seeds: Annotated[int, ">= 2", "<= 50"] = SEEDS      # to evaluate; three or more
+    tries: Annotated[int, ">= 1", "<= 5"] = 3   # learning rates to search: own, a third, triple ...
+    by: Literal["reward", "prefers", "auc", "nll"] | None = None    # metric on your rows
+    margin: Positive | None = None  # of equivalence [2 points, .02 nats; rewards: .1 std]
+    items: Annotated[int, ">= 10"] = 100        # NanoWorld: test prompts of each task
+    test_seed: Annotated[int, ">= 0", "<= 1000000000"] = 900    # NanoWorld: which prompts
+    confirm: bool = False           # test once more, with new seeds and prompts
+    plan: bool = False              # only search learning rates; tell what lead would be decided
     workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [a core each, at most 8]
     out: str | None = None          # folder of plan, runs, scores and report [out/compare/...]
 
@@ -81,6 +84,7 @@ class Comparison(Words):
     asks: Arm | None = None             # the one whose leads are asked for [all are compared]
     rates: dict[Arm, float] = field(default_factory=dict)       # chosen
     tried: dict[Arm, dict[float, float]] = field(default_factory=dict)     # {arm: {rate: score}}
+    again: dict[Arm, list[float]] = field(default_factory=dict)     # rates tried with all TRIES
 
     @property
     def every(self) -> list[Arm]:
@@ -122,38 +126,41 @@ class Comparison(Words):
     def job(self, arm: Arm, seed: int, rate: float | None = None) -> runs.Job:
         """The training of one arm with one seed; at the chosen rate if none is said. The copies of
         a method that is named twice have other seeds, of the tries too."""
-        stage, before, trying = arm.stages[-1], arm.chain[:-1], seed == TRY
+        stage, before, trying = arm.stages[-1], arm.chain[:-1], seed in TRIES
         own_seed = seed + 500 * arm.copy
         rate = rate or self.rate(arm)
         first = [self.job(before[-1], seed)] if before else []
         init = str(first[0].folder) if first else self.train.init
         words = ["--objective", stage[0], *self.words[stage], *stage[1:], "--lr", f"{rate:.4g}",
                  "--seed", str(own_seed), "--init", init, *runs.MORE]
-        if self.parts and not trying:
-            drawn = str(rows.redrawn(self.parts["train"], own_seed))
+        if self.parts:
+            seeds = TRIES if trying else self.seeds
+            drawn = str(rows.redrawn(self.parts["train"], seed, seeds, arm.copy))
             words = [drawn if x == str(self.parts["train"]) else x for x in words]
         return runs.job_for(
             self.root / "runs", f"{arm.words} {rate:.2g} seed {own_seed}", words, init, first,
             asked=self.asked("val" if trying else "test"),
-            name=f"{arm.name}, rate {rate:.2g}, seed {own_seed}",
+            name=f"{arm.name}, lr {short_rate(rate)}, seed {own_seed}",
             program=self.programs.get(stage, "nanouft.train"),
             alone=self.paces[stage].needs_others, try_out=trying)
 
     def start(self) -> runs.Job:
         return runs.job_for(self.root / "runs", "start", [], self.train.init,
-                            asked=self.asked("test"), name="the start model")
+                            asked=self.asked("test"), name="the initial model")
+
+
+def short_rate(rate: float) -> str:
+    """"2.5e-4"."""
+    return f"{rate:.1e}".replace("e-0", "e-").replace(".0e", "e")
 
 
 # ---- the plan ------------------------------------------------------------------------------------
 def read_words(argv: list[str], about: str = "") -> Words:
-    parser = Parser(prog="python -m nanouft.compare", description=narrow(about))
-    add_flags(parser, CompareFlags, "", words="arms")
-    add_flags(parser, TrainFlags, "for all runs, as in nanouft.train", only=SHARED)
-    values = vars(parser.parse_args(argv))
+    values = given_in(argv, about)
     if [x for x in values.get("arms", []) if x.endswith(".ini")]:
         if len(values["arms"]) > 1:
             raise UserError("a plan names its methods itself; give it alone, and flags to change")
-        values = vars(parser.parse_args(read_plan(values["arms"][0]))) | {
+        values = given_in(read_plan(values["arms"][0])) | {
             name: x for name, x in values.items() if name != "arms"}
     cfg, train = fill(CompareFlags, values), fill(TrainFlags, values)
     words = Words(cfg, train, values, methods.read_arms(cfg.arms or []))
@@ -163,17 +170,28 @@ def read_words(argv: list[str], about: str = "") -> Words:
     return words
 
 
+def given_in(argv: list[str], about: str = "") -> dict[str, Any]:
+    """{flag: what was given}."""
+    parser = Parser(prog="python -m nanouft.compare", description=narrow(about))
+    add_flags(parser, CompareFlags, "", words="arms")
+    add_flags(parser, TrainFlags, "for all runs, as in nanouft.train", only=SHARED)
+    return vars(parser.parse_args(argv))
+
+
 def plan(words: Words) -> Comparison:
     """UserError, before anything is trained, for whatever would end a run at its start."""
     cfg, train, given, root = words.cfg, words.train, words.given, words.root
     if train.data and {"items", "test_seed"} & {*given}:
         raise UserError("--items and --test-seed belong to NanoWorld")
+    if cfg.plan and cfg.tries < 2:
+        raise UserError("--plan: only a search of learning rates tells what seeds would show; give "
+                        "--tries 2 or more")
     if not train.data and {"by", "reward"} & {*given}:
         raise UserError("--by and --reward need --data")
     if train.data and train.reward != "exact":
         scorer(train.reward)            # is it there, and does it run?
         try_reward(train.reward, read(train.data, ["demos", "pairs", "labels"])[0])
-    folder = root if cfg.out else root / slug(words.arms, given)
+    folder = root if cfg.out and not has_other_report(words) else root / slug(words.arms, given)
     place = folder / "confirm" if cfg.confirm else folder
     parts = rows.cut(train.data, root) if train.data else {}
     files = {"data": [str(parts["train"])], "eval_data": [str(parts["val"])]} if parts else {}
@@ -195,15 +213,28 @@ def slug(arms: list[Arm], given: dict[str, Any]) -> str:
     typed = "-".join(arm.typed for arm in arms)
     plain = re.sub(r"[^\w.-]+", "_", typed)[:80].strip("_.")
     flags = [[name, x] for name, x in sorted(given.items())
-             if name not in ("arms", "seeds", "workers", "confirm")]
+             if name not in ("arms", "seeds", "workers", "confirm", "plan")]
     return plain if plain == typed and not flags else f"{plain}-{short_hash([typed, *flags])}"
+
+
+def has_other_report(words: Words) -> bool:
+    """Has another comparison its plan and report in --out itself?"""
+    if not (file := words.root / "plan.ini").exists():
+        return False
+    given = given_in(read_plan(str(file)))
+    name = slug(words.arms, words.given)
+    if other := slug(methods.read_arms(given["arms"]), given) != name:
+        say(f"{words.root} has another comparison's plan and report, which stay; this one's will "
+            f"be in {words.root / name}")
+    return other
 
 
 def read_plan(file: str) -> list[str]:
     """The words of a plan's command."""
     ini = read_ini(Path(file))
     if "arms" not in (flags := dict(ini["compare"]) if "compare" in ini else {}):
-        raise UserError(f"{file}: is no plan: [compare], and arms = a method on each line")
+        raise UserError(f"{file}: is not a plan; it needs [compare] and arms = (a method on each "
+                        "line)")
     words = [x.strip() for x in flags.pop("arms").strip().split("\n")]
     for name, x in flags.items():
         words += [f"--{name}", *([] if x == "yes" else x.split("\n"))]
@@ -229,6 +260,6 @@ def look_ahead(c: Comparison) -> None:
 def plan_text(c: Comparison) -> str:
     """The command as an ini file."""
     told = [["--arms", "", *(arm.typed for arm in c.arms)],
-            *(as_flags({name: x}) for name, x in c.given.items() if name != "arms")]
+            *(as_flags({name: x}) for name, x in c.given.items() if name not in ("arms", "plan"))]
     lines = [f"{flag[2:]} = " + ("\n    ".join(words) or "yes") for flag, *words in told]
     return "\n".join(["[compare]", *lines, ""])

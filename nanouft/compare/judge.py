@@ -47,7 +47,14 @@ def moments(asked: Difference, share: dict[str, float] | None = None) -> stats.M
     """Mean, variance, degrees of freedom of the tasks' sum with these shares [of the parts]."""
     share = share or weights(asked.parts)
     return stats.moments([asked.gaps[task] * of_task for task, of_task in share.items()],
-                         [asked.groups[task] for task in share], asked.redrawn)
+                         [asked.groups[task] for task in share])
+
+
+def luck_of(asked: Difference) -> stats.Luck:
+    """What chance does to the difference."""
+    share = weights(asked.parts)
+    return stats.luck_of([asked.gaps[task] * of_task for task, of_task in share.items()],
+                         [asked.groups[task] for task in share])
 
 
 def mean_without(asked: Difference, task: str) -> float:

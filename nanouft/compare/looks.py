@@ -39,7 +39,7 @@ def refuse_second(c: Comparison) -> None:
         same = x.questions == questions_of(c)
         if x.seeds[0] == c.fresh and (same or not c.parts) and (
                 not same or x.seeds[1] != c.cfg.seeds):
-            raise UserError(f"--confirm has judged these methods once, with {x.seeds[1]} seeds; "
+            raise UserError(f"--confirm has tested these methods once, with {x.seeds[1]} seeds; "
                             f"the report is in {c.place}")
 
 

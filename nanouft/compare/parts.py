@@ -1,7 +1,7 @@
-"""Your rows in four parts. Equal questions are in one part.
+"""Your rows in four parts. Equal questions are in one part, and so are rows of one `group`.
 
     parts = cut(["my.jsonl"], Path("out/compare"))      # {"train": its file, "val": ...}
-    redrawn(parts["train"], 3)                  # the rows that seed 3 trains on
+    redrawn(parts["train"], 3, range(5))        # the rows that seed 3 of 0 to 4 trains on
 """
 import hashlib
 import json
@@ -12,44 +12,51 @@ import numpy as np
 
 from nanouft.data.files import items
 from nanouft.data.holdout import question_keys
-from nanouft.data.rows import LeftOut, parse, reasons
+from nanouft.data.rows import LeftOut, Row, parse, reasons
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_text
 from nanouft.plumbing.printing import quantity, say
 
 SHARES = {"test": 0.15, "confirm": 0.15, "val": 0.1}    # of the rows; the others are trained on
-DOES = {"train": "train on", "val": "choose rates by", "test": "judge by", "confirm": "confirm by"}
-LEAST = 30                              # questions; with fewer no part says anything
+DOES = {"train": "train on", "val": "choose learning rates", "test": "test", "confirm": "confirm"}
+LEAST = 30                              # prompts; with fewer no part says anything
 
 
-def by_question(found: list[tuple[str, Any]],
-                source: str) -> tuple[dict[str, list[str]], LeftOut]:
-    """({key of a question: where its rows are}, rows that are left out)."""
+def draw_keys(rows: list[Row]) -> list[str]:
+    """Rows with one key are one draw: those with the same `group` field (a document, an author), or
+    without one those with the same question."""
+    return [key if r.extra.get("group") in (None, "") else f"group {r.extra['group']}"
+            for r, key in zip(rows, question_keys(rows))]
+
+
+def by_draw(found: list[tuple[str, Any]],
+            source: str) -> tuple[dict[str, list[str]], LeftOut]:
+    """({key of a draw: where its rows are}, rows that are left out)."""
     rows, left_out = parse(found, ["demos", "pairs", "labels"], source)
-    of_question: dict[str, list[str]] = {}
-    for r, key in zip(rows, question_keys(rows)):
-        of_question.setdefault(key, []).append(r.where)
-    return of_question, left_out
+    of_draw: dict[str, list[str]] = {}
+    for r, key in zip(rows, draw_keys(rows)):
+        of_draw.setdefault(key, []).append(r.where)
+    return of_draw, left_out
 
 
 def cut(files: list[str], out: Path) -> dict[str, Path]:
     """{part: its file}, in a folder named by a hash of all rows. A hash of its question puts a row
     into a part, so other rows beside it do not move it far."""
     found = [x for file in files for x in items(file)]
-    of_question, left_out = by_question(found, ", ".join(files))
+    of_draw, left_out = by_draw(found, ", ".join(files))
     if left_out:
-        say(f"{quantity(len(left_out), 'rows')} left out: {reasons(left_out)}")
-    if len(of_question) < LEAST:
-        raise UserError(f"{', '.join(files)}: {len(of_question)} different questions; at least "
-                        f"{LEAST} are needed, of which four in ten choose, judge and confirm")
+        say(f"{quantity(len(left_out), 'rows')} skipped: {reasons(left_out)}")
+    if len(of_draw) < LEAST:
+        raise UserError(f"{', '.join(files)}: {len(of_draw)} distinct prompts or groups; at least "
+                        f"{LEAST} are needed, because 40 % validate, test and confirm")
     part_of: dict[str, str] = {}
-    left = [wheres for _, wheres in sorted(of_question.items())]
+    left = [wheres for _, wheres in sorted(of_draw.items())]
     rows = sum(map(len, left))
     for part, share in SHARES.items():
-        n = 0
-        while n < share * rows and len(left) > 1:
+        n = draws = 0
+        while (n < share * rows or draws < 2) and len(left) > 1:    # one draw has no variance
             part_of |= dict.fromkeys(wheres := left.pop(), part)
-            n += len(wheres)
+            n, draws = n + len(wheres), draws + 1
     unread = {where for where, _ in left_out}
     lines = {part: "".join(json.dumps(item, default=str) + "\n" for where, item in found
                            if where not in unread and part_of.get(where, "train") == part)
@@ -62,16 +69,20 @@ def cut(files: list[str], out: Path) -> dict[str, Path]:
     return {part: folder / f"{part}.jsonl" for part in lines}
 
 
-def redrawn(train: Path, seed: int) -> Path:
+def redrawn(train: Path, seed: int, seeds: range, copy: int = 0) -> Path:
     """The training rows of a seed: as many questions, drawn with replacement, with all their rows.
-    So the seeds differ as other rows of the same kind would make them differ."""
-    file = train.with_name(f"train-{seed}.jsonl")
+    So the seeds differ as other rows of the same kind would make them differ. All seeds draw
+    together, each question as often as any other, so that their mean is that of the file.
+    copy: of a method that is named twice, which draws otherwise."""
+    file = train.with_name(f"train-{seed}-of-{len(seeds)}-{copy}.jsonl")
     if file.exists():                   # the folder's name has a hash of all rows
         return file
     found = [*items(str(train))]
     row_of = dict(found)
-    groups = [*by_question(found, str(train))[0].values()]
-    drawn = np.random.default_rng([seed, 19]).integers(0, len(groups), len(groups))
+    groups = [*by_draw(found, str(train))[0].values()]
+    every = np.tile(np.arange(len(groups)), len(seeds))
+    drawn = np.random.default_rng([seeds.start, len(seeds), copy, 19]).permutation(every)
+    drawn = drawn.reshape(len(seeds), -1)[seeds.index(seed)]
     write_text(file, "".join(json.dumps(row_of[where], default=str) + "\n"
                              for i in sorted(drawn) for where in groups[i]))
     return file

@@ -18,15 +18,18 @@ def picture(results: list[Result], questions: list[Question]) -> str:
     measure = MEASURES[results[0].measure]
     scale, way = measure.scale, measure.sign * measure.scale
     with matplotlib.rc_context({**STYLE, "font.size": 11}):
-        fig = Figure(figsize=(WIDTH, 1.5 + ROW * (len(results) + 1.5 * len(questions))),
+        fig = Figure(figsize=(WIDTH, 2.4 + ROW * (len(results) + 1.5 * len(questions))),
                      layout="constrained")
         above, below = fig.subplots(2, 1, height_ratios=(len(results) + 0.5,
                                                          1.5 * len(questions) + 0.5))
+        legend = {"marker": "o", "linestyle": "", "color": SOFT.light}
+        above.plot([], [], **legend, markersize=4, alpha=0.45, label="a seed")
+        above.errorbar([], [], xerr=[], **legend, markersize=7, label="mean, 95 % CI")
         for y, (x, seen) in enumerate(zip(results, looks)):
             of_seeds = scale * x.of_seeds()
             above.plot(of_seeds, [y + 0.3] * len(of_seeds), "o", color=seen.light, alpha=0.45,
                        markersize=4, markeredgewidth=0)
-            above.errorbar(scale * x.moments[0], y, xerr=scale * x.half, fmt=seen.marker,
+            above.errorbar(scale * x.mean, y, xerr=scale * x.half, fmt=seen.marker,
                            color=seen.light, markersize=7,
                            markerfacecolor=PANEL.light if seen.hollow else seen.light)
         for y, q in enumerate(questions):
@@ -36,12 +39,15 @@ def picture(results: list[Result], questions: list[Question]) -> str:
             below.annotate(q.verdict, (way * mean, y), (0, 7), ha="center", color=colour,
                            textcoords="offset points", fontsize=10)
         below.axvline(0, color=SOFT.light, linewidth=1)
-        name_rows(above, [short(x.name) for x in results], measure.title)
+        corrected = f" (Bonferroni, {questions[0].of})" if questions[0].of > 1 else ""
+        name_rows(above, [short(x.name) for x in results], results[-1].n, measure.title)
         name_rows(below, [f"{short(q.a.name)}\n− {short(q.b.name)}" for q in questions],
-                  "difference")
+                  f"difference, 95 % CI{corrected}", measure.unit or measure.title)
+        fig.legend(loc="outside upper left", ncols=2, frameon=False, labelcolor=INK.light,
+                   handletextpad=0.4, columnspacing=1.2)
         themes = dict.fromkeys((x.light, x.dark) for x in [*looks, UP, DOWN, PANEL, SOFT, INK])
         return as_svg(fig, "Scores and differences",
-                      [[x.name, scale * x.moments[0]] for x in results],
+                      [[x.name, scale * x.mean] for x in results],
                       {f"c{i}": pair for i, pair in enumerate(themes)})
 
 
@@ -49,10 +55,11 @@ def short(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[:LONGEST - 1]}…"
 
 
-def name_rows(ax: Axes, names: list[str], title: str) -> None:
+def name_rows(ax: Axes, names: list[str], title: str, unit: str) -> None:
     ax.set(yticks=range(len(names)), ylim=(len(names) - 0.4, -0.8))
     ax.set_yticklabels(names, color=INK.light)
     ax.set_title(title, loc="left", fontsize=11, color=INK.light)
+    ax.set_xlabel(unit, color=INK.light)
     ax.locator_params(axis="x", nbins=5)
     ax.tick_params(colors=SOFT.light, labelcolor=INK.light)
     for side in ("left", "bottom"):

@@ -1,5 +1,5 @@
-"""Each run in a process of its own: it imports what its loss needs and nothing of another's, and it
-may end without harm to the rest.
+"""Each training in a process of its own: it imports what its loss needs and nothing of another's,
+and it may end without harm to the rest. A process that has imported no loss scores it.
 
     alone_in(folder)                    # waits while another comparison works there
     carry_out(jobs, 2, bar)             # two at once; those that are done are not made again
@@ -21,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from nanouft.compare.runs import Job, do, drop_heavy, is_done, is_usable
+from nanouft.compare.runs import Job, do, drop_heavy, is_done, is_usable, parts_of
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import remove
 from nanouft.plumbing.printing import SILENT, say
@@ -34,10 +34,12 @@ AGAIN = "what is done is kept, and the same command goes on"
 
 # ---- in the worker -------------------------------------------------------------------------------
 def work(job: Job, since: float, answer: connection.Connection) -> None:
-    """Do a job and send what went wrong, or ""."""
+    """Do a part of a job and send what went wrong, or ""."""
     end_with_parent()
     tqdm.set_lock(threading.RLock())    # tqdm's own is the system's, which misses it after a kill
-    sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    sys.stdout = sys.stderr = nowhere = open(os.devnull, "w", encoding="utf-8")
+    for descriptor in (1, 2):           # what a library writes there is not for the bar
+        os.dup2(nowhere.fileno(), descriptor)
     import torch
     torch.set_num_threads(1)
     try:
@@ -124,9 +126,10 @@ def carry_out(jobs: Iterable[Job], workers: int, bar: tqdm, drop: bool = False) 
     on after it, and what they have begun is removed. drop: remove heavy weights of which nothing
     needs more here."""
     jobs = [*jobs]
-    todo = missing(jobs)
+    due = missing(jobs)
+    todo = [part for job in due for part in parts_of(job)]
     running: dict[Any, tuple[Job, Any, connection.Connection]] = {}    # by what wakes us
-    bar.total += len(todo) - len({job.key for job in jobs})        # those that are there
+    bar.total += len(due) - len({job.key for job in jobs})         # those that are there
     bar.refresh()
     places = {job.folder.parent for job in todo}
     sweep(places)
@@ -142,8 +145,8 @@ def carry_out(jobs: Iterable[Job], workers: int, bar: tqdm, drop: bool = False) 
             for sentinel in connection.wait([*running]):
                 job, process, answer = running.pop(sentinel)
                 check(job, process, answer)
-                bar.update(1)
                 left = [*todo, *(job for job, *_ in running.values())]
+                bar.update(job.folder not in {x.folder for x in left})
                 if drop:
                     drop_heavy(x for x in (job, *job.needs)
                                if x.key not in {need.key for y in left for need in y.needs})
@@ -155,13 +158,14 @@ def carry_out(jobs: Iterable[Job], workers: int, bar: tqdm, drop: bool = False) 
 
 
 def ready(todo: list[Job], running: list[Job]) -> list[Job]:
-    """Those that read nothing which is still to be made. Of jobs that train other models first
-    one goes at a time: they may train the same."""
+    """Those that read nothing which is still to be made: the start model, and to be scored the own.
+    Of jobs that train other models first one goes at a time: they may train the same."""
     missing = {job.key for job in [*todo, *running]}
     found: list[Job] = []
     for job in todo:
         first = job.alone and any(x.alone for x in [*running, *found])
-        if not first and not missing & {x.key for x in job.needs}:
+        needs = {y.key for x in (job, *job.needs) for y in (x, x.training)} - {job.key}
+        if not first and not missing & needs:
             found.append(job)
     return found
 

@@ -2,7 +2,8 @@
 
     job = job_for(place, "sft seed 0", words, "base", asked=Asked("", "test", 900, 100, tasks))
     is_done(job)                        # made and scored, by the code and from the files of today
-    do(job, since)                      # both, in a process of its own (processes.py)
+    for part in parts_of(job):          # the training, and its scoring
+        do(part, since)                 # each in a process of its own (processes.py)
     values(job)["score"]["sort"]        # (questions,) of NanoWorld's task
 
 A folder's name has a hash of all that is known before a run: flags, rows, start model, device,
@@ -59,6 +60,10 @@ class Job(NamedTuple):
     @property
     def key(self) -> tuple[Path, Asked | None]:
         return self.folder, self.asked
+
+    @property
+    def training(self) -> "Job":
+        return self._replace(asked=None)
 
     @property
     def scored(self) -> Path:
@@ -141,14 +146,21 @@ def what_is_left(folder: Path) -> str:
 
 
 # ---- in a process of its own ---------------------------------------------------------------------
-def do(job: Job, since: float) -> None:
-    """Train, if the folder is missing or stale; score, if the scores are. since: when the
-    comparison began."""
+def parts_of(job: Job) -> list[Job]:
+    """What is to be done for a job, each in a process of its own: what scores a model has not
+    imported the loss that trained it."""
+    scoring = job._replace(alone=False)
+    return [job.training] * (not is_usable(job)) + [scoring] * (
+        job.asked is not None and not is_done(job))
+
+
+def do(part: Job, since: float) -> None:
+    """Train, or score unless it diverged. since: when the comparison began."""
     began = time.time()
-    if not is_usable(job):
-        make(job, since, began)
-    if not is_done(job):
-        write_scores(job, since, began)
+    if part.asked is None:
+        make(part, since, began)
+    elif not is_done(part):
+        write_scores(part, since, began)
 
 
 def make(job: Job, since: float, began: float) -> None:
@@ -186,8 +198,10 @@ def cost(folder: Path) -> dict[str, float]:
 def write_scores(job: Job, since: float, began: float) -> None:
     assert job.asked
     job.folder.mkdir(parents=True, exist_ok=True)
+    start = sum(os.times()[:4])
     found = measure(job.asked, str(job.folder) if job.words else job.init)
-    said = {"files": hashes(since, began), "of": weights_of(job)}
+    said = {"files": hashes(since, began), "of": weights_of(job),
+            "seconds": sum(os.times()[:4]) - start}
     arrays: Any = {f"{what}/{part}": x for what, of in found.items() for part, x in of.items()}
     with removed_unless_whole(job.scored.with_suffix(".partial")) as partial:
         with partial.open("wb") as file:
@@ -207,6 +221,12 @@ def values(job: Job) -> Values | None:
             if part:
                 out.setdefault(what, {})[part] = kept[key]
     return out
+
+
+def seconds(job: Job) -> float:
+    """CPU seconds of its training and scoring."""
+    with np.load(job.scored) as kept:
+        return made(job.folder)["seconds"] + json.loads(str(kept["made"])).get("seconds", 0)
 
 
 def drop_heavy(jobs: Iterable[Job]) -> None:

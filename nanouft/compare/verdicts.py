@@ -1,25 +1,33 @@
 """From the scores of a comparison to its verdicts.
 
-    results, questions = verdicts(c)        # of each arm, the start model first; of each pair
-    questions[0].verdict                    # "better", "worse", "level" or "undecided"
+    results, questions = verdicts(c)        # of each arm, the initial model first; of each pair
+    questions[0].verdict                    # "better", "worse", "equivalent" or "undecided"
 
-An interval is over seeds and questions. All questions share 5 % (Bonferroni), and the interval that
-is printed is the one that decides: above 0 is better, below 0 worse, inside the margin level.
+A confidence interval is over seeds and prompts. All comparisons share 5 % (Bonferroni), and the
+interval that is printed decides: above 0 is better, below 0 worse, inside the margin equivalent.
 """
 from typing import NamedTuple
 
 import numpy as np
 
-from nanouft.compare import runs, stats
+from nanouft.compare import runs
 from nanouft.compare.arms import Arm
 from nanouft.compare.asked import Values
-from nanouft.compare.comparison import ALL, Comparison
-from nanouft.compare.judge import Difference, largest, moments, rests_on_largest
+from nanouft.compare.comparison import ALL, TRIES, Comparison
+from nanouft.compare.judge import (
+    Difference,
+    largest,
+    luck_of,
+    mean_without,
+    moments,
+    rests_on_largest,
+)
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import quantity
+from nanouft.run.measure import wins
 
 MARGIN = 0.02           # two points of 100, or .02 nats per token
-OF_SPREAD = 0.1         # of rewards: this part of their standard deviation at the start
-MANY = 5                # seeds; with fewer a verdict hangs on each of them by chance
+OF_SPREAD = 0.1         # of rewards: this part of their standard deviation before training
 
 
 class Measure(NamedTuple):
@@ -27,6 +35,7 @@ class Measure(NamedTuple):
     unit: str = ""
     sign: int = 1                       # -1: less is better
     trained: str = ""                   # which losses train it directly
+    legend: str = ""
 
     @property
     def scale(self) -> int:
@@ -37,15 +46,21 @@ class Measure(NamedTuple):
         return f"{self.scale * x:{sign}.{1 if self.scale == 100 else 3}f}"
 
 
-MEASURES = {                            # the first that there is judges, here and in tries
+MEASURES = {                            # the first that the rows allow is the metric
     "reward": Measure("reward"),
-    "score": Measure("score of 100", "points"),
-    "prefers": Measure("pairs won, %", "points", trained="losses of pairs train what judges here, "
-                       "the share of pairs won; a reward (--reward) would judge answers"),
-    "auc": Measure("AUC of 100", "points"),
-    "nll": Measure("nats per token", "nats", -1, "sft and its relatives train what judges here, "
-                   "the loss of demonstrations; a reward (--reward) would judge answers"),
-    "stops": Measure("stop, %", "points")}
+    "score": Measure("score, 0-100", "points"),
+    "prefers": Measure("chosen more likely, %", "points", trained="pair losses optimise the "
+                       "metric of this test; --reward evaluates sampled responses instead",
+                       legend="Chosen more likely: by the log-prob of the whole response, so "
+                       "longer ones are less likely."),
+    "auc": Measure("AUC, 0-100", "points"),
+    "accuracy": Measure("reward accuracy, %", "points", legend="Reward accuracy: pairs whose "
+                        "chosen response gained more log-prob over the initial model than the "
+                        "rejected one."),
+    "nll": Measure("nats per token", "nats", -1, "sft and its relatives optimise the metric of "
+                   "this test, the loss; --reward evaluates sampled responses instead"),
+    "stops": Measure("EOS, %", "points", legend="EOS: responses that end with it, not with a new "
+                     "turn or a cut.")}
 
 
 class Result(NamedTuple):
@@ -62,14 +77,27 @@ class Result(NamedTuple):
     def asked(self) -> Difference:
         return Difference(self.scores, self.groups, (tuple(self.groups),), "better", self.redrawn)
 
+    def only(self, part: str) -> "Result":
+        """Of one task."""
+        return self._replace(scores={part: self.scores[part]}, groups={part: self.groups[part]})
+
     @property
-    def moments(self) -> stats.Moments:
-        return moments(self.asked)
+    def n(self) -> str:
+        """"n = 5 seeds x 900 prompts"; of your rows also how many draws they are."""
+        rows = sum(map(len, self.groups.values()))
+        draws = sum(len({*numbers}) for numbers in self.groups.values())
+        what = quantity(rows, "prompts") if not self.redrawn or rows == draws else (
+            f"{quantity(rows, 'rows')} in {quantity(draws, 'groups')}")
+        return f"n = {len(self.of_seeds())} seeds x {what}"
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.of_seeds()))
 
     @property
     def half(self) -> float:
-        """Of the 95 % interval of this score alone."""
-        return stats.half_width(*self.moments[1:])
+        """Half of the 95 % CI of this score alone."""
+        return luck_of(self.asked).interval(self.redrawn)
 
     def of_seeds(self) -> np.ndarray:
         """(seeds,) the score of each."""
@@ -80,40 +108,50 @@ class Question(NamedTuple):
     """Is `a` better than `b`?"""
     a: Result
     b: Result
-    of: int                             # questions that share the 5 %
+    of: int                             # comparisons that share the 5 %
     margin: float
 
-    def asked(self, without: int | None = None) -> Difference:
-        """What `a` scores more than `b` (of a loss: less), seed by seed, question by question."""
+    def only(self, part: str) -> "Question":
+        """Of one task, not corrected."""
+        return self._replace(a=self.a.only(part), b=self.b.only(part), of=1)
+
+    def asked(self) -> Difference:
+        """What `a` scores more than `b` (of a loss: less), seed by seed, prompt by prompt."""
         gaps = {part: MEASURES[self.a.measure].sign * (x - self.b.scores[part])
                 for part, x in self.a.scores.items()}
-        if without is not None:
-            gaps = {part: np.delete(gap, without, 0) for part, gap in gaps.items()}
         return self.a.asked._replace(gaps=gaps)
 
-    def interval(self, without: int | None = None) -> tuple[float, float]:
+    @property
+    def same(self) -> bool:
+        """To the last digit?"""
+        return not any(gap.any() for gap in self.asked().gaps.values())
+
+    def interval(self) -> tuple[float, float]:
         """(mean, half of the interval that decides); above 0 is better."""
-        mean, variance, freedom = moments(self.asked(without))
-        if MEASURES[self.a.measure].unit == "points":
-            variance = max(variance, least_variance(self.a.groups))
-        return float(mean), stats.half_width(variance, freedom, looks=self.of)
+        asked = self.asked()
+        mean = sum(gap.mean() for gap in asked.gaps.values()) / len(asked.gaps)
+        return float(mean), luck_of(asked).interval(self.a.redrawn, self.of, self.least)
+
+    @property
+    def least(self) -> float:
+        """Of the variance."""
+        return least_variance(self.a.groups) if MEASURES[self.a.measure].unit == "points" else 0.0
 
     @property
     def verdict(self) -> str:
         return word(*self.interval(), self.margin)
 
-    def hangs_on(self) -> list[int]:
-        """Numbers of the seeds without which a lead is undecided; not asked of a few seeds."""
-        seeds = len(self.a.of_seeds())
-        if self.verdict not in ("better", "worse") or seeds < MANY:
-            return []
-        return [seed for seed in range(seeds)
-                if word(*self.interval(seed), self.margin) != self.verdict]
+    @property
+    def distance(self) -> float:
+        """Of a lead: half widths of the interval from 0 to the mean."""
+        mean, half = self.interval()
+        return abs(mean) / half if half else np.inf
 
-    def rests_on(self) -> str:
-        """The one task that makes a lead; "" if there is none."""
+    def driven_by(self) -> tuple[str, float]:
+        """(the one task that makes a lead, or "", the difference without it)."""
         said = {"better": "holds", "worse": "does not hold"}.get(self.verdict, "undecided")
-        return largest(self.asked()) if rests_on_largest(self.asked(), said) else ""
+        task = largest(self.asked()) if rests_on_largest(self.asked(), said) else ""
+        return task, float(mean_without(self.asked(), task)) if task else 0.0
 
 
 def least_variance(groups: dict[str, np.ndarray]) -> float:
@@ -124,14 +162,14 @@ def least_variance(groups: dict[str, np.ndarray]) -> float:
 
 def word(mean: float, half: float, margin: float) -> str:
     if abs(mean) + half < margin:
-        return "level"
+        return "equivalent"
     return "undecided" if abs(mean) <= half else "better" if mean > 0 else "worse"
 
 
 def judged_by(c: Comparison, scores: Values) -> str:
-    """The measure that judges, here and in tries."""
+    """The metric, of the test and of the search of learning rates."""
     if c.cfg.by and c.cfg.by not in scores:
-        raise UserError(f"--by {c.cfg.by}: these rows give "
+        raise UserError(f"--by {c.cfg.by}: these rows only allow "
                         f"{', '.join(x for x in scores if ' ' not in x)}")
     return c.cfg.by or next(x for x in MEASURES if x in scores)
 
@@ -146,18 +184,77 @@ def verdicts(c: Comparison) -> tuple[list[Result], list[Question]]:
     first = runs.values(start) or {}
     measure = judged_by(c, first)
     groups = first[f"{measure} groups"] if c.parts else start.asked.groups()
-    results = [result("start model", [first] * len(c.seeds), groups, measure)]
+    results = [result("initial model", [first] * len(c.seeds), groups, measure)]
     for arm in c.arms:
-        found = [x for seed in c.seeds if (x := runs.values(c.job(arm, seed)))]
+        found = [with_gain(x, first) for seed in c.seeds if (x := runs.values(c.job(arm, seed)))]
         results.append(result(arm.name, found, groups, measure)._replace(
             arm=arm, redrawn=bool(c.parts), cost=cost(c, arm)))
-    arms = results[1:]
-    pairs = [(a, b) for i, b in enumerate(arms) for a in arms[i + 1:]
-             if (a.arm == c.asks if c.asks else len(arms) <= ALL or i == 0)]
+    asked = pairs(c, results[1:])
     margin = MARGIN if measure != "reward" else OF_SPREAD * float(first[measure]["rows"].std())
     if c.cfg.margin:
         margin = c.cfg.margin / MEASURES[measure].scale
-    return results, [Question(a, b, len(pairs), margin) for a, b in pairs]
+    return results, [Question(a, b, len(asked), margin) for a, b in asked]
+
+
+def with_gain(found: Values, first: Values) -> Values:
+    """And of pairs the reward accuracy: how often the chosen response gained more log-prob over the
+    initial model than the rejected one."""
+    if "prefers margin" not in found:
+        return found
+    gain = found["prefers margin"]["rows"] - first["prefers margin"]["rows"]
+    return {"accuracy": {"rows": wins(gain)}} | found
+
+
+def pairs(c: Comparison, arms: list) -> list[tuple]:
+    """(a, b) of those that are compared, from as many things as there are arms."""
+    return [(a, b) for i, b in enumerate(arms) for j, a in enumerate(arms[i + 1:], i + 1)
+            if (c.arms[j] == c.asks if c.asks else len(arms) <= ALL or i == 0)]
+
+
+def of_tries(c: Comparison, arm: Arm, rate: float) -> Result | None:
+    """The scores of a rate that was tried with several seeds; None if one of them diverged."""
+    found = [x for seed in TRIES if (x := runs.values(c.job(arm, seed, rate)))]
+    if len(found) < len(TRIES):
+        return None
+    measure = judged_by(c, found[0])
+    groups = found[0][f"{measure} groups"] if c.parts else c.asked("val").groups()
+    return result(arm.name, found, groups, measure)._replace(arm=arm, redrawn=bool(c.parts))
+
+
+def lead(a: Result, b: Result) -> tuple[float, float]:
+    """(what `a` scores more than `b`, its standard error)."""
+    mean, variance, _ = moments(Question(a, b, 1, 0.0).asked())
+    return float(mean), float(variance) ** 0.5
+
+
+class Missed(NamedTuple):
+    """A learning rate that scored more in the search than the one that was taken, by no more than a
+    standard error."""
+    rate: float
+    lead: float
+    error: float
+
+
+def missed(c: Comparison, arm: Arm) -> Missed | None:
+    tried = {rate: c.tried[arm][rate] for rate in c.again.get(arm, ())}
+    best = max(tried, key=tried.__getitem__, default=0.0)
+    if not tried or best == c.rate(arm):
+        return None
+    top, taken = of_tries(c, arm, best), of_tries(c, arm, c.rate(arm))
+    return Missed(best, *lead(top, taken)) if top and taken else None
+
+
+def may_be_the_rate(c: Comparison, q: Question) -> str:
+    """The arm whose rate may be why it is behind: with its best one the other's lead might be
+    undecided."""
+    behind = {"better": q.b.arm, "worse": q.a.arm}.get(q.verdict)
+    other, (mean, half) = behind and missed(c, behind), q.interval()
+    return behind.name if behind and other and undoes(other, abs(mean) - half) else ""
+
+
+def undoes(other: Missed, beyond: float) -> bool:
+    """Might that rate take so much from a lead? By what its own interval has."""
+    return beyond < other.lead + 2 * other.error
 
 
 def result(name: str, found: list[Values], groups: dict, measure: str) -> Result:
@@ -168,14 +265,14 @@ def result(name: str, found: list[Values], groups: dict, measure: str) -> Result
 
 
 def cost(c: Comparison, arm: Arm) -> dict[str, float]:
-    """Steps, answers read and CPU seconds of all stages, the mean over seeds."""
-    total = dict.fromkeys(("steps", "answers", "seconds"), 0.0)
+    """Steps, rows, sequences trained on and CPU seconds of all stages, the mean over seeds."""
+    total = dict.fromkeys(("steps", "rows", "sequences", "seconds"), 0.0)
     for part in arm.chain:
         pace = c.paces[part.stages[-1]]
         for seed in c.seeds:
             spent = runs.made(c.job(part, seed).folder)
-            read = pace.answers * spent.get("rows", pace.steps * pace.batch_size)
-            for what, x in (("steps", spent.get("steps", pace.steps)), ("answers", read),
-                            ("seconds", spent["seconds"])):
+            rows = spent.get("rows", pace.steps * pace.batch_size)
+            for what, x in (("steps", spent.get("steps", pace.steps)), ("rows", rows),
+                            ("sequences", pace.answers * rows), ("seconds", spent["seconds"])):
                 total[what] += x / len(c.seeds)
     return total

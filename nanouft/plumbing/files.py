@@ -57,7 +57,7 @@ def read_ini(file: Path) -> configparser.ConfigParser:
     try:
         ini.read_string(read_text(file))
     except configparser.Error as e:
-        raise UserError(f"{file}: is no plan ({' '.join(str(e).split())})") from None
+        raise UserError(f"{file}: is not a valid plan ({' '.join(str(e).split())})") from None
     return ini
 
 

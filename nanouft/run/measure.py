@@ -5,7 +5,7 @@
 
 evaluate.py says what each figure means.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,7 @@ class Measurement:
     sums: np.ndarray                    # (rows,)
     counts: np.ndarray                  # (rows,)
     where: tuple[str, ...] = ()         # which rows: Row.where of each
+    also: dict[str, np.ndarray] = field(default_factory=dict)   # more numbers of each row
 
     def __post_init__(self) -> None:
         low, high = interval(self.sums, self.counts)
@@ -121,7 +122,10 @@ def of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measurement:
     prefers = {"prefers": float(likelier.mean())}
     ref_chosen, ref_rejected = (reference_sums(encoded, role) for role in ("chosen", "rejected"))
     if ref_chosen is None or ref_rejected is None:
-        return Measurement(prefers, likelier * 1.0, one_each)
+        lengths = {f"{role} tokens": np.array([x.seqs[role].mask.sum() for x in encoded], float)
+                   for role in ("chosen", "rejected")}
+        return Measurement(prefers, likelier * 1.0, one_each,
+                           also={"margin": chosen - rejected, **lengths})
     gained = wins((chosen - ref_chosen) - (rejected - ref_rejected))
     return Measurement({"accuracy": float(gained.mean()), **prefers}, gained, one_each)
 

@@ -12,8 +12,6 @@ printed goes into docs/benchmarks.md.
 """
 import argparse
 import os
-import platform
-import re
 import sys
 import time
 from importlib.metadata import version
@@ -21,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from nanouft.compare.report import cpu
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
 from nanouft.run.device import processor
@@ -29,11 +28,8 @@ from tests.bench.beside_trl import DTYPES, METHODS, Subject, against_trl, nano
 
 def machine() -> str:
     """Processor, its instruction set, how busy the machine is, and versions."""
-    file = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", file.read_text()) if file.exists() else []
-    cpu = names[0] if names else platform.processor()
     busy = f"load {os.getloadavg()[0]:.0f} on " if hasattr(os, "getloadavg") else ""    # Windows
-    found = [cpu, processor(), "one thread", f"{busy}{os.cpu_count()} cores"]
+    found = [cpu(), processor(), "one thread", f"{busy}{os.cpu_count()} cores"]
     found += [f"{name} {version(name)}" for name in ("torch", "transformers", "trl")]
     return ", ".join([*found, time.strftime("%Y-%m-%d")])
 

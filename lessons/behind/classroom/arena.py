@@ -131,7 +131,7 @@ def enter(entry: str, file: Path, task: Task, seed: int | None, workers: list[st
         results, questions = verdicts(c)
         report.tell(c, results, questions, looks(c) if seed is None else [])
     mean, half = questions[0].interval()
-    return {"entry": entry, "score": round(100 * results[-1].moments[0], 1),
+    return {"entry": entry, "score": round(100 * results[-1].mean, 1),
             "lead": round(100 * mean, 1), "half": round(100 * half, 1),
             "verdict": questions[0].verdict, "rate": f"{c.rate(c.asks):.2g}"}
 

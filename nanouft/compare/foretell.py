@@ -1,0 +1,112 @@
+"""Which lead will be seen? Told before the seeds are trained, and beside what is undecided.
+
+    foretold(c)         # "With 5 seeds and 45 test questions a lead of 20.2 to 34.1 points ..."
+    time_left(c)        # "The seeds take about 3 hours more, with 2 workers."
+    would_decide(q)     # 2.0: about twice the questions would decide what was found
+
+The tries tell what chance does: those with three seeds (stats.Luck of the validation questions).
+Two degrees of freedom an arm say little about seeds, so a range is printed: for seeds that differ
+as much less, or more, as a standard error of that estimate. A lead is seen if it is decided in 80
+of 100 comparisons: half of the interval that is due, and .84 standard errors.
+"""
+import math
+from itertools import product
+
+import numpy as np
+
+from nanouft.compare import runs
+from nanouft.compare.comparison import TRIES, TRY, Comparison
+from nanouft.compare.judge import luck_of
+from nanouft.compare.processes import missing
+from nanouft.compare.stats import Luck
+from nanouft.compare.verdicts import MEASURES, Question, of_tries, pairs
+from nanouft.plumbing.printing import quantity
+
+TIMES = (1.5, 2, 3, 4, 6, 8, 12, 16)        # so many times the questions
+
+
+def chi_square(errors: float, freedom: float) -> float:
+    """The quantile of chi-square at which a normal distribution has so many standard errors
+    (Wilson and Hilferty 1931)."""
+    part = 2 / 9 / freedom
+    return freedom * (1 - part + errors * math.sqrt(part)) ** 3
+
+
+def planned(luck: Luck, seeds: int, times: float, rows: float = 1) -> Luck:
+    """With so many seeds, so many times the prompts, so many times the training rows."""
+    of_seed, rest = max(0.0, luck.seed - luck.rest) / rows, luck.rest / times
+    of_prompts = max(0.0, luck.prompts - luck.rest / luck.seeds) / times
+    return Luck(seeds, max(2, round(luck.facts * times)), of_seed + rest,
+                of_prompts + rest / seeds, rest)
+
+
+def seen(luck: Luck, redrawn: bool, looks: int, least: float) -> float:
+    """The lead that is decided in 80 of 100 comparisons."""
+    variance = luck.prompts + (luck.seed - luck.rest) / (1 if redrawn else luck.seeds)
+    return luck.interval(redrawn, looks, least) + 0.84 * math.sqrt(variance)
+
+
+# ---- before --------------------------------------------------------------------------------------
+def luck_of_tries(c: Comparison) -> tuple[list[Question], Luck] | None:
+    """(differences of arms that will be asked, what chance does to one), from all rates that were
+    tried with three seeds; None if there are none."""
+    found = {arm: [x for rate in c.again.get(arm, ()) if (x := of_tries(c, arm, rate))]
+             for arm in c.arms}
+    asked = pairs(c, c.arms)
+    gaps = [Question(a, b, len(asked), 0.0) for x, y in asked
+            for a, b in product(found[x], found[y])]
+    if not gaps:
+        return None
+    luck = [luck_of(q.asked()) for q in gaps]
+    return gaps, Luck(*luck[0][:2], *np.mean([x[2:] for x in luck], 0))
+
+
+def leads(luck: Luck, c: Comparison, q: Question, share: float, times: float = 1) -> list[float]:
+    """The least and the largest that the lead may be. share: so many test questions for each of
+    validation; times: so many times all of them, and training rows. More rows may leave the seeds
+    as they are, and the largest takes them so."""
+    freedom, out = (len(TRIES) - 1) * len(c.arms), []
+    for errors, rows in ((1, times if c.parts else 1), (-1, 1)):
+        seed = max(luck.rest, luck.seed * freedom / chi_square(errors, freedom))
+        plan = planned(luck._replace(seed=seed), len(c.seeds), share * times, rows)
+        out.append(seen(plan, bool(c.parts), q.of, q.least / share / times))
+    return out
+
+
+def foretold(c: Comparison) -> str:
+    """"" if no tries tell it."""
+    if not (known := luck_of_tries(c)):
+        return ""
+    (q, *_), luck = known
+    measure, asked = MEASURES[q.a.measure], c.asked("test")
+    questions = asked.draws() if c.parts else asked.items * len(asked.tasks)
+    share = questions / luck.facts if c.parts else asked.items / c.asked("val").items
+
+    def between(times: float = 1) -> str:
+        return " to ".join(measure.text(x) for x in leads(luck, c, q, share, times))
+    more = "twice the rows" if c.parts else f"--items {2 * asked.items}"
+    return (f"With {len(c.seeds)} seeds and {quantity(questions, 'test prompts')} a lead of "
+            f"{between()} {measure.unit} would be decided (in 80 of 100 comparisons); with {more}: "
+            f"{between(2)}.")
+
+
+def time_left(c: Comparison) -> str:
+    """What is still to be trained, as long as its tries took."""
+    jobs = missing(c.job(arm, seed) for arm in c.every for seed in c.seeds)
+    todo = {job.key for job in jobs}
+    spent = sum(runs.seconds(c.job(arm, TRY, c.rate(arm))) for arm in c.every for seed in c.seeds
+                if c.job(arm, seed).key in todo)
+    workers = c.cfg.workers or 1
+    minutes = math.ceil(spent / 60 / workers)
+    time = f"{minutes / 60:.0f} hours" if minutes > 120 else quantity(minutes, "minutes")
+    return f"The seeds take about {time} more, with {quantity(workers, 'workers')}."
+
+
+# ---- afterwards ----------------------------------------------------------------------------------
+def would_decide(q: Question) -> float:
+    """So many times the questions, and of your rows as many times the rows, would decide a lead as
+    large as that which was found; inf: not even 16 times."""
+    luck, mean, redrawn = luck_of(q.asked()), abs(q.interval()[0]), q.a.redrawn
+    return next((x for x in TIMES if seen(
+        planned(luck, luck.seeds, x, x if redrawn else 1), redrawn, q.of, q.least / x) < mean),
+        math.inf)
