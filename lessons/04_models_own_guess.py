@@ -219,8 +219,7 @@ lesson.compare(mean[1.0]["recovers"], "%")
 #
 # **And the lower estimate makes no better policy.** After ten updates of SFT 87.5 % of the walks
 # reach the goal, after IFT with $\lambda=1$ 84.0 % (fewer on 42 of 50 lakes). Off the path IFT
-# teaches the expert's next move, which is often wrong near a hole. And such updates are missing on
-# the path.
+# teaches the expert's next move, which is often wrong near a hole. And the path gets fewer updates.
 #
 # ## Change one thing
 # Do the model's *own* mistakes teach it to recover? With `CHANGE = "another"` each wrong prediction

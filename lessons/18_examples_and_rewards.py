@@ -15,12 +15,11 @@
 # ## Guess
 # The base learns to sort, to tell facts about creatures that it has read of, and to **refuse** to
 # answer about creatures that nobody knows (**unknown entities**). Any other answer is a
-# **hallucination**. Of its sampled answers to these 10 % are "I do not know.", and only this scores
-# 1.
+# **hallucination**. At first it samples "I do not know." for these in 10 %; only this scores 1.
 #
 # After 24 steps of GRPO it refuses on nearly all unknown creatures. CHORD takes the same steps, and
-# reads 16 demonstrations in each. All are right: they sort words and tell facts. None is about an
-# unknown creature. On what percentage of these does it refuse? Enter a number from 0 to 100.
+# reads 16 demonstrations in each. All are right: they sort words or tell facts. None is about an
+# unknown creature. On what percentage of those does CHORD refuse? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -213,7 +212,6 @@ lesson.compare(means["CHORD"][2], "%")
 # **One step shows why.** Facts begin with "The", as hallucinations do, and what raises this token
 # lowers "I". One step of examples lowers "I do not know." for 40 creatures that they never mention,
 # from 10.0 to 7.9 %. One step of scores raises it to 16.7 %; both, with $w=0.9$, lead to 8.6 %.
-#
 # Soon hardly a group of four has a right answer, and a zero-variance group has no gradient (lesson
 # 12). In CHORD 14 % of the groups about unknown creatures have a non-zero advantage in the first
 # third of the run, and 3 % in the last, when $w$ is small. Exploration needs **entropy**, a spread
@@ -222,13 +220,12 @@ lesson.compare(means["CHORD"][2], "%")
 # file).
 #
 # **Scores have a cost, too.** GRPO refuses on 91 % of the known creatures, although that scores 0.
-# In most of their groups no answer is right, so nothing pushes the refusal down. Those about
-# unknown ones push it up. On seeds 2 to 6 CHORD refuses on no unknown creature, GRPO on 68 to 100
-# %.
+# In most of their groups no answer is right, so nothing pushes the refusal down. The groups about
+# unknown creatures push it up. On seeds 2 to 6 CHORD refuses on none of these, GRPO on 68 to 100 %.
 #
-# **A reward is also a filter.** Where 40 % of the demonstrations are wrong, one can train by SFT on
-# those that the verifier passes. On our two base models this scored 5.6 and 7.7 points more than
-# CHORD, with nothing sampled (C17 in `docs/results`; SmolLM2: undecided). Compare with this.
+# **A reward is also a filter.** Where 40 % of the demonstrations are wrong, SFT on those that the
+# verifier passes scored 5.6 and 7.7 points more than CHORD on our two base models, with nothing
+# sampled (C17 in `docs/results`; SmolLM2: undecided). So compare a mixture with this filter.
 #
 # ## Change one thing
 # With `CHANGE = "one"` one of the sixteen demonstrations in each step is about an unknown creature:
