@@ -133,7 +133,7 @@ for lam in LAMS:
 #   to which the policy's likeliest move would have led. This one has the weight $\lambda$.
 #
 # Where SFT is too high, any change that lowers it is nearer to the truth. So each IFT is compared
-# with a **placebo**. It mixes in a random cell, with the weight that moves as much probability.
+# with a **placebo**: the same with a random cell, and a weight that changes probabilities as much.
 # **Write it first.** `best_moves_alone` of `lessons/exercises/ex04.py` (04b) is the true value.
 
 # %%

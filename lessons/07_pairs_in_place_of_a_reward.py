@@ -237,9 +237,9 @@ lesson.compare(path[-1], "nats")
 # half of the twenty answers are right, and the others are nonsense. Even the right ones come only
 # from greedy decoding. Sampled at temperature 1 they would almost never appear ($e^{-13}$).
 #
-# The last two columns tell why. There $g_w$ and $g_l$ are means over the unseen pairs.
-# - **At first** $g_w\cdot g_l$ is negative: what lowers the rejected answers raises the chosen
-#   ones.
+# The last two columns of the printed table tell why ($g_w$ and $g_l$: means over the unseen pairs).
+#
+# - **At first** $g_w\cdot g_l$ is negative: what lowers rejected answers raises the chosen ones.
 # - **After six steps** the chosen answers are nearly certain. A token's own logit moves $\log p$ by
 #   $1-p$, so a nearly certain token hardly reacts to a push: $g_w\cdot g_w$ has fallen to 9. But
 #   both answers follow the same question and use the same weights. What lowers the rejected answer

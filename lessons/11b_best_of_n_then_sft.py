@@ -160,7 +160,7 @@ lesson.compare(last, "points")
 # | 24 | 58 | 55 | 65 | 66 | 72 | 69 | 86 |
 #
 # **It keeps its promise.** On each set three rounds end 9 to 19 points above the SFT that they
-# begin with, and 16 to 26 above 120 more steps of SFT. Those **overfit**: they are 96 epochs of 20
+# begin with, and 16 to 26 above 120 more steps of SFT. These **overfit**: they are 96 epochs of 20
 # rows. Most is gained in two rounds; the third adds -4 to 6 points.
 #
 # **GRPO** ends 6 to 16 points above SFT, and 3 to 5 below three rounds. (Its learning rate was the

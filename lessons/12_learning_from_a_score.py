@@ -153,15 +153,15 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 # %% [markdown]
 # ## What happened
 # **Only praise** lowers the copy from 17.2 to 4.6 %, without a push on it. The first tokens of all
-# answers share one softmax: what raises *brown* lowers *green* (lesson 03). The same holds in all
-# 41 groups with a right and a wrong answer. There wrong answers above 5 % have a mean of 42.7 % in
-# the base. The step with all four pushes leaves 24.9 %, the step with only praise 30.5 %. So praise
-# does two thirds of the work, as on three other sets of rows (seeds 21 to 23). **Blame can raise
-# tokens.** The third answer is pushed down, yet its first two tokens gain 0.8 and 0.6 nats, because
-# the praised answer begins with them too.
+# answers share one softmax: what raises *brown* lowers *green* (lesson 03). In the 41 groups with a
+# right and a wrong answer, wrong answers above 5 % have on average 42.7 % in the base, 24.9 % after
+# all four pushes and 30.5 % after only praise. So praise does two thirds (on other sets, too).
 #
-# **A zero-variance group** has four equal scores. So its advantages are zero, and it has no
-# gradient. It costs as much sampling as any other group, and 45 of the 100 groups are of this kind.
+# **Blame can raise tokens.** The third answer is pushed down, yet its first two tokens gain 0.8 and
+# 0.6 nats, because the praised answer begins with them too.
+#
+# **A zero-variance group** has equal scores. So all its advantages are 0, and it has no gradient.
+# It costs as much sampling as any other group, and 45 of the 100 groups are of this kind.
 #
 # **After twenty steps** the mean score on other prompts has risen from 0.42 to 0.72, with only
 # praise to 0.70. On three other sets it reaches 0.69 to 0.73; only praise is 0.01 to 0.08 lower.

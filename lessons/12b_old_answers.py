@@ -82,27 +82,27 @@ lesson.picture(fig, "clip")
 # %% [markdown]
 # ## Part 2: a critic and GAE
 # So far all tokens of an answer have the same advantage, although most did not decide the score.
-# Ratio and clip are from PPO, which does this better. Part 3 does without it: you may read it last.
+# PPO, from which ratio and clip come, finds an advantage for each token. Part 3 does not need this.
 #
 # **Proximal policy optimization (PPO)** gives the model a second head, the **critic**. After every
 # token it predicts $V$, the score that can still be expected. A token is good if it made $V$ rise:
 # from 0.5 to 0.7, its advantage is 0.2. **Generalized advantage estimation (GAE)** adds to this
 # what happens later. $R_t$ are the rewards, $\gamma$ discounts later ones, and $V=0$ after the end:
 # $$\delta_t=R_t+\gamma V_{t+1}-V_t,\qquad A_t=\delta_t+\gamma\lambda A_{t+1}.$$
+#
 # - **With $\lambda=0$** only the change of the prediction counts. This has little noise, but is
 #   right only if these changes are.
 # - **With $\lambda=1$** all later $V$ cancel. What is left is $G_t-V_t$, where
 #   $G_t=R_t+\gamma R_{t+1}+\dots$ is the **return**. $V_t$ is then a baseline that does not depend
 #   on the token, so the gradient is right on average, whatever the critic says.
 #
-# **Write it first.** `gae` of `lessons/exercises/ex12.py` (12c) is this formula. The cell tries it
-# with $\lambda=0$ and the usual 0.95, where all is known. An answer has eight steps, each right
-# with probability 0.6. Its score is the share of the steps before the first wrong one, the *slip*.
-# A rollout is four answers.
+# **Write it first.** `gae` of `lessons/exercises/ex12.py` (12c) is this formula. The cell tries
+# $\lambda=0$ and the usual 0.95 where all is known. An answer has eight steps, each right with
+# probability 0.6. Its score is the share of steps before the first wrong one, the *slip*.
 
 # %%
 gae = lesson.yours("12c")
-T, K, N, P = 8, 4, 3000, 0.6                    # steps, answers, rollouts; P: a step is right
+T, K, N, P = 8, 4, 3000, 0.6        # steps, answers to a rollout, rollouts; P: a step is right
 right = (torch.rand(N, K, T, generator=torch.Generator().manual_seed(0)) < P).float()
 so_far = right.cumprod(-1)
 alive = torch.cat([torch.ones(N, K, 1), so_far[..., :-1]], -1)          # no slip before a step
@@ -133,12 +133,12 @@ assert found["critic 0.5 too high, lambda 0"][1] < 0.1 < found["critic always 0,
 # %% [markdown]
 # The perfect critic with $\lambda=0$ praises three steps and blames the slip. All later steps have
 # the advantage 0, because after a slip nothing changes any more. The noise falls from RLOO's 1.83
-# to 0.43; by more answers that takes 18 times as many. Only the *changes* of a critic have to be
-# right. A critic that is 0.5 too high everywhere has no bias with $\lambda=0$ (the 0.02 is sampling
-# error), only more noise, at the last step. A critic that knows nothing has a bias of 1 with
-# $\lambda=0$, and of 0.3 with 0.95. So a critic has to learn first. And less noise pays by larger
-# steps: at RLOO's learning rate a perfect critic gained 4 points of 100 on RLOO, and at eight times
-# the rate 22 (lesson 15 of version 5.0).
+# to 0.43. More answers would also do it, but it takes 18 times as many.
+#
+# Only the *changes* of a critic have to be right. A critic that is 0.5 too high everywhere has no
+# bias with $\lambda=0$ (the 0.02 is sampling error), only more noise, at the last step. A critic
+# that knows nothing has a bias of 1 with $\lambda=0$, and of 0.3 with 0.95. So a critic has to
+# learn first. And less noise pays mainly by larger steps (lesson 15 of version 5.0).
 
 # %% [markdown]
 # ## Part 3: 24 steps on the same answers

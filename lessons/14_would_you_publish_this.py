@@ -166,7 +166,7 @@ else:
 
 # %% [markdown]
 # ## What happened
-# **Choosing by the score makes the score too high.** The best of many draws is usually a lucky one,
+# **The score of a winner is too high.** The best of many draws is usually a lucky one,
 # and the other seeds took no part in the choice. Of 1.18 points 0.25 are left there, or 21 %. The
 # more recipes one tries, the larger the winner's lead becomes, and the less it means. On three of
 # five seeds the same recipe won, SFT followed by distillation (`sft->distill`). It keeps a lead of
