@@ -217,10 +217,9 @@ lesson.compare(mean[1.0]["recovers"], "%")
 # points; with 1 IFT is off by 3.3 and its placebo by 3.0. On five sets of ten lakes IFT is nearer
 # by 0.0 to 0.1 points with 0.2, and farther by 0.1 to 0.5 with 1 (`docs/results/lake.md`).
 #
-# **And the lower estimate makes no better policy.** After ten updates of SFT 87.5 % of the walks
-# reach the goal, after IFT with $\lambda=1$ 84.0 %: fewer on 8 of these 10 lakes, and on 42 of 50.
-# Off the path IFT teaches the expert's next move, often wrong near a hole. And the path gets fewer
-# updates.
+# **And the lower estimate makes no better policy.** After ten updates of SFT 87.5 % of walks reach
+# the goal. After IFT with $\lambda=1$ 84.0 % do: fewer on 8 of 10 lakes, and on 42 of 50. Off the
+# path IFT teaches the expert's next move, often wrong near a hole. The path gets fewer updates.
 #
 # ## Change one thing
 # Do the model's *own* mistakes teach it to recover? With `CHANGE = "another"` each wrong prediction
