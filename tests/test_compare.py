@@ -376,12 +376,15 @@ def test_what_judges_rows_of_each_kind(rows, arms, more, measure, in_process):
 
 
 def test_rows_of_one_group_are_one_draw():
-    """In the split, in the draw of a seed and among the questions that are asked."""
+    """In the split, in the draw of a seed and among the questions that are asked. Its name, such as
+    a year, does not choose its part."""
     write_jsonl(Path("grouped.jsonl"), [{**x, "group": i // 3} for i, x in enumerate(PAIRS * 3)])
     found = parts.cut(["grouped.jsonl"], Path("a"))
     rows = {part: read([str(file)])[0] for part, file in found.items()}
     groups = [{r.extra["group"] for r in rows[part]} for part in parts.DOES]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 36
+    train, _, test, _ = [{*map(str, of_part)} for of_part in groups]
+    assert min(test) < max(train), "cut in the order of their names"
     drawn = read([str(parts.redrawn(found["train"], 1, range(2)))])[0]
     assert len({*Counter(r.extra["group"] for r in drawn).values()} - {3, 6}) == 0
     assert asked.Asked(str(found["test"])).draws() == len(groups[2])
