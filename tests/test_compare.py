@@ -401,6 +401,15 @@ def test_rows_of_one_group_are_one_draw():
     assert asked.Asked(str(found["test"])).draws() == len(groups[2])
 
 
+def test_a_test_question_that_another_group_trains_on_is_told(in_process, capsys):
+    write_jsonl(Path("same.jsonl"), [{**PAIRS[0], "group": i} for i in range(40)])
+    assert call("sft grpo --data same.jsonl --tries 1 --seeds 2 --steps 1 --device cpu "
+                "--reward r.py:f --max-new 4") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 of 1 held-out question is also trained on, in rows of another group" in said
+    assert "two of a pair, and all that are sampled" in said
+
+
 def test_each_part_has_two_draws_whatever_their_size():
     """One alone would have no variance. Half of the rows are of one group."""
     for name in range(12):
