@@ -250,7 +250,8 @@ def try_reward(name: str, rows: list[Row], samples: int = 2, share: Share = alon
     """Call a function of yours once, as a run does with its answers to one prompt, so that one that
     cannot run is told before a model is opened. The answers are those of the first rows; a row
     without one has its question in its place. The run executes the file anew and draws the same
-    random numbers, so it is as without this call."""
+    random numbers, so it is as without this call (unless a module that it imports, or a file, keeps
+    something)."""
     file, _, function = name.rpartition(":")
     if not file.endswith(".py"):
         return

@@ -387,15 +387,27 @@ def test_what_judges_rows_of_each_kind(rows, arms, more, measure, in_process):
 
 
 def test_rows_of_one_group_are_one_draw():
-    """In the split, in the draw of a seed and among the questions that are asked."""
+    """In the split, in the draw of a seed and among the questions that are asked. Its name, such as
+    a year, does not choose its part."""
     write_jsonl(Path("grouped.jsonl"), [{**x, "group": i // 3} for i, x in enumerate(PAIRS * 3)])
     found = parts.cut(["grouped.jsonl"], Path("a"))
     rows = {part: read([str(file)])[0] for part, file in found.items()}
     groups = [{r.extra["group"] for r in rows[part]} for part in parts.DOES]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 36
+    train, _, test, _ = [{*map(str, of_part)} for of_part in groups]
+    assert min(test) < max(train), "cut in the order of their names"
     drawn = read([str(parts.redrawn(found["train"], 1, range(2)))])[0]
     assert len({*Counter(r.extra["group"] for r in drawn).values()} - {3, 6}) == 0
     assert asked.Asked(str(found["test"])).draws() == len(groups[2])
+
+
+def test_a_test_question_that_another_group_trains_on_is_told(in_process, capsys):
+    write_jsonl(Path("same.jsonl"), [{**PAIRS[0], "group": i} for i in range(40)])
+    assert call("sft grpo --data same.jsonl --tries 1 --seeds 2 --steps 1 --device cpu "
+                "--reward r.py:f --max-new 4") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 of 1 held-out question is also trained on, in rows of another group" in said
+    assert "two of a pair, and all that are sampled" in said
 
 
 def test_each_part_has_two_draws_whatever_their_size():

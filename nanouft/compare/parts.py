@@ -1,4 +1,4 @@
-"""Your rows in four parts. Equal questions are in one part, and so are rows of one `group`.
+"""Your rows in four parts. Rows of one `group` are in one part; without groups, equal questions.
 
     parts = cut(["my.jsonl"], Path("out/compare"))      # {"train": its file, "val": ...}
     redrawn(parts["train"], 3, range(5))        # the rows that seed 3 of 0 to 4 trains on
@@ -24,8 +24,9 @@ LEAST = 30                              # prompts; with fewer no part says anyth
 
 def draw_keys(rows: list[Row]) -> list[str]:
     """Rows with one key are one draw: those with the same `group` field (a document, an author), or
-    without one those with the same question."""
-    return [key if r.extra.get("group") in (None, "") else f"group {r.extra['group']}"
+    without one those with the same question. Keys are hashes, so their order is by chance."""
+    return [key if r.extra.get("group") in (None, "") else
+            hashlib.sha256(f"group {r.extra['group']}".encode("utf-8", "replace")).hexdigest()
             for r, key in zip(rows, question_keys(rows))]
 
 

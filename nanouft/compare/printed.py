@@ -98,7 +98,7 @@ def legends(c: Comparison, results: list[Result]) -> list[str]:
     if lengths:
         told.append(f"Mean length: {', '.join(lengths)}.")
     if any(x.cost["sequences"] != x.cost["rows"] for x in results[1:]):
-        told.append("Sequences: trained on, two in each pair.")
+        told.append("Sequences: trained on; two of a pair, and all that are sampled.")
     return [*filter(None, told)]
 
 
@@ -170,6 +170,9 @@ def notes(c: Comparison, results: list[Result], earlier: list[Look]) -> list[str
         rows, _ = read([c.asked("test").data], ["demos", "pairs", "labels"])
         if text := leak({*question_keys(rows)}, questions_of_run(c.train.init)):
             told.append(f"{text}, by the run that made {c.train.init}")
+        learned, _ = read([str(c.parts["train"])], ["demos", "pairs", "labels"])
+        if text := leak({*question_keys(rows)}, question_keys(learned)):
+            told.append(f"{text}, in rows of another group")
     return told + about_looks(c, earlier)
 
 

@@ -83,13 +83,14 @@ def check_ranges(record: object) -> None:
         if not wanted and limits and value not in limits:
             wanted = str(limits)
         if wanted:
-            raise UserError(f"{flag(field.name)} {value}: must be {wanted}")
+            told = value if isinstance(value, (Real, str)) else repr(value)     # tensor(0.1)
+            raise UserError(f"{flag(field.name)} {told}: must be {wanted}")
 
 
 def needs(value: Any, kind: Any) -> str:
     """What a setting of this type must be, in words; "" if the value is that."""
     if choices := choices_of(kind):
-        return "" if value in choices else f"one of {', '.join(choices)}"
+        return "" if isinstance(value, str) and value in choices else f"one of {', '.join(choices)}"
     is_real = isinstance(value, Real) and not isinstance(value, bool)
     if kind is int:
         return "" if is_real and isinstance(value, Integral) else "a whole number"

@@ -57,7 +57,7 @@ class TrainFlags:
     threads: Count | None = None        # CPU threads [PyTorch's choice]
     save_every: Natural | None = None   # steps between saves; 0: never [50 or more, or a rollout]
     eval_every: Natural = 0             # steps between held-out losses, for the curves [0]
-    keep: Literal["last", "best"] = "last"  # step to save; best: by held-out loss (--eval-every)
+    keep: Literal["last", "best"] = "last"  # step to save; best: by held-out figure (--eval-every)
     reward: str = "exact"   # exact (NanoWorld's score), FILE.py:FUNCTION or a reward model's folder
     max_new: Count | None = None        # longest answer, in tokens [44; with --data 256]
     items: Natural = 100                # NanoWorld prompts per task in the table; 0 leaves it out

@@ -1,10 +1,13 @@
 """What a setting or a flag may be: the last value that is taken, and the first that is refused."""
 import math
+import re
 import typing
 from dataclasses import fields
 from importlib import import_module
 
+import numpy as np
 import pytest
+import torch
 from made import FORMS, Form, push, with_logps
 
 from nanouft.objectives import OBJECTIVES
@@ -96,6 +99,14 @@ def test_a_wrong_setting_is_refused_in_python_by_the_line_of_its_flag(name):
                     read_flags(["--objective", name, flag(field.name), str(value)])
                 assert str(as_flag.value) == told[-1]
     assert told or not fields(method)
+
+
+@pytest.mark.parametrize("setting, told", [
+    ({"beta": torch.tensor(0.5)}, "--beta tensor(0.5000): must be a finite number"),
+    ({"reduction": np.array(["sum", "mean"])}, "must be one of sum, mean")])
+def test_a_setting_of_a_type_that_no_flag_has_is_named_as_it_is(setting, told):
+    with pytest.raises(UserError, match=re.escape(told)):
+        OBJECTIVES["dpo"](**setting).check()
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
