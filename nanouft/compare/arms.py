@@ -6,10 +6,10 @@
 """
 import contextlib
 import io
+import os
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -99,7 +99,7 @@ def read_arm(text: str) -> Arm:
 def file_at(text: str) -> str:
     """The file that is there with which a text begins: c++/mine.py of "c++/mine.py --end 3"."""
     names = (text[:found.end()] for found in END_OF_FILE.finditer(text))
-    return next((name for name in names if Path(own_file(name)).is_file()), "")
+    return next((name for name in names if os.path.isfile(own_file(name))), "")
 
 
 def split_words(text: str) -> list[str]:

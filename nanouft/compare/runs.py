@@ -7,9 +7,10 @@
     values(job)["score"]["sort"]        # (questions,) of NanoWorld's task
 
 A folder's name has a hash of all that is known before a run: flags, rows, start model, device,
-precision, versions, the file of a loss of one's own. What such a file imports is known only when it
-has run. So made.json in the folder lists every Python file that the process had imported outside of
-the installed libraries, nanouft's own too, with its hash. If one has changed, the run is made anew.
+precision, versions, the files that its flags name. What a loss of one's own imports is known only
+when it has run. So made.json in the folder lists every Python file that the process had imported
+outside of the installed libraries, nanouft's own too, with its hash. If one has changed, the run is
+made anew.
 """
 import contextlib
 import io
