@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 04 · The model's own prediction
 # IFT lets a model read its own predictions in training. Then you force a wrong first word: which
-# model gets back to the right answer? And does such reading tell better how good a policy is?
+# model gets back to the right answer? Part 2, on frozen lakes: does IFT estimate better, too?
 #
 # *About 25 minutes; read 03 first. Intuitive fine-tuning (IFT), arXiv:2405.11870v3, Eq. 17,
 # `nanouft/objectives/ift.py`; scheduled sampling, arXiv:1506.03099.*
@@ -12,24 +12,22 @@
 #     IFT reads     saw     bee     pig|hen   cow       after "saw bee" it predicted "hen"
 #     its target    bee     pig     cow       hen
 #
+# SFT reads only the expert's tokens (teacher forcing), never the model's mistakes: lesson 03 called
+# the result exposure bias. **Scheduled sampling** replaces some of these tokens by the model's own
+# **predictions**. A prediction is the likeliest token. It is **wrong** if the expert's is another.
+#
+# IFT does this by parts. Let $x_i$ be the expert's token, $\hat x_i$ the prediction for the same
+# place, and $E(x)$ the embedding of a token. Instead of $E(x_i)$ the model reads
+# $$s_i=(1-\lambda)\,E(x_i)+\lambda\,E(\hat x_i).$$
+# The target is still the expert's *next* token. With $\lambda=0$ this is SFT; the paper takes 0.2.
+# It calls the mixture a **temporal residual**: a residual connection adds a layer's input to its
+# output, and here the prediction of the previous *step* is added to what the next step reads.
 # `python -m frozen_lake` shows the same on ice, where you can switch the prediction off.
 #
-# SFT reads only the expert's tokens (teacher forcing), never the model's mistakes; lesson 03 called
-# what follows exposure bias. **Scheduled sampling** replaces some of these tokens by the model's
-# own predictions. IFT softens that: wherever the model reads a token of the answer, a share
-# $\lambda$ of its embedding is that of the token that the model itself would have put there,
-# $$s_i=(1-\lambda)\,E(x_i)+\lambda\,E(\hat x_i),$$
-# and the target is still the expert's *next* token. $E(x)$ is the embedding of a token, $x_i$ the
-# expert's and $\hat x_i$ the **prediction**, the likeliest token; it is **wrong** if it is another
-# one. The paper calls this a **temporal residual**: as a residual connection adds what a layer
-# read to what it computed, so here what the previous *step* computed is added to what the next one
-# reads. With $\lambda=0$ this is SFT; the paper takes 0.2.
-#
 # ## Guess
-# Models learn to reverse a list. Say that the answer is "saw bee pig cow hen" and we force "cow" as
-# its first word. The answer recovers if it goes on with "bee pig cow hen". After SFT 37 % do. What
-# percentage recovers with lam 1, when every token of the answer in the input is the model's own
-# prediction? Enter a number from 0 to 100.
+# Models learn to reverse a list. Let the answer be "saw bee pig cow hen", and we force "cow" as its
+# first word. It recovers if it continues with "bee pig cow hen". After SFT 37 % do. What percentage
+# recovers with lam 1, where the model reads only its own predictions? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -40,9 +38,9 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## What the model reads
-# **Write it first.** The prediction *for* a position is made one position earlier, so the row of
-# predictions has to be shifted before it lies beside the answer; nothing is predicted for the
-# prompt. `own_guess` of `lessons/exercises/ex04.py` (04a) does this.
+# **Write it first.** The prediction *for* a place is made one place earlier. So the row of
+# predictions has to be shifted by one before it stands beside the answer. Nothing is predicted for
+# the prompt. `own_guess` of `lessons/exercises/ex04.py` (04a) does this.
 
 # %%
 import draw
@@ -87,9 +85,8 @@ def loss_of(lam: float):
 
 # %% [markdown]
 # ## A mistake that cannot be taken back
-# Each model answers 80 new prompts alone, and again after a wrong first word, a later word of the
-# right answer. **Recovered** means that all the rest is the expert's. Everything is done with three
-# data sets, for training and for the prompts.
+# Each model answers 80 new prompts twice: alone, and after a wrong first word, a later word of the
+# right answer. **Recovered** means that all the rest is the expert's. There are three data sets.
 
 # %%
 def tried(model, tests) -> dict[str, float]:
@@ -117,23 +114,27 @@ for rows in SETS:
 mean = {lam: {what: sum(x[what] for x in sets) / len(sets) for what in sets[0]}
         for lam, sets in found.items()}
 for lam in LAMS:
-    print(f"lam {lam}:", "; ".join(f"{what} {x:.0f} %" for what, x in mean[lam].items())
-          + "; recovers, by data set:", *(f"{x['recovers']:.0f}" for x in found[lam]))
+    print(f"lam {lam}, % of answers:", "; ".join(f"{what} {x:.0f}" for what, x in mean[lam].items())
+          + "; recovers with each data set:", *(f"{x['recovers']:.0f}" for x in found[lam]))
 
 # %% [markdown]
-# ## A better estimate?
-# The paper promises something else: SFT overestimates its model, and the mixture estimates better.
-# On lakes both can be compared with the true value. A **policy** is a table of four logits for each
-# cell. It has imitated walks along another way to the goal, its *habit*, and then takes two updates
-# of SFT on the shortest path. An **estimate** is its mean probability of a best move at the steps
-# of this path: in the expert's cells (SFT), or where their logits are mixed with those of the cell
-# to which the policy's likeliest move would have led (IFT). The **true value** is the same
-# probability in the cells that its own walks reach, while they last.
+# ## Part 2: the lake. Does IFT estimate better?
+# By the paper, SFT overestimates its model, and the mixture is nearer to the true value. For a
+# model of language this value is unknown; on a small lake it can be computed.
 #
-# **Write it first.** `best_moves_alone` of `lessons/exercises/ex04.py` (04b) computes this value.
+# - A **policy** is a table of four logits for each cell. It has imitated walks along another way to
+#   the goal, its *habit*, and then takes two updates of SFT on the shortest path.
+# - Its **true value** is its mean probability of a best move in the cells that its own walks reach,
+#   while they last.
+# - **SFT's estimate** is this mean in the expert's cells, those of the shortest path. Say that a
+#   policy stands there for half of its moves and makes 90 % of these right, but 40 % of the others:
+#   its true value is 65 %, and SFT's estimate 90.
+# - **IFT's estimate** mixes the logits of each of these cells with those of another one: the cell
+#   to which the policy's likeliest move would have led. This one has the weight $\lambda$.
 #
-# Where SFT is too high, whatever lowers it is closer. So each IFT stands beside a **placebo**: a
-# random cell instead of the predicted one, at the share that moves as much probability.
+# Where SFT is too high, any change that lowers it is nearer to the truth. So each IFT is compared
+# with a **placebo**: the same with a random cell, and a weight that changes probabilities as much.
+# **Write it first.** `best_moves_alone` of `lessons/exercises/ex04.py` (04b) is the true value.
 
 # %%
 from frozen_lake.estimate import best_moves, placebo, residual
@@ -171,13 +172,13 @@ def on_lake(lake) -> tuple[dict, dict]:
 
 if not CHANGE:
     off, goal = zip(*(on_lake(random_lake(seed)) for seed in range(1000, 1010)))
-    print("\nestimates are off by, in points, in the mean of ten lakes:", "; ".join(
-        f"{name} {sum(abs(x[name]) for x in off) / 10:.1f}" for name in off[0]))
-    print("% that reach the goal after learning by:", "; ".join(
+    print("\ndistance of each estimate from the true value, in points, mean of ten lakes:", *(
+        f"  {name:<23}{sum(abs(x[name]) for x in off) / 10:.1f}" for name in off[0]), sep="\n")
+    print(f"% of walks that reach the goal after {UPDATES} updates:", ", ".join(
         f"{name} {sum(x[name] for x in goal) / 10:.1f}" for name in goal[0]))
     high = sum(x["SFT"] > 0 for x in off)
     worse = sum(x["lam 1"] < x["sft"] for x in goal)
-    print(f"SFT overestimates on {high} of 10; lam 1 reaches the goal less often on {worse} of 10")
+    print(f"SFT overestimates on {high} of 10 lakes; on {worse} lam 1 reaches the goal less often")
     assert high >= 9 and worse >= 7, "SFT overestimates; what lowers the estimate trains no better"
 
 # %%
@@ -198,39 +199,39 @@ lesson.compare(mean[1.0]["recovers"], "%")
 
 # %% [markdown]
 # ## What happened
-# **Reading wrong tokens teaches a model to recover:** 76 % do so with $\lambda=1$, and 37 % after
-# SFT. SFT's typical error: in 50 % of the answers it inserts the skipped word, so everything after
-# it is shifted by one. With $\lambda=1$ it is 6 %. The cost: without a mistake SFT has 98 % right,
-# $\lambda=1$ has 88. **The paper's 0.2 buys nothing here:** 38 % recover, and 48 % with 0.5. Four
-# fifths of the truth are still the truth, so such a model may go on trusting what it reads.
+# **Reading wrong tokens teaches a model to recover.** Mean of three data sets, in %:
 #
-# The settings were chosen on other rows. On ten of ten data sets, these three and seven more,
-# $\lambda=1$ leads SFT by 31 to 51 points. It is one task and one base, trained until most answers
-# are right: in all tasks at once no such gain was seen (R12 in `docs/results/ift.md`).
+# | read in training | right alone | recovers | inserts the skipped word |
+# |---|---|---|---|
+# | SFT, $\lambda=0$ | 98 | 37 | 50 |
+# | $\lambda=0.2$ | 97 | 38 | 47 |
+# | $\lambda=1$ | 88 | 76 | 6 |
+#
+# SFT's typical error is to insert the skipped word, which shifts all that follows. **The paper's
+# 0.2 buys nothing here.** Such an input is mostly the expert's token, so a model may still trust
+# it. The settings were chosen on other rows. On these three data sets and seven others $\lambda=1$
+# leads SFT by 31 to 51 points. On all tasks at once no gain was seen (R12, `docs/results/ift.md`).
 #
 # **SFT does overestimate,** by 5.3 points, on ten of ten lakes. The paper is right about that.
-# **The residual is no better than its placebo.** With $\lambda=0.2$ both are off by 5.0 points.
-# With 1 they are off by 3.3 and 3.0. On five sets of ten lakes IFT leads its placebo by 0.0 to 0.1
-# points at 0.2, and is 0.1 to 0.5 behind at 1. `docs/results/lake.md` and the page have each
-# update, for tables and networks, with a habit and from scratch.
+# **But IFT's estimate is no better than its placebo.** With $\lambda=0.2$ both are off by 5.0
+# points; with 1 IFT is off by 3.3 and its placebo by 3.0. On five sets of ten lakes IFT is nearer
+# by 0.0 to 0.1 points with 0.2, and farther by 0.1 to 0.5 with 1 (`docs/results/lake.md`).
 #
-# **And the lower estimate makes no better policy.** After ten updates with $\lambda=1$ policies
-# reach the goal in 84.0 % of their walks, after SFT in 87.5: less often on 8 of 10 lakes, and on 42
-# of 50. With 0.2 it is 87.1 %, and less often on 26 of 50. Off the path IFT teaches the expert's
-# next move, and near a hole that is often wrong; and updates spent off the path are missing on it.
+# **And the lower estimate makes no better policy.** After ten updates of SFT 87.5 % of walks reach
+# the goal. After IFT with $\lambda=1$ 84.0 % do: fewer on 8 of 10 lakes, and on 42 of 50. Off the
+# path IFT teaches the expert's next move, often wrong near a hole. The path gets fewer updates.
 #
 # ## Change one thing
-# Do the model's *own* mistakes teach to recover? With `CHANGE = "another"` each wrong prediction is
-# replaced by any word of the right answer, now and then by the right one: somewhat fewer mistakes
-# in the same places, but not the model's. What percentage recovers now with lam 1? Write down a
-# number from 0 to 100.
+# Do the model's *own* mistakes teach it to recover? With `CHANGE = "another"` each wrong prediction
+# is replaced by a random word of the right answer. Now and then this is the right word. So there
+# are somewhat fewer mistakes, in the same places, but not the model's own. What percentage recovers
+# now with lam 1? Enter a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
-# 68 %, which is nearer to the 76 % of its own predictions than to the 37 % of SFT. It costs less,
-# too: alone 92 % are right, and 88 % with its own. On the seven other sets 71 % recover, beside 75
-# and 33, and 94 % are right alone, beside 85 and 97. So it is wrong tokens that teach to recover;
-# that they are one's own adds little. They also become rare by themselves as the model learns.
+# 68 %: nearer to the 76 % of its own predictions than to the 37 % of SFT. On seven other sets it is
+# 71 %, where own predictions have 75 and SFT 33. So wrong tokens teach a model to recover; that
+# they are its own adds little. Its own ones also become rare by themselves as it learns.
 #
 # </details>
 #
@@ -240,14 +241,13 @@ lesson.compare(mean[1.0]["recovers"], "%")
 #
 # <details><summary>Answer</summary>
 #
-# Those of z and `<|end|>`: the first wrong prediction, w, is read after y has been predicted. That
-# z is predicted right changes nothing any more, because the mixture of y and w is still in view.
+# Those of z and `<|end|>`. The first wrong prediction, w, is read only after y has been predicted.
+# That z is predicted right changes nothing: the mixture of y and w is still in the context.
 #
 # </details>
 #
-# **In your own program.** This lesson unlocks the part `mix_in_own_guess`. Equal values cannot
-# show whether gradient flows through your mixture, so `python -m lessons check mine` compares
-# gradients too.
+# **In your own program.** This lesson unlocks the part `mix_in_own_guess`. Its check,
+# `python -m lessons check mine`, asks also whether gradient flows through your mixture.
 #
 # ## Two questions
 # 1. Each prediction follows the expert's tokens. What has the model still never read?
@@ -256,6 +256,6 @@ lesson.compare(mean[1.0]["recovers"], "%")
 # <details><summary>Answers</summary>
 #
 # 1. A prediction that was made after another wrong one. Left alone, it reads those.
-# 2. Whatever lowers it is closer, a random cell as well. It has to beat a placebo of its size.
+# 2. Whatever lowers it is nearer to the truth, a random cell too. It must beat a placebo.
 #
 # </details>

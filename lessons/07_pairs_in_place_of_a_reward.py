@@ -7,16 +7,15 @@
 # `nanouft/objectives/dpo.py`. Its relatives CPO: arXiv:2401.08417, and SimPO: arXiv:2405.14734.*
 #
 # So far somebody wrote down the right answer. Often nobody can, and yet almost anybody can say
-# which of two answers is better. DPO learns from such **preference pairs**, a *chosen* and a
+# which of two answers is better. DPO learns from such **preference pairs**: a *chosen* and a
 # *rejected* answer, or response, to one question, or prompt. Ours are about creatures that do not
-# exist: the chosen answer is always "I do not know.", and the rejected one is invented. Then we
-# look at a number that the loss does not show, the probability of the wanted answer.
+# exist. The chosen answer is always "I do not know.", and the rejected one is invented. Then we
+# look at a number that the loss does not show, the probability of the chosen answer.
 #
 # ## Guess
-# The log-probability of the chosen answers, $\log p(\mathrm{chosen})$, is -2.5 nats at the start,
-# and 0 would be certainty. After two steps every pair is won, even on questions that are not in the
-# training data. Where is $\log p(\mathrm{chosen})$ after step 40? Enter a number from -20 to
-# 0.
+# The log-probability of the chosen answers, log p(chosen), is -2.5 nats at the start, where 0 would
+# be certainty. After two steps every pair is won, also on unseen questions. Where is log p(chosen)
+# after step 40? Enter a number from -20 to 0.
 
 # %%
 from course import Lesson, train
@@ -36,10 +35,9 @@ CHANGE = lesson.change
 # $$-\mathrm{KL}(p\,\|\,q)=\sum_yp(y)\log\frac{q(y)}{p(y)}
 # \le\sum_yp(y)\Big(\frac{q(y)}{p(y)}-1\Big)=\sum_yq(y)-\sum_yp(y)=0.$$
 #
-# DPO starts from a penalty on KL(policy || reference), where the policy is the model that we train
-# and the **reference** is the model that training starts from. In this direction the KL costs
-# little if the policy leaves out something that the reference would say. It costs much if the
-# policy says what the reference would hardly have said.
+# The **reference** is the model that training starts from, and the policy the model that we train.
+# DPO starts from a penalty on KL(policy || reference). It is small if the policy only drops answers
+# of the reference, and large if the policy often gives an answer that is rare there.
 #
 # ## From pairs to a loss
 # Assume that an answer $y$ to a question $x$ has a hidden reward $r(x,y)$. The probability that a
@@ -47,8 +45,7 @@ CHANGE = lesson.change
 # rewards: $P(w\succ l)=\sigma(r_w-r_l)$, where $\sigma(z)=1/(1+e^{-z})$. This is the model of
 # **Bradley and Terry**. If the rewards are equal, the judge tosses a coin.
 #
-# We want a high reward and a small distance. With the price $\beta$ of distance, the best policy
-# maximises
+# We want a high reward and a small distance. With the price $\beta$ of distance we maximise
 # $$\mathbb E_{y\sim\pi}\,r(x,y)-\beta\,\mathrm{KL}(\pi\,\|\,\pi_{\rm ref}).$$
 # The best policy is known. It raises the reference where the reward is high,
 # $$\pi^*(y|x)=\pi_{\rm ref}(y|x)\,e^{r(x,y)/\beta}\,/\,Z(x),$$
@@ -113,12 +110,11 @@ print(f"loss at the start: {start:.4f}; a token of the chosen answer is pushed b
       f"{pushes[0, 0]:+.3f}, one of the rejected by {pushes[1, 0]:+.3f}")
 
 # %% [markdown]
-# At the start policy and reference are the same, so the judge tosses a coin and the loss is $\log
-# 2$. DPO pushes every token of the chosen answer up and every token of the rejected one down. The
-# size of both pushes is $\beta\,\sigma(-h)$, because $\log\sigma(h)=-\log(1+e^{-h})$ has the
-# derivative $e^{-h}/(1+e^{-h})=\sigma(-h)$. This is half of $\beta$ here, and it vanishes as the
-# pair is won. (Lesson 00 multiplied its pushes by the number of tokens; here they are as they
-# come.)
+# At the start policy and reference are the same, so $h=0$ and the loss is $\log 2$. DPO pushes
+# every token of the chosen answer up and every token of the rejected one down. Both pushes have the
+# size $\beta\,\sigma(-h)$, because $\log\sigma(h)=-\log(1+e^{-h})$ has the derivative
+# $e^{-h}/(1+e^{-h})=\sigma(-h)$. This is $\beta/2$ at the start, and vanishes as the margin grows.
+# (Lesson 00 multiplied its pushes by the number of tokens; here they are as they come.)
 #
 # A push on $\log p$ reaches the weights by way of the logits $z$. Since
 # $\log p_y=z_y-\log\sum_ke^{z_k}$, its derivative is $1-p_y$ with respect to its own logit $z_y$,
@@ -235,59 +231,63 @@ lesson.compare(path[-1], "nats")
 # %% [markdown]
 # ## What happened
 # The loss sees only the difference of the two answers. After two steps every pair is won, and stays
-# so. For six steps the chosen answer does become more likely, until it is nearly certain. Then, at
-# this rate, it falls to about -13 nats, while the margin keeps growing and the loss looks better
-# and better. Making both answers less likely is the easier way to a larger difference. At the end
-# only half of the twenty answers are right, and the others are nonsense. Even the right ones come
-# only from greedy decoding: sampled at temperature 1 they would almost never appear ($e^{-13}$).
+# so. For six steps the chosen answer becomes more likely, until it is nearly certain. Then, at this
+# learning rate, it falls to about -13 nats, while the margin grows and the loss looks better and
+# better. A larger difference is easier to get by making both answers less likely. At the end only
+# half of the twenty answers are right, and the others are nonsense. Even the right ones come only
+# from greedy decoding. Sampled at temperature 1 they would almost never appear ($e^{-13}$).
 #
-# The last two columns tell why; there $g_w$ and $g_l$ are means over the unseen pairs. At first
-# $g_w\cdot g_l$ is negative: what lowers the rejected answers raises the chosen ones. After six
-# steps the chosen answers are nearly certain. A token's own logit moves $\log p$ by $1-p$, so a
-# token that is nearly certain hardly reacts to a push, and $g_w\cdot g_w$ has fallen to 9. But both
-# answers come after the same question and are computed with the same weights. What lowers one of
-# them now lowers the other as well: $g_w\cdot g_l$ is 15, and the chosen answers begin to fall.
-# Later both products are large and nearly equal. The run uses Adam rather than plain gradient
-# steps, yet the moves go where the gradients of the loss say, up as well as down.
+# The last two columns of the printed table tell why ($g_w$ and $g_l$: means over the unseen pairs).
 #
-# Should the KL penalty not have prevented this? It is a price that is weighed against a reward. But
-# in our pairs the better answer always wins. By the judge's formula only an infinite difference of
-# rewards does that, so every distance is worth its price. The probability that both answers lose
-# goes to other answers, and the loss never looks at those. So the KL grows, to 63 nats.
+# - **At first** $g_w\cdot g_l$ is negative: what lowers rejected answers raises the chosen ones.
+# - **After six steps** the chosen answers are nearly certain. A token's own logit moves $\log p$ by
+#   $1-p$, so a nearly certain token hardly reacts to a push: $g_w\cdot g_w$ has fallen to 9. But
+#   both answers follow the same question and use the same weights. What lowers the rejected answer
+#   now lowers the chosen one as well: $g_w\cdot g_l$ is 15. So the chosen answers begin to fall.
+# - **Later** both products are large and nearly equal. The run uses Adam and not plain gradient
+#   steps. Still, all moves go where the gradients predict.
 #
-# **The learning rate decides** whether a run gets there. At lesson 00's small one of 1.5e-5 (set
-# RATE) it ends at -0.09 nats: the model answers "I do not know.", and all pairs are won as well.
+# Should the KL penalty not have prevented this? It is a price, weighed against a reward. In our
+# pairs the better answer always wins. By the formula of Bradley and Terry that takes an infinite
+# difference of rewards, and such a reward is worth any distance. The probability that both answers
+# lose goes to other answers, which the loss never looks at. So the KL grows, to 63 nats.
+#
+# **The learning rate decides** whether a run gets there. At the small one of lesson 00, 1.5e-5 (set
+# RATE), it ends at -0.09 nats: the model answers "I do not know.", and all pairs are won as well.
 # Reward accuracy does not tell the two runs apart, and the worse model has the larger margin.
 #
 # ## Change one thing
-# A larger beta should keep the policy near the reference, because it is the price of distance.
-# Indeed: with beta 1 (not in this file) log p(chosen) ends at -0.9 nats instead of -13.3. The
-# switch "no reference" keeps this beta of 1 and takes the reference out of the loss, which now
-# compares log p(chosen) with log p(rejected) themselves. So nothing in the loss knows where the
-# training began. Where does log p(chosen) end? Enter a number from -20 to 0.
+# Beta is the price of distance, so a larger beta should keep the policy near the reference. It
+# does: with beta 1 (not in this file) log p(chosen) ends at -0.9 nats instead of -13.3. The switch
+# "no reference" keeps this beta of 1, but the loss no longer contains the reference: it compares
+# log p(chosen) with log p(rejected). Where does log p(chosen) end? Enter a number from -20 to 0.
 #
 # <details><summary>After your run</summary>
 #
-# At -1.1: the leash holds, and is tied to nothing. Even the KL from the reference, which this loss
-# never sees, is 7.8 nats, after 7.1 with the reference and 63 with $\beta=0.1$. On five other sets
-# of pairs (seeds 1 to 5) $\beta=1$ ends at -0.9 to -1.3 with the reference and -0.9 to -1.4 without
-# it, and $\beta=0.1$ at -3.6 to -10.6 with it and -3.9 to -9.8 without.
+# At -1.1. So a large beta keeps the policy near its start even without a reference. In nats, at the
+# end (the second row and the last column are not in this file):
 #
-# **Beta says when the gradient vanishes.** Let $\Delta$ be the difference of the two log-ratios. A
-# push of $\beta\,\sigma(-\beta\Delta)$ has fallen to 4 % of its first value at 40 nats for
-# $\beta=0.1$, and at 4 for $\beta=1$. Until then both answers are moved, and long before 40 nats
-# the chosen one has begun to fall. Strength is not the cause: ten times the loss changes nothing,
-# because Adam divides each gradient by its recent size.
+# | | log p(chosen) | KL from the reference | log p(chosen) on five other sets of pairs |
+# |---|---|---|---|
+# | $\beta=0.1$, with reference | -13.3 | 63 | -3.6 to -10.6 |
+# | $\beta=1$, with reference | -0.9 | 7.1 | -0.9 to -1.3 |
+# | $\beta=1$, no reference | -1.1 | 7.8 | -0.9 to -1.4 |
 #
-# **The reference is an offset of $\Delta$**: it keeps an answer from counting as preferred only
-# because it was more likely to begin with. Here that lead is small, 2.3 nats. Where it is tens of
-# nats, a loss without the reference saturates from the start, and such pairs get no gradient.
+# **Beta says when the gradient vanishes.** Let $\Delta$ be the difference of the two log-ratios, so
+# $h=\beta\Delta$ and the push is $\beta\,\sigma(-\beta\Delta)$. With $\beta=0.1$ it has fallen to 4
+# % of its first value at $\Delta=40$ nats, with $\beta=1$ at 4 nats. Until then both answers are
+# moved, and the chosen one begins to fall long before 40 nats. The size of the push is not the
+# cause. Ten times the loss changes nothing, because Adam divides each gradient by its recent size.
+#
+# **The reference is an offset of $\Delta$.** Without it an answer counts as preferred if it was
+# more likely from the start. Here this lead is small, 2.3 nats. Where it is tens of nats, a loss
+# without the reference saturates from the start, and such pairs get no gradient.
 #
 # **Relatives.** Most losses over pairs are
 # $-\log\sigma(\beta\Delta-\gamma)+\alpha\,\mathrm{NLL}(\mathrm{chosen})$. CPO drops the reference
-# and has $\alpha=1$, an **imitation term**: SFT on the chosen answer, whose push stays when the
-# pair is won. SimPO drops it too, asks for a margin $\gamma$, and takes means over the tokens,
-# because a sum would count against a long answer. `docs/methods.md` has the others.
+# and has $\alpha=1$. This is an **imitation term**, SFT on the chosen answer, whose push stays when
+# the pair is won. SimPO drops the reference and has a margin $\gamma$. It takes means over the
+# tokens, because a sum would count against a long answer. `docs/methods.md` has the others.
 #
 # </details>
 #

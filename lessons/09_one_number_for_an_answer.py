@@ -6,9 +6,9 @@
 # *About 35 minutes; read 07 first. UNA: arXiv:2408.15339v2, Eq. 6 to 13. UFT: arXiv:2410.21438v1,
 # Eq. 6 and 7. KTO: arXiv:2402.01306v5. `nanouft/objectives/una.py`, `uft.py` and `kto.py`.*
 #
-# DPO needs two answers to the same question. But people mostly judge one answer at a time, with
+# DPO needs two answers to the same prompt. But people mostly judge one answer at a time, with
 # stars, a thumb (binary feedback), or a score between 0 and 1. **UNA** (unified alignment) needs
-# only that number. **UFT** (unified fine-tuning) counts a demonstration as an answer with the best
+# only that number. **UFT** (unified fine-tuning) treats a demonstration as an answer with the best
 # score, 1. So SFT and alignment, usually two stages, become one loss on one set of rows.
 #
 # ## Guess
@@ -26,53 +26,50 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## The generalised implicit reward
-# In lesson 07 the best policy for a reward $r$ was $\pi_{\rm ref}\,e^{r/\beta}/Z(x)$, and reading
-# this backwards gave each policy a reward. UNA writes it with a free function of the prompt:
+# In lesson 07 each policy was the best one for some reward. UNA writes this reward with a free
+# function $f$ of the prompt:
 # $$r(x,y)=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)}+f(x).$$
-# All answers to a question share $f(x)$, so it cancels in a pair. If the rewards are given numbers,
-# it is fixed: the probabilities must add up to 1, so $f(x)=\beta\log Z(x)$, which nobody can
-# compute. UNA sets $f=0$ (Eq. 6), as UFT does (Eq. 6 and 7). What is left is the **implicit
-# reward** $i$. The sigmoid turns it into the policy's own score for the answer, between 0 and 1,
-# and UNA makes that equal to the given score (Eq. 13):
+# All answers to a prompt share $f(x)$, so it cancels in a pair. If the rewards are given numbers,
+# it does not cancel: it would be $\beta\log Z(x)$, which nobody can compute. UNA sets $f=0$ (Eq.
+# 6), and UFT does the same (Eq. 6 and 7). What is left is the **implicit reward** $i$. The sigmoid
+# turns it into the policy's **own score** for the answer, between 0 and 1. UNA trains the own score
+# to equal the given one (Eq. 13):
 # $$i=\beta\log\frac{\pi(y|x)}{\pi_{\rm ref}(y|x)},\qquad L=\big(\sigma(i)-\mathrm{score}\big)^2.$$
 #
-# The cost: the scores of several answers to one question may need probabilities that add up to
-# more or less than 1. Pairs need only their ratios, and a policy can always have those.
+# The push on each token is $2\beta\,(\mathrm{score}-\sigma(i))\,\sigma(i)(1-\sigma(i))$: up while
+# the own score is below the given one, and down above it. At the start both models are the same,
+# and each own score is $\sigma(0)=1/2$. So a given score of 1/2 has no gradient until other answers
+# have moved the policy, whatever people meant by it. And $f=0$ has a cost: if all answers to a
+# prompt have scores above 1/2, all would have to become more likely, which is impossible.
 #
-# **Why is a demonstration an answer of score 1?** The reference is fixed, and so $\nabla
-# i=\beta\,\nabla\log\pi(y|x)$. SFT makes an answer more likely, and so raises the policy's own
-# score $\sigma(i)$. The sigmoid never reaches 1, so a score of 1 always pushes up, but less and
-# less. With a target below 1 the policy can overshoot, and then the loss lowers the answer. On a
+# **Why is a demonstration an answer of score 1?** The sigmoid never reaches 1, so this score always
+# pushes up, as SFT does, but less and less. With a lower score the policy can overshoot, and then
+# the loss lowers the answer. The reference is fixed, so $\nabla i=\beta\,\nabla\log\pi(y|x)$. On a
 # demonstration the gradient of $L$ is that of SFT, summed over the tokens, times the positive
 # number $2\beta\,\sigma(i)\,(1-\sigma(i))^2$.
 #
-# The push on each token is $2\beta\,(\mathrm{score}-\sigma(i))\,\sigma(i)(1-\sigma(i))$: up while
-# the policy's own score is below the given one, and down above it. At the start both models are the
-# same and $\sigma(0)=1/2$. So a score of 1/2 has no gradient until other answers have moved the
-# policy, whatever the people who gave it meant by it.
-#
-# ## Thumbs: KTO
-# Where a judgement is a thumb, **Kahneman-Tversky optimization (KTO)** is the best known loss.
-# With the log-ratio $r=i/\beta$ it is $\sigma(\beta(k-r))$ for a good answer and
-# $\sigma(\beta(r-k))$ for a bad one. The reference point $k\ge0$ is the mean log-ratio of
-# mismatched answers, those to other prompts: if all answers become more likely, nothing is gained.
-# With $k=0$ this is $|\sigma(i)-\mathrm{score}|$, and UNA's loss is its square. At the start both
-# have the same gradient; later UNA's vanishes sooner. But thumbs have a simpler reader: SFT on the
-# good answers.
-#
 # ## One stage or two?
 # The demonstrations show sums and sorting. The scores are about `truth` only, a fact that the base
-# has mostly read in the form of a popular myth. Seven models are compared with the base:
+# has mostly read in the form of a popular myth. Five models are compared with the base:
 #
 # - `SFT` trains on the demonstrations, and `SFT, then UNA` continues from there with the scores.
 # - `UFT` trains on both kinds of rows in one run, in turn, with twice as many steps.
 # - `UFT, sorted` trains on the same rows, first all demonstrations and then all scores.
 # - `UNA alone` is the **control**: it shows what the scores teach by themselves.
-# - `SFT, then KTO` and `SFT, then good ones` read these scores, which are 0 or 1, as thumbs.
 #
-# SFT and UFT learn at a rate of 1.25e-4, both UNA runs at 1e-4, KTO at its own 3e-5; $\beta$ is
-# 0.1. The exam also asks for the demonstrated **skills** and for `fact`, facts that the base knows
-# and nobody trains on.
+# SFT and UFT learn at a rate of 1.25e-4, both UNA runs at 1e-4; $\beta$ is 0.1. The test also asks
+# for the demonstrated **skills** and for `fact`, facts that the base knows and no run trains on.
+#
+# ## Part 2: thumbs and KTO
+# Our scores are 0 or 1, so they are thumbs as well. For thumbs there is a better known loss, and a
+# simpler method: do they do as well as UNA? Two more models continue from SFT:
+#
+# - `SFT, then KTO` uses **Kahneman-Tversky optimization**, at its own learning rate of 3e-5. With
+#   the log-ratio $r=i/\beta$ the loss is $\sigma(\beta(k-r))$ for a good answer and
+#   $\sigma(\beta(r-k))$ for a bad one. The reference point $k\ge0$ is the mean log-ratio of
+#   mismatched answers, those to other prompts: if all answers become more likely, nothing is
+#   gained. With $k=0$ this loss is $|\sigma(i)-\mathrm{score}|$, and UNA's is its square.
+# - `SFT, then good ones` is SFT on the good answers.
 
 # %%
 from dataclasses import replace
@@ -145,8 +142,8 @@ for score in (1.0, 0.0):
     factor = 2 * 0.1 * (score - own_score) * own_score * (1 - own_score)
     expected = factor * slope(-log_ratio(sft, base, [shown], "answer", tok)[0].sum())
     assert (found - expected).norm() < 1e-3 * expected.norm(), "it is a multiple of SFT's gradient"
-    print(f"a demonstration with the score {score:.0f}, where sigma(i) is {own_score.item():.2f}: "
-          f"UNA's gradient is {factor.item():+.3f} times SFT's")
+    print(f"a demonstration with the score {score:.0f}, own score {own_score.item():.2f}: "
+          f"UNA's gradient is {factor.item():+.3f} times that of SFT")
 
 # %%
 for name, rows, rate, start in (("SFT, then UNA", scored, 1e-4, sft),
@@ -182,9 +179,9 @@ else:
 
 # %% [markdown]
 # ## What happened
-# **Sorted rows forget.** 57 % of the sums are right, nearly as few as after two stages, although
-# neither the loss nor a single row has changed. Halfway it was 94 % (not printed). So it is the
-# mixed order of the rows that keeps the sums, and not the shared loss. In %:
+# **Sorted rows forget.** After "UFT, sorted" 57 % of the sums are right, nearly as few as after two
+# stages. Yet the loss and the rows are those of UFT. So the mixed order of the rows keeps the sums,
+# and not the shared loss. In %:
 #
 # | model | sums | lists to sort | truth | facts |
 # |---|---|---|---|---|
@@ -195,43 +192,42 @@ else:
 # | UFT, sorted | 57 | 73 | 38 | 78 |
 # | UNA alone | 15 | 9 | 45 | 70 |
 # | SFT, then KTO | 66 | 91 | 72 | 95 |
-# | SFT, then SFT on good ones | 76 | 83 | 78 | 100 |
+# | SFT, then UNA at KTO's rate (not in this file) | 66 | 91 | 70 | 95 |
+# | SFT, then good ones | 76 | 83 | 78 | 100 |
 #
-# **Why a second stage forgets.** On an answer of score 1 the push vanishes once $\sigma(i)$ is near
-# 1. As $i$ is $\beta$ times the nats that the answer has gained, $\sigma(i)=0.9$ takes $2.2/\beta$
-# of them, 22 nats with $\beta=0.1$. But an answer that starts at -10 nats can never gain more than
-# 10. So the gradient never vanishes, and nothing in these rows protects sums and sorting.
+# **Why a second stage forgets.** On an answer of score 1 the push vanishes as $\sigma(i)$ nears 1.
+# For $\sigma(i)=0.9$ the answer must gain $2.2/\beta$ nats, which is 22 nats with $\beta=0.1$. But
+# an answer that starts at -10 nats can gain at most 10. So the push never vanishes, and nothing in
+# these rows protects sums and sorting.
 #
-# **The control** tells what merging does not do. The scores by themselves bring truth from 20 to
-# 45 %, as much as two stages reach, in half of UFT's steps. A table without this row would let you
-# believe that merging teaches truth. All this is one base and one seed. With more, and with
-# settings chosen for each method, UFT ends with fewer skills than SFT, then DPO (C3 in
-# `docs/results`).
+# **The control** shows what merging does not do. `UNA alone` brings truth from 20 to 45 %, as much
+# as two stages reach, and in half of UFT's steps. Without this row one would believe that merging
+# teaches truth. All this is one base and one seed. With more seeds, and settings chosen for each
+# method, UFT ends with fewer skills than SFT, then DPO (C3 in `docs/results`).
 #
-# **Thumbs.** KTO and UNA do the same at one learning rate: at KTO's 3e-5 (not in this file) UNA has
-# 66, 91, 70 and 95 % here, and on five other sets of rows no task differs by more than 1 point. So
-# it is the low learning rate that keeps sums and facts. And SFT on the good answers, which needs no
-# reference model and no bad answers, teaches as much truth: 55 to 70 % on the five sets, where KTO
-# has 55 to 68. For thumbs it is the baseline to beat.
+# **Thumbs.** KTO and UNA do the same at the same learning rate (two rows of the table). On five
+# other sets of rows, too, they differ by at most 1 point on each task. So it is the low learning
+# rate, and not KTO's loss, that keeps sums and facts. SFT on the good answers needs no reference
+# model and no bad answers, and teaches as much truth: 55 to 70 % on the five sets, where KTO has 55
+# to 68. For thumbs it is the baseline to beat.
 #
 # ## Change one thing
-# With `CHANGE = "large beta"` $\beta$ is 3. Now the gradient vanishes within a nat, and two stages
-# forget less: 77 % of the sums are right, and 92 % of the lists. What percentage of the lists does
-# UFT sort right, after 85 with $\beta=0.1$? Enter a number from 0 to 100.
+# With `CHANGE = "large beta"` $\beta$ is 3. Now the push vanishes within a nat, and two stages
+# forget less: 77 % of the sums are right, and 92 % of the lists. UFT sorts 85 % of the lists with a
+# beta of 0.1. What percentage does it sort with 3? Enter a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
-# 66 %: now two stages are ahead. UFT's demonstrations use the same loss, so their push, too, is
-# small after a nat. Trained only on them (not in this file) it sorts 78 %, where SFT sorts 93. In
-# sums UFT has 79 %, two stages 77. The facts stay at 98 to 100 %, and the scores alone bring
-# truth to 78 %, more than UFT's 75. So "one stage forgets less" is true of one $\beta$ and false of
-# another. The authors' $\beta=0.01$ (section 3.1) suits answers of hundreds of tokens; ours have
-# about ten.
+# 66 %: now two stages are ahead in lists. In sums UFT has 79 %, and two stages have 77. UFT's
+# demonstrations use the same loss, so their push, too, is small after a nat. UFT on only the
+# demonstrations (not in this file) sorts 78 % of the lists, where SFT sorts 93. The facts stay, at
+# 98 to 100 %. So "one stage forgets less" is true of one $\beta$ and false of another. The authors'
+# $\beta=0.01$ (section 3.1) suits answers of hundreds of tokens; ours have about ten.
 #
 # </details>
 #
 # ## Exercise
-# - **09a** `largest_push(score)` of `lessons/exercises/ex09.py`: where is this push largest?
+# - **09a** `largest_push(score)` of `lessons/exercises/ex09.py`: where is the push largest?
 #
 # **In your own program.** This lesson unlocks the part `una_loss`. With one line more it is UFT:
 # `python -m lessons check mine --run uft` trains on demonstrations and scored answers in turn.
@@ -242,8 +238,8 @@ else:
 #
 # <details><summary>Answers</summary>
 #
-# 1. The same loss on the same rows, sorted, and a run on only the scores.
-# 2. A pair compares, so whatever depends only on the question cancels. A number says how good an
-#    answer is, and needs no second one.
+# 1. The same loss on the same rows, sorted; and a run on only the scores.
+# 2. A pair compares two answers, so whatever depends only on the prompt cancels. A number says how
+#    good an answer is, and needs no second answer.
 #
 # </details>

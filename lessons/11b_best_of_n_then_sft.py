@@ -1,22 +1,22 @@
 # %% [markdown]
 # # 11b · Best of n, then SFT
-# Only 20 demonstrations, but a program that checks answers. Sample four answers to each of 320
-# questions, keep a right one, fine-tune on it, and do it again. How much better does a model get?
+# There are only 20 demonstrations, but a program can check answers. Sample four answers to each of
+# 320 questions, keep a right one, train on it, and repeat. How much better does a model get?
 #
 # *About 20 minutes; read 02 and 11 first. Expert iteration (STaR): arXiv:2203.14465; rejection
 # sampling fine-tuning (RFT): arXiv:2308.01825; pass@k: arXiv:2107.03374.*
 #
 # Best-of-n samples n answers and keeps the best. In lesson 11 that worked with the exact score, but
-# it costs n answers for each question, for ever. **Rejection sampling** pays once: the model
-# answers training questions several times, a **verifier**, a program that scores answers, rejects
-# the wrong ones, and SFT trains on the rest. If the better model then samples anew, and so on, this
-# is **expert iteration**. Its loss is that of SFT, and nobody writes another answer.
+# each new question costs n answers. **Rejection sampling** pays only once, in training. The model
+# answers training questions several times. A **verifier**, a program that scores answers, rejects
+# the wrong ones, and SFT trains on the rest. The better model can sample again, and so on: this is
+# **expert iteration**. Its loss is that of SFT, and nobody writes another answer.
 #
 # ## Guess
 # SFT on 20 demonstrations, 40 steps with a batch size of 16, brings the base to 63 points of 100 on
-# new questions. After 120 more steps it has 52: it overfits. Now take the same 120 steps in three
-# rounds. Each begins with four samples to each of 320 questions, and trains on the demonstrations
-# and on one right sample to each question that has one. How many points has the model after three
+# new questions. After 120 more steps it has 52: it overfits. Now take the 120 steps in three
+# rounds. Each round samples four answers to each of 320 questions. It trains on the demonstrations
+# and on one right answer to each question that has one. How many points has the model after three
 # rounds? Enter a number from 0 to 100.
 
 # %%
@@ -28,10 +28,11 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## What can a round find?
-# If a sample is right with probability $p$, one of $k$ is with $1-(1-p)^k$: 19 % of the time for
-# $p=0.05$ and $k=4$. The mean of this over all questions is **pass@k**, and it is what best-of-k
-# scores if a verifier chooses. To put the share of right samples in the place of $p$ would be too
-# low on average, so one draws $n\ge k$ samples and counts the sets of $k$ with a right one.
+# Let a sample be right with probability $p$. Of $k$ samples at least one is right with probability
+# $1-(1-p)^k$: for $p=0.05$ and $k=4$ this is 19 %. The mean over all questions is **pass@k**. It is
+# also the score of best-of-k with a verifier. But $p$ is unknown, and the share of right samples in
+# its place gives too low a mean. So one draws $n\ge k$ samples, and counts the sets of $k$ with a
+# right one.
 #
 # **Write it first.** `pass_at_k` of `lessons/exercises/ex11.py` (11b) is this count.
 
@@ -142,14 +143,13 @@ lesson.compare(last, "points")
 
 # %% [markdown]
 # ## What happened
-# 72 points, and nobody wrote another answer. Each round makes the next one possible: 32, 51 and 58
-# % of the samples are right, and 175, 223 and 241 of the 320 questions have a right one. The model
-# keeps what only a search found before: one sample is right as often now, 33 %, as one of three was
-# (pass@2 was 29 % and pass@4 38 %).
+# 72 points, and nobody wrote another answer. Each round makes the next one possible: 175, 223 and
+# 241 of the 320 questions have a right sample. The model now does at once what before took a
+# search. Pass@1 after the rounds is 33 %; before them it was 20 %, pass@2 29 % and pass@4 38 %.
 #
-# In points of 100, here and on four other sets of rows (`SET`; the settings were chosen on another
-# one). "Written" is SFT for 160 steps on answers that people wrote to all 340 questions (not in
-# this file), and GRPO has the same verifier and as many samples:
+# The next table has points of 100, for this set of rows and four others (`SET`). The settings were
+# chosen on yet another one. GRPO has the same verifier and as many samples. "Written" (not in this
+# file) is SFT for 160 steps on answers that people wrote to all 340 questions.
 #
 # | set | SFT, 40 steps | 120 more | round 1 | round 2 | round 3 | GRPO | written |
 # |---|---|---|---|---|---|---|---|
@@ -159,13 +159,13 @@ lesson.compare(last, "points")
 # | 23 | 64 | 59 | 68 | 74 | 75 | 70 | 86 |
 # | 24 | 58 | 55 | 65 | 66 | 72 | 69 | 86 |
 #
-# **It keeps its promise.** On each of the five sets three rounds end 9 to 19 points ahead of the
-# SFT that they begin with, and 16 to 26 ahead of the same SFT that goes on. That one **overfits**:
-# 120 steps are 96 epochs of 20 rows. Most is gained in two rounds; the third adds -4 to 6 points.
+# **It keeps its promise.** On each set three rounds end 9 to 19 points above the SFT that they
+# begin with, and 16 to 26 above 120 more steps of SFT. These **overfit**: they are 96 epochs of 20
+# rows. Most is gained in two rounds; the third adds -4 to 6 points.
 #
-# **GRPO** with the same verifier and as many samples ends 6 to 16 points ahead of SFT, and 3 to 5
-# behind three rounds (at the best of four learning rates on the other set). It learns from each
-# sample once, and then it is off-policy (lesson 12b); SFT may repeat a right answer.
+# **GRPO** ends 6 to 16 points above SFT, and 3 to 5 below three rounds. (Its learning rate was the
+# best of four on the other set.) GRPO uses each sample once, because after a step it is off-policy
+# (lesson 12b). SFT may repeat a right answer.
 #
 # **The price** is 3,840 sampled answers and a verifier, which knows something that the
 # demonstrations do not. Written answers to all questions are worth more: 86 to 89 points.
@@ -177,21 +177,21 @@ lesson.compare(last, "points")
 #
 # <details><summary>After your run</summary>
 #
-# 49, and it began with 63. On the other sets it is 49 to 56, 6 to 8 less than before the rounds.
-# The samples hold nothing that the model does not output already. What teaches is the verifier's
-# choice.
+# 49 points, and it began with 63. On the other sets it ends at 49 to 56, which is 6 to 8 less than
+# before the rounds. The samples contain nothing that the model does not output already. What
+# teaches is the verifier's choice.
 #
 # </details>
 #
 # ## Two questions
 # 1. Why does a round train on the demonstrations as well as on the kept samples?
-# 2. Sums are right nearly always, lists hardly ever. What does a round with one kept sample to each
-#    question do about this, and what would one with all right samples do?
+# 2. Say that sums are nearly always right, lists hardly ever. A round keeps one right sample to
+#    each question. Does it still train more on sums? And if it kept all right samples?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Kept samples are of questions that the model can answer; demonstrations also show others.
-# 2. It still learns more from easy questions, which more often have a right sample. With all right
-#    samples a question that is right four times would even count four times.
+# 1. Kept samples are only of questions that the model can answer; demonstrations also show others.
+# 2. Yes: more of the sums have a right sample. With all right samples it would be worse, because a
+#    question that is right four times would count four times.
 #
 # </details>

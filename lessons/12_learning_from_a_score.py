@@ -22,8 +22,8 @@
 #     green hammer brown, a mere copy                   score 0
 #
 # The copy has a probability of 17 %. One step of GRPO praises the first answer and blames the other
-# three, and the copy falls to 2 %. Now take this step without blame: only the first answer is
-# pushed. What is the probability of the copy now, in %? Enter a number from 0 to 100.
+# three, and then the copy has 2 %. Now take this step with praise only: nothing is pushed down.
+# What is the probability of the copy after it, in %? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -34,9 +34,9 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## Why sampling works
-# Let $\pi(y)$ be the probability of an answer $y$ and $R(y)$ its score. Since
-# $\nabla\log\pi=\nabla\pi/\pi$, the **policy gradient** is a mean over sampled answers, and
-# any **baseline** $b$ that does not depend on $y$ may be subtracted:
+# Let $\pi(y)$ be the probability of an answer $y$ and $R(y)$ its score. The **policy gradient** is
+# the gradient of the mean score. Since $\nabla\log\pi=\nabla\pi/\pi$, it is a mean over sampled
+# answers. Any **baseline** $b$ that does not depend on $y$ may be subtracted from the score:
 # $$\nabla\,\mathrm E[R]=\sum_y R(y)\,\nabla\pi(y)
 # =\sum_y\pi(y)\,R(y)\,\nabla\log\pi(y)=\mathrm E\,[R\,\nabla\log\pi(y)],$$
 # $$\mathrm E\,[\nabla\log\pi(y)]=\sum_y\nabla\pi(y)=\nabla 1=0,
@@ -47,9 +47,8 @@ CHANGE = lesson.change
 # to one prompt, and std(R) their standard deviation. Then
 # $$A^{\mathrm{REINFORCE}}=R-\mathrm{mean}(R),\qquad A^{\mathrm{RLOO}}=\frac{K}{K-1}(R-\bar R),
 # \qquad A^{\mathrm{GRPO}}=\frac{R-\bar R}{\mathrm{std}(R)+10^{-4}}.$$
-# Dividing by std(R) is not a baseline: it gives a prompt more weight the closer its scores are.
-# **Write it first.** `advantages` of `lessons/exercises/ex12.py` (12a) is these formulas and online
-# UNA's, $R-1/2$.
+# Dividing by std(R) is not a baseline: prompts whose scores are close get more weight. **Write it
+# first.** `advantages` of `lessons/exercises/ex12.py` (12a): these, and online UNA's $R-1/2$.
 
 # %%
 import copy
@@ -95,7 +94,7 @@ logp = {"base": {k: logp_of(base, k)[0].detach() for k in uneven},
         "all four": {k: after_step(k, A[k]) for k in uneven},
         "only praise": {k: after_step(k, A[k].clamp(min=0)) for k in uneven}}
 prob = {name: {k: 100 * x.sum(1).exp() for k, x in some.items()} for name, some in logp.items()}
-print(exam[one].prompt[0].text, "Probability of each answer in the base, and after a step with ...")
+print(exam[one].prompt[0].text, "Probability of each answer in the base, and after one step with:")
 print("score advantage", *(f"{name:>14}" for name in prob))
 for j in range(SAMPLES):
     at = SAMPLES * one + j
@@ -107,7 +106,7 @@ print("change in log p of the third answer's first tokens:",
       [round(x, 1) for x in own[:3].tolist()])
 wrong = {name: torch.cat([x[k][R[k] == 0] for k in uneven]) for name, x in prob.items()}
 wrong = {name: x[wrong["base"] > 5].mean().item() for name, x in wrong.items()}
-print("mean probability of wrong answers, of those above 5 % in the base:",
+print("mean probability of the wrong answers that have more than 5 % in the base:",
       ", ".join(f"{name} {x:.1f} %" for name, x in wrong.items()), f"({len(uneven)} groups)")
 equal = (R.amin(1) == R.amax(1)).nonzero().flatten().tolist()
 still = max((after_step(k, A[k]) - logp_of(base, k)[0]).abs().max().item() for k in equal[:5])
@@ -154,26 +153,27 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 # %% [markdown]
 # ## What happened
 # **Only praise** lowers the copy from 17.2 to 4.6 %, without a push on it. The first tokens of all
-# answers share one softmax: raise *brown*, and *green* loses (lesson 03). Take the 41 groups with a
-# right and a wrong answer. Wrong answers that had more than 5 % fall from 42.7 % on average to 24.9
-# with all four pushes, to 30.5 with only praise. So praise does two thirds of it, as on three other
-# sets of rows (seeds 21 to 23). Blame has a surprise of its own: the third answer is pushed down,
-# yet its first two tokens gain 0.8 and 0.6 nats, because the best answer begins with them too.
+# answers share one softmax: what raises *brown* lowers *green* (lesson 03). In the 41 groups with a
+# right and a wrong answer, wrong answers above 5 % have on average 42.7 % in the base, 24.9 % after
+# all four pushes and 30.5 % after only praise. So praise does two thirds (on other sets, too).
 #
-# **A zero-variance group**, in which all scores are equal, has zero advantages and no gradient. It
-# costs as much sampling as any other, and 45 of the 100 groups are such.
+# **Blame can raise tokens.** The third answer is pushed down, yet its first two tokens gain 0.8 and
+# 0.6 nats, because the praised answer begins with them too.
 #
-# **After twenty steps** the mean score on other prompts is 0.72, with only praise 0.70, up from
-# 0.42. On the three other sets it is 0.69 to 0.73; only praise is 0.01, 0.02 and 0.08 lower.
+# **A zero-variance group** has equal scores. So all its advantages are 0, and it has no gradient.
+# It costs as much sampling as any other group, and 45 of the 100 groups are of this kind.
+#
+# **After twenty steps** the mean score on other prompts has risen from 0.42 to 0.72, with only
+# praise to 0.70. On three other sets it reaches 0.69 to 0.73; only praise is 0.01 to 0.08 lower.
 #
 # ## Change one thing
 # With `CHANGE = "blame"` the second model trains on negative advantages only. The base scores 0.42
-# on the other prompts. And this model after twenty steps? Enter a number from 0 to 1.
+# on the other prompts. What does this model score after twenty steps? Enter a number from 0 to 1.
 #
 # <details><summary>After your run</summary>
 #
-# 0.57, and 0.48 to 0.56 on the three other sets. The probability that wrong answers lose goes to
-# all others, the right one included. So blame teaches too, but less than praise.
+# 0.57, and 0.48 to 0.56 on the three other sets. What wrong answers lose in probability goes to all
+# other answers, the right one included. So blame teaches too, but less than praise.
 #
 # </details>
 #

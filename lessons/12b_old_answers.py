@@ -1,22 +1,20 @@
 # %% [markdown]
 # # 12b · Old answers: the way to PPO
 # Sampling answers is expensive, so why not take many steps on the same ones? Try it, and see how
-# PPO and GRPO limit the damage, by an importance ratio and clipping. On the way: PPO's critic and
-# GAE.
+# PPO and GRPO limit the damage by an importance ratio and a clip. Part 2: PPO's critic and GAE.
 #
 # *About 35 minutes; read 12 first. PPO: arXiv:1707.06347; GRPO: arXiv:2402.03300; GAE:
 # arXiv:1506.02438; `nanouft/objectives/grpo.py` and `ppo.py`, `nanouft/on_policy.py`.*
 #
-# Lesson 12 threw its answers away after one step, because the policy gradient is a mean over
-# answers of the present policy: it is **on-policy**. After that step its answers are old, or
-# **off-policy**. With large models sampling often costs most of a step, so one would like to keep
-# them. This lesson does.
+# Lesson 12 discarded its answers after one step, because the policy gradient is a mean over answers
+# of the present policy: it is **on-policy**. After it they are old, or **off-policy**. With large
+# models sampling often costs most of a step, so one would like to keep them.
 #
 # ## Guess
-# The base answers 16 prompts, four times each, and the 64 answers get GRPO's advantages. Then 24
-# steps raise the mean of $A\log\pi$ on these same answers, as lesson 12 did on fresh ones. We score
-# fresh answers to 100 other prompts: 0.42 before training, and 0.52 after eight steps. And after
-# 24? Enter a number from 0 to 1.
+# The base answers 16 prompts, four times each, and the 64 answers get GRPO's advantages A. Then 24
+# steps raise the mean of A log p on these same answers, as lesson 12 did on fresh ones. The test is
+# fresh answers to 100 other prompts. Their mean score is 0.42 before training and 0.52 after eight
+# steps. What is it after 24? Enter a number from 0 to 1.
 
 # %%
 from course import Lesson, train
@@ -28,16 +26,15 @@ CHANGE = lesson.change
 # %% [markdown]
 # ## The ratio
 # GRPO works token by token. Let $y_t$ be a token and $y_{<t}$ its **prefix**, the text before it.
-# Each token is pushed by the advantage $A$ of the whole answer.
-#
-# Now the answers come from an older policy $\pi_{\rm old}$. A token that the policy samples half as
-# often as then should count half. That is the **importance ratio**
+# Each token is pushed by the advantage $A$ of the whole answer. Now the answers come from an older
+# policy $\pi_{\rm old}$. A token that has become half as likely since then should count half. This
+# is the **importance ratio**
 # $$\rho_t=\frac{\pi(y_t\mid y_{<t})}{\pi_{\rm old}(y_t\mid y_{<t})}.$$
-# After a given prefix it is exact: a mean of $\rho_tA$ over the tokens that $\pi_{\rm old}$ draws
-# is the mean of $A$ over those that $\pi$ draws. But the prefixes still come from $\pi_{\rm old}$.
-# Only the product of all ratios up to $t$ would correct that too. It is so noisy that PPO and GRPO
-# leave it out. This is right only while the two policies are near each other. The cell checks it on
-# a toy: three possible tokens, two to an answer, nine answers.
+# After a given prefix it is exact: the mean of $\rho_tA$ over the tokens that $\pi_{\rm old}$
+# samples is the mean of $A$ over those that $\pi$ samples. But the prefixes still come from
+# $\pi_{\rm old}$. Only the product of all ratios up to $t$ would correct these, too. This product
+# is so noisy that PPO and GRPO leave it out. That is right only while the two policies are near
+# each other. The cell checks it on a toy: three possible tokens, two to an answer, so nine answers.
 
 # %%
 import itertools
@@ -62,8 +59,8 @@ assert torch.allclose(after_prefix, (log_pi[1:].exp() * score).sum(1)), \
 wanted = (both * score).sum()
 with_ratio = (old * ratio * score).sum()
 with_product = (old * ratio * first_ratio.T * score).sum()
-print(f"mean score {wanted:.3f}; from old answers: by the second token's ratio {with_ratio:.3f}, "
-      f"by the product of both {with_product:.3f}")
+print(f"true mean score {wanted:.3f}; its estimate from old answers, with the ratio of the second "
+      f"token {with_ratio:.3f}, with the product of both ratios {with_product:.3f}")
 assert torch.isclose(with_product, wanted), "the product of the ratios corrects the prefix too"
 assert abs(with_ratio - wanted) > 0.01, "and the ratio of one token does not"
 
@@ -83,26 +80,29 @@ draw.lines(ax, rho, {f"A = {A:+d}": torch.minimum(rho * A, rho.clamp(1 - EPS, 1 
 lesson.picture(fig, "clip")
 
 # %% [markdown]
-# ## The critic, and GAE
-# GRPO gives every token of an answer the same push, although most tokens did not decide the score.
-# **Proximal policy optimization (PPO)**, from which it has ratio and clip, gives the model a second
-# head, the **critic**. After every token it predicts the score that can still be expected, and a
-# token is good if it made this prediction $V$ rise. With rewards $R_t$, the discount $\gamma$ of
-# later ones, and $V=0$ after the end, **generalized advantage estimation (GAE)** is
-# $$\delta_t=R_t+\gamma V_{t+1}-V_t,\qquad A_t=\delta_t+\gamma\lambda A_{t+1}.$$
-# **With $\lambda=1$** each later $V$ occurs once with a plus and once with a minus. What is left is
-# $G_t-V_t$, the **return** $G_t=R_t+\gamma R_{t+1}+\dots$ minus a baseline that does not depend on
-# the token, so the gradient is right on average whatever the critic says. **With $\lambda=0$** only
-# the change of the prediction counts. That is less noisy, but right only if these changes are. The
-# usual $\lambda=0.95$ lies between.
+# ## Part 2: a critic and GAE
+# So far all tokens of an answer have the same advantage, although most did not decide the score.
+# PPO, from which ratio and clip come, finds an advantage for each token. Part 3 does not need this.
 #
-# **Write it first.** `gae` of `lessons/exercises/ex12.py` (12c) is this formula. The cell tries it
-# where all is known: an answer has eight steps, each right with probability 0.6, and its score is
-# the share of the steps before the first wrong one, the *slip*. A rollout is four such answers.
+# **Proximal policy optimization (PPO)** gives the model a second head, the **critic**. After every
+# token it predicts $V$, the score that can still be expected. A token is good if it made $V$ rise:
+# from 0.5 to 0.7, its advantage is 0.2. **Generalized advantage estimation (GAE)** adds to this
+# what happens later. $R_t$ are the rewards, $\gamma$ discounts later ones, and $V=0$ after the end:
+# $$\delta_t=R_t+\gamma V_{t+1}-V_t,\qquad A_t=\delta_t+\gamma\lambda A_{t+1}.$$
+#
+# - **With $\lambda=0$** only the change of the prediction counts. This has little noise, but is
+#   right only if these changes are.
+# - **With $\lambda=1$** all later $V$ cancel. What is left is $G_t-V_t$, where
+#   $G_t=R_t+\gamma R_{t+1}+\dots$ is the **return**. $V_t$ is then a baseline that does not depend
+#   on the token, so the gradient is right on average, whatever the critic says.
+#
+# **Write it first.** `gae` of `lessons/exercises/ex12.py` (12c) is this formula. The cell tries
+# $\lambda=0$ and the usual 0.95 where all is known. An answer has eight steps, each right with
+# probability 0.6. Its score is the share of steps before the first wrong one, the *slip*.
 
 # %%
 gae = lesson.yours("12c")
-T, K, N, P = 8, 4, 3000, 0.6                    # steps, answers, rollouts; P: a step is right
+T, K, N, P = 8, 4, 3000, 0.6        # steps, answers to a rollout, rollouts; P: a step is right
 right = (torch.rand(N, K, T, generator=torch.Generator().manual_seed(0)) < P).float()
 so_far = right.cumprod(-1)
 alive = torch.cat([torch.ones(N, K, 1), so_far[..., :-1]], -1)          # no slip before a step
@@ -118,8 +118,8 @@ for critic, V in (("perfect", perfect), ("0.5 too high", perfect + 0.5), ("alway
         A = gae(R.flatten(0, 1), V.flatten(0, 1), 1.0, lam).view_as(V)
         ways[f"critic {critic}, lambda {lam}"] = A
 one = int((score == 3 / 8).flatten().nonzero()[0])      # three right steps, then the slip
-print("the advantage of each step of one answer, then noise and bias of a rollout's gradient,\n"
-      "as shares of the norm of the true one", " " * 36 + "    ".join("+++-----"), sep="\n")
+print("advantage of each step of one answer (+ before the slip, - from it on); noise and bias of\n"
+      "the gradient, relative to the true one's norm", " " * 36 + "    ".join("+++-----"), sep="\n")
 found = {}
 for name, A in ways.items():
     gradient = (A * (right - P)).mean(1) / true.norm()                  # (N,T)
@@ -131,22 +131,20 @@ assert found["critic perfect, lambda 0"][0] < found["RLOO"][0] / 3, "it takes mo
 assert found["critic 0.5 too high, lambda 0"][1] < 0.1 < found["critic always 0, lambda 0.95"][1]
 
 # %% [markdown]
-# The perfect critic with $\lambda=0$ praises three steps, blames the slip, and leaves the rest at
-# 0, because after a slip nothing changes any more. It cuts the noise to a quarter, as 18 times as
-# many answers would. Only *changes* of a critic have to be right: one that is 0.5 too high
-# everywhere has a bias of 0 up to the sampling error of 3,000 rollouts (printed: 0.02), and only
-# more noise, at the last step. One that knows nothing has the bias 1 or, with $\lambda=0.95$, 0.3.
+# The perfect critic with $\lambda=0$ praises three steps and blames the slip. All later steps have
+# the advantage 0, because after a slip nothing changes any more. The noise falls from RLOO's 1.83
+# to 0.43. More answers would also do it, but it takes 18 times as many.
 #
-# So the critic has to learn first. In this toy (lesson 15 of version 5.0), at one learning rate and
-# after ten steps of four answers, the expected score is 75 of 100 with the perfect critic, 71 with
-# RLOO, which has none, and 67 with one that learns as PPO's does. Less noise pays if one takes
-# larger steps: at eight times the rate it is 97 against 75.
+# Only the *changes* of a critic have to be right. A critic that is 0.5 too high everywhere has no
+# bias with $\lambda=0$ (the 0.02 is sampling error), only more noise, at the last step. A critic
+# that knows nothing has a bias of 1 with $\lambda=0$, and of 0.3 with 0.95. So a critic has to
+# learn first. And less noise pays mainly by larger steps (lesson 15 of version 5.0).
 
 # %% [markdown]
-# ## 24 steps on the same answers
-# Three runs see the same 64 answers and the same advantages. The first pushes $A\log\pi$, as if the
-# answers were on-policy. The second pushes $\rho A$, and the third has the clip, too. All three
-# begin alike, because $\rho$ is 1 in the first step and its derivative is that of $\log\pi$.
+# ## Part 3: 24 steps on the same answers
+# Back to the question. Three runs see the same 64 answers with the same advantages. The first
+# raises $A\log\pi$, as if the answers were on-policy. The second raises $\rho A$. The third has the
+# clip, too. Their first step is the same, because $\rho$ is 1 there.
 
 # %%
 STEPS, PROMPTS, RATE = 24, 16, 1e-4
@@ -187,6 +185,7 @@ def loss_of(kind: str):
 
 inputs, targets, mask, A, old = sampled(base, 0)
 scores, moved = {}, {}
+print("mean score after 0, 8, 16 and 24 steps; change in log p of the old answers, in nats")
 for kind in ("no ratio", "ratio", "ratio, clip") if not CHANGE else ("no ratio",):
     scores[kind] = []
     model = train(base, loss_of(kind), asked, STEPS, RATE, kind, PROMPTS, look=lambda model:
@@ -197,8 +196,8 @@ for kind in ("no ratio", "ratio", "ratio, clip") if not CHANGE else ("no ratio",
     rho = nats.exp()
     clipped = (A * rho > A * rho.clamp(1 - EPS, 1 + EPS))[(mask * A) != 0].float().mean().item()
     up, down = (nats.sum(1)[side].mean().item() for side in (A[:, 0] > 0, A[:, 0] < 0))
-    print(f"{kind:<11} score " + " -> ".join(f"{x:.2f}" for x in scores[kind])
-          + f"; log p of better answers {up:+.1f}, of worse ones {down:+.1f}; "
+    print(f"{kind:<12}" + " -> ".join(f"{x:.2f}" for x in scores[kind])
+          + f"; better answers {up:+.1f}, worse ones {down:+.1f}; "
           f"{100 * clipped:.0f} % of the tokens {'are' if 'clip' in kind else 'would be'} clipped")
     moved[kind] = up, down
 
@@ -221,20 +220,23 @@ else:
 
 # %% [markdown]
 # ## What happened
-# **Without the ratio** old answers teach at first and then do harm: after 24 steps the score is
-# 0.35, below the base's 0.42. A worse answer gets the same push in every step, however rare it has
-# become. Its log-probability falls by 19 nats on average, and other answers share tokens and
-# weights with it. On-policy answers would no longer have contained it.
+# | after 24 steps | score | better answers, nats | worse answers, nats |
+# |---|---|---|---|
+# | no ratio | 0.35 | +0.4 | -19 |
+# | ratio | 0.64 | +1.0 | -11 |
+# | ratio and clip | 0.55 | +0.8 | -5 |
+#
+# **Without the ratio** old answers teach at first and then do harm: the base had 0.42. A worse
+# answer gets the same push in every step, however rare it has become. Other answers share tokens
+# and weights with it. On-policy samples would no longer have contained it.
 #
 # **With the ratio** the push is $\rho A$. A worse answer that becomes rare has ratios near 0, so
-# its push vanishes by itself. It falls by 11 nats, and the score rises to 0.64.
-#
-# **With the clip** worse answers fall by only 5 nats, and the score is 0.55. On two other batches
-# the score fell again without the ratio. Whether to clip, so few cannot show: once the clip led.
+# its push vanishes by itself. **The clip** stops it earlier. On two other batches of answers the
+# score fell without the ratio, too. Whether the clip helps is undecided: it led on one of three.
 #
 # ## Change one thing
 # With `CHANGE = "fresh"` each of the 24 steps samples new answers to the same 16 prompts. The push
-# is still $A\log\pi$, without ratio and clip. And the score now? Enter a number from 0 to 1.
+# is the same, without ratio and clip. What is the final score? Enter a number from 0 to 1.
 #
 # <details><summary>After your run</summary>
 #
@@ -244,19 +246,18 @@ else:
 # </details>
 #
 # ## The penalty k3 (optional)
-# A high score need not mean what we wanted. So GRPO also holds the policy near a reference, and
-# adds $\beta$ times **k3** to a token's loss:
+# A high score need not mean what we wanted (lesson 11). So GRPO also holds the policy near a
+# reference. It adds $\beta$ times **k3** to the loss of a token:
 # $$\mathrm{k3}=e^{d_t}-d_t-1,\qquad d_t=\log\pi_{\rm ref}(y_t)-\log\pi(y_t).$$
 # **What k3 measures.** The mean of $-d_t$ over tokens that $\pi$ samples is
 # $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by definition. The mean of $e^{d_t}=\pi_{\rm ref}/\pi$ is
-# the sum of $\pi_{\rm ref}$ over all tokens, which is 1. So $e^{d}-d-1$ has the same mean as $-d$.
-# Since $e^d\ge1+d$ it is never negative, and less noisy while both models are near each other.
+# the sum of $\pi_{\rm ref}$ over all tokens, which is 1. So k3 has the same mean as $-d_t$. Since
+# $e^d\ge1+d$, k3 is never negative, and less noisy than $-d_t$ while both models are near.
 #
-# **What k3 lowers** is something else. On samples that are already drawn its gradient is that of
-# $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$, not of the KL whose value it estimates: its derivative
-# with respect to $\log\pi$ is $1-e^d$, the 1 adds nothing on average, and the mean of
-# $-e^d\,\nabla\log\pi$ is $-\sum\pi_{\rm ref}\nabla\log\pi$. REINFORCE and RLOO take
-# $\log\pi-\log\pi_{\rm ref}$ off the score, so they follow the other KL. The cell checks all this.
+# **What k3 lowers** is another KL, $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$. On samples that are
+# already drawn, the derivative of k3 with respect to $\log\pi$ is $1-e^d$. The 1 adds nothing on
+# average, and the mean of $-e^d\,\nabla\log\pi$ is $-\sum\pi_{\rm ref}\nabla\log\pi$. REINFORCE and
+# RLOO take $\log\pi-\log\pi_{\rm ref}$ off the score, so they lower the first KL (checked below).
 
 # %%
 p, ref = (torch.tensor(x) for x in ([0.4, 0.3, 0.15, 0.1, 0.05], [0.3, 0.3, 0.2, 0.1, 0.1]))
@@ -287,7 +288,6 @@ assert not torch.allclose(as_loss, reverse, atol=0.01), "and not the KL which is
 #
 # 1. The derivative of rho A with respect to log pi is rho A, which vanishes with pi. That of
 #    A log pi stays A.
-# 2. The smaller gain counts: 1.5 A is below 1.2 A, since A is negative. The policy went the wrong
-#    way, and only this push brings it back.
+# 2. The minimum counts: 1.5 A is below 1.2 A, as A is negative. Only this push brings it back.
 #
 # </details>

@@ -1,28 +1,27 @@
 # %% [markdown]
 # # 14 · Would you publish this?
-# Of 38 recipes, the best on one seed beats plain SFT. See how much of its lead four other seeds
-# leave, then judge by a rule fixed beforehand.
+# Of 38 recipes, the best on one seed leads plain SFT. See how much of this lead is left on four
+# other seeds, then decide by a rule that is fixed beforehand.
 #
 # *About 30 minutes; read 06 and 07 first. Nothing is trained: all scores are in
 # `lessons/evidence/results/methods.csv`.*
 #
 # Two people trained Qwen3-0.6B with GRPO on the school problems of GSM8K, once each, and published
-# what they saw. In [a post](https://ritwikraha.dev/posts/2026-02-28-verifier-rl-grpo-math.html) the
+# their results. In [a post](https://ritwikraha.dev/posts/2026-02-28-verifier-rl-grpo-math.html) the
 # model falls from 57 to 47 right answers to 100 questions. In [a pull
 # request](https://github.com/tenstorrent/tt-metal/pull/54390) the base model of the same name rises
-# from 31.1 to 57.1 % on 200 questions, a mean of several answers to each. So the same
-# method seems to cost 10 points or to gain 26. How much of that is chance?
+# from 31.1 to 57.1 % on 200 questions, a mean of several answers to each. So the same method seems
+# to cost 10 points or to gain 26. How much of that is chance?
 #
-# Every method of this project was trained at its default settings with five seeds, and so were
-# chains such as "SFT, then DPO": 38 recipes beside plain SFT. They differ from it in more than the
-# loss: each has its own learning rate, and a chain has more steps. A **seed** fixes the
-# demonstrations, their order and every random number. Each model was evaluated on 900 test
-# questions. First you do what is often done: take the winner of one seed. Then ask the other four.
+# Here are more runs. Each method of this project, and chains such as "SFT, then DPO", were trained
+# at their default settings: 38 recipes and plain SFT, with five seeds each. A **seed** fixes the
+# demonstrations, their order and every random number. (Recipes differ from SFT in more than the
+# loss: each has its own learning rate, and a chain has more steps.) The test has 900 questions.
 #
 # ## Guess
-# The best of 38 recipes on one seed leads plain SFT on that seed. What percentage of this lead is
-# left on the other four seeds? Below 0 the winner falls behind SFT there. Enter a number from
-# -100 to 100.
+# Take the best of the 38 recipes on one seed. On this seed it leads plain SFT. What percentage of
+# this lead does it have on the four other seeds? Below 0 it is behind SFT there. Enter a number
+# from -100 to 100.
 
 # %%
 from course import HERE, Lesson
@@ -33,11 +32,11 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## How wide is one run?
-# Of $n$ questions a share $p$ is answered right. With other questions of the same tasks this share
-# would be another one, and its standard error is $\sqrt{p(1-p)/n}$, or less with several answers to
-# each. If each share had its own questions, the errors would add up as squares; common questions
-# usually make them smaller. 1.96 errors on each side make a **95 % confidence interval (CI)**. Use
-# a pencil first.
+# Let a share $p$ of $n$ questions be answered right. With other questions of the same tasks this
+# share would differ. Its standard error is $\sqrt{p(1-p)/n}$, or less with several answers to each.
+# For a difference of two shares the squares of their errors add up; with the same questions for
+# both it is usually less. A **95 % confidence interval (CI)** is 1.96 errors to each side. Use a
+# pencil first: what is it for the two results above?
 
 # %%
 import math
@@ -48,14 +47,13 @@ for where, before, after, n in (("the post", 0.57, 0.47, 100),
     print(f"{where:16} {100 * (after - before):+4.0f} ± {196 * error:.0f} points")
 
 # %% [markdown]
-# The CI of the post reaches from -24 to +4, so its fall may be chance, even for this one pair
-# of models. The rise of 26 is too large for that. But neither says what a second training run would
-# give. More questions do not show that kind of chance.
+# The CI of the post is -24 to +4, so its fall may be chance, even for this one pair of models. The
+# rise of 26 is too large for that. But neither shows what a second *training run* would give.
 #
 # ## One seed
-# The quantity that is compared, the **endpoint**, was fixed beforehand: the mean exact score over
-# nine tasks, in points of 100. Somebody runs one seed, finds the best recipe and writes a paper
-# about it. Then somebody else repeats the experiment with the four other seeds.
+# The quantity that is compared is the **endpoint**. Ours was fixed beforehand: the mean exact score
+# over nine tasks, in points of 100. Somebody runs one seed, finds the best recipe and writes a
+# paper about it. Then somebody else repeats the experiment with the four other seeds.
 
 # %%
 import csv
@@ -84,8 +82,8 @@ for seed in range(SEEDS):
     print(f"seed {seed}: {others[best]:<18} leads SFT by {first[-1]:+.1f} points; "
           f"on the other four: {again[-1]:+.1f}")
 kept = np.mean(again) / np.mean(first)
-print(f"on average {np.mean(first):+.2f} on one seed and {np.mean(again):+.2f} on the others: "
-      f"{100 * kept:.0f} % of it")
+print(f"mean lead of the winner: {np.mean(first):+.2f} points on its own seed, "
+      f"{np.mean(again):+.2f} on the others ({100 * kept:.0f} % of it)")
 
 # %% [markdown]
 # ## A rule that is fixed beforehand
@@ -93,23 +91,22 @@ print(f"on average {np.mean(first):+.2f} on one seed and {np.mean(again):+.2f} o
 # demonstrations raise the score of both. So we take the difference $d_s$ per seed, which removes
 # the shared luck, and a 95 % CI of these **paired** differences:
 # $$\bar d\;\pm\;t_{n-1}\,\frac{\mathrm{sd}(d)}{\sqrt n},\qquad t_4=2.78.$$
-# A recipe is *better* than SFT if the whole interval is above 0, *worse* if it is below, and
-# otherwise the comparison is *undecided*: five runs are too few to show a difference, which does
-# not mean that there is none.
+# A recipe is *better* than SFT if the whole interval is above 0, and *worse* if it is below.
+# Otherwise the comparison is *undecided*: five runs show no difference, but there may be one.
 #
-# If the spread of the differences were known, 1.96 standard errors would do, as above. But it is
-# estimated from the same five numbers. When these happen to be close together it comes out too
-# small, and the interval too narrow. "Student" (W. S. Gosset) worked out how much wider it has to
-# be: for normal $d_s$ the mean divided by its *estimated* standard error has the **t distribution**
-# with $n-1$ degrees of freedom. The cell draws five such numbers a hundred thousand times, with the
-# true mean 0, and counts the intervals that cover it.
+# Why 2.78 and not 1.96? The spread of the differences is estimated from the same five numbers. If
+# these happen to be close together, the estimate is too small and the interval too narrow.
+# "Student" (W. S. Gosset) worked out how much wider it has to be. For normal $d_s$, the mean
+# divided by its *estimated* standard error has the **t distribution** with $n-1$ degrees of
+# freedom. The cell draws five such numbers a hundred thousand times, with the true mean 0. It
+# counts how often the interval covers this mean.
 
 # %%
 draws = np.random.default_rng(0).normal(size=(100_000, SEEDS))
 estimated = draws.std(axis=1, ddof=1) / math.sqrt(SEEDS)
 covers = {t: (np.abs(draws.mean(1)) < t * estimated).mean() for t in (1.96, 2.78)}
-print("intervals that cover the true mean: "
-      + ", ".join(f"{100 * share:.1f} % with {t}" for t, share in covers.items()))
+print("intervals that cover the true mean, "
+      + ", ".join(f"with {t} standard errors: {100 * x:.1f} %" for t, x in covers.items()))
 assert abs(covers[2.78] - 0.95) < 0.005, "with t = 2.78 an interval covers it 95 times in 100"
 assert covers[1.96] < 0.9, "with 1.96 it does so less often"
 
@@ -169,46 +166,49 @@ else:
 
 # %% [markdown]
 # ## What happened
-# The best of many draws is usually a lucky one. The other seeds took no part in the choice, so of
-# 1.18 points 0.25 are left there, or 21 %. The more recipes one tries, the larger the winner's lead
-# becomes, and the less it means. On three of the five seeds the same recipe won, SFT followed by
-# distillation (`sft->distill`), and 0.1 to 0.5 points of its lead are left. But nobody who ran one
-# seed could have told the luck from the rest.
+# **The score of a winner is too high.** The best of many draws is usually a lucky one,
+# and the other seeds took no part in the choice. Of 1.18 points 0.25 are left there, or 21 %. The
+# more recipes one tries, the larger the winner's lead becomes, and the less it means. On three of
+# five seeds the same recipe won, SFT followed by distillation (`sft->distill`). It keeps a lead of
+# 0.1 to 0.5 points on the others. But one seed does not tell how much of a lead is luck.
 #
-# The same data also show clear differences, each at default settings. UFT is below SFT on every
-# seed. DPO from the base is far below: it also says "I do not know." to facts that the base knew,
-# and keeps 6 to 11 % of them. No recipe is shown to be better than SFT in this small world, where
-# all demonstrations are right and plentiful. And if all 38 recipes were exactly as good as SFT,
-# about two of them would still seem different by chance: the intervals are not
-# Bonferroni-corrected.
+# **The rule finds clear differences,** each at default settings. UFT is below SFT on every seed.
+# DPO from the base is far below: it also says "I do not know." to facts that the base knew, and
+# keeps only 6 to 11 % of these. No recipe is shown to be better than SFT in this small world, where
+# all demonstrations are right and plentiful. The intervals are not Bonferroni-corrected. If all 38
+# recipes were exactly as good as SFT, about two of them would still seem different by chance.
 #
-# **Another model?** The interval answers "what if I train again?", not "what if somebody else
-# does?". Two models of ours, N1 and N2, differ only in their pretraining seed. Of 185 differences
-# that were measured on both, N1's CI covers N2's mean in 61 %, where five new seeds of N1 would be
-# covered in 88 %; yet of 114 that are significant on N1, 106 have the same sign on N2, and 3 are
-# significant with the other one (lesson 17 of version 5.0). So the sign replicates, and the size
-# does not.
+# **Another model?** The interval answers "what if I train again?", not "what if I take another
+# model?". Our models N1 and N2 differ only in their pretraining seed. On both of them 185
+# differences were measured (lesson 17 of version 5.0):
+#
+# | question | share |
+# |---|---|
+# | Is the mean on N2 inside the CI of N1? | 61 % of 185 (in theory 88 % for new seeds of N1) |
+# | Significant on N1: has N2 the same sign? | 106 of 114 (3 are significant with the other) |
+#
+# So the sign replicates, and the size does not.
 #
 # ## Change one thing
-# `CHANGE = "unpaired"` treats the five seeds of two recipes as ten different seeds. Of the five
-# recipes in the picture, the number that differs significantly from SFT then ...
+# With `CHANGE = "unpaired"` the two recipes are compared as if they had ten different seeds. Of the
+# five recipes in the picture, the number that differs significantly from SFT then ...
 # - **a** rises;
 # - **b** falls;
 # - **c** stays the same.
 #
 # <details><summary>After your run</summary>
 #
-# `sftmix` and `slic` are now undecided. Nothing about the models has changed, but the luck that
-# they share with SFT is no longer removed.
+# `sftmix` and `slic` are now undecided. Nothing about the models has changed. But the luck that
+# they share with SFT is no longer removed, and it makes the intervals wider.
 #
 # </details>
 #
 # ## Exercise
 # - **14a** `seeds_needed(difference, sd, t)` of `lessons/exercises/ex14.py`: how many are enough?
 #
-# **A loss of your own**, in a file (`docs/python.md` shows one), is judged by this rule, beside
-# methods with as many rows, steps and values searched: `python -m nanouft.compare sft my_loss.py`,
-# or in a class `python -m lessons arena my_loss.py --task stop --guess +3`, with your guess of its
+# **A loss of your own**, in a file (`docs/python.md` shows one), is tested by this rule, beside
+# methods with as many rows, steps and values searched: `python -m nanouft.compare sft my_loss.py`.
+# In a class: `python -m lessons arena my_loss.py --task stop --guess +3`, with your guess of its
 # lead.
 #
 # ## Two questions

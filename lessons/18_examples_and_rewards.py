@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 18 · Examples and rewards in one loss
-# Right answers are shown, and every answer of the model is scored. Can right examples keep a model
-# from answering what the scores reward? Follow four answers through both.
+# A model reads right demonstrations, and a verifier scores its own answers. Can right
+# demonstrations keep it from answering what the scores reward? Follow four answers through both.
 #
 # *About 25 minutes; read 12, 12b and 16 first. CHORD: arXiv:2508.11408; HPT: arXiv:2509.04419; a
 # reply: arXiv:2604.23747; `nanouft/objectives/chord.py`.*
@@ -9,16 +9,17 @@
 # SFT **imitates** demonstrations, GRPO **explores**, and CHORD does both in each step:
 # $$L=(1-w)\,L_{\rm explore}+w\,L_{\rm imitate}.$$
 # The weight $w$ falls during the run, from 0.9 to 0.05: first the model is shown something, then it
-# corrects itself. Each half should do what the other cannot: a reward cannot teach what the model
-# never samples (lesson 16), but a demonstration can, and a reward reaches beyond what is shown.
+# corrects itself. Each half should do what the other cannot. A demonstration can teach what the
+# model never samples, and a reward cannot (lesson 16). A reward reaches beyond what is shown.
 #
 # ## Guess
 # The base learns to sort, to tell facts about creatures that it has read of, and to **refuse** to
-# answer about creatures that nobody knows (**unknown entities**), where any other answer would be a
-# **hallucination**. Of its sampled answers about these 10 % are "I do not know.", and only this
-# scores 1. After 24 steps of GRPO it refuses on nearly all of them. CHORD takes the same steps and
-# reads 16 demonstrations in each. All are right: they sort words and tell facts. None is about an
-# unknown creature. On what percentage of these does it refuse? Enter a number from 0 to 100.
+# answer about creatures that nobody knows (**unknown entities**). Any other answer is a
+# **hallucination**. At first it samples "I do not know." for these in 10 %; only this scores 1.
+#
+# After 24 steps of GRPO it refuses on nearly all unknown creatures. CHORD takes the same steps, and
+# reads 16 demonstrations in each. All are right: they sort words or tell facts. None is about an
+# unknown creature. On what percentage of those does CHORD refuse? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -29,8 +30,8 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## The two halves
-# A policy gradient pushes each token of a sampled answer by its advantage. In SFT each shown token
-# has the advantage 1. So with $w=0$ CHORD is GRPO, and with $w=1$ SFT.
+# A policy gradient pushes each token of a sampled answer by its advantage. SFT pushes each token of
+# a demonstration as if its advantage were 1. So with $w=0$ CHORD is GRPO, and with $w=1$ SFT.
 
 # %%
 import copy
@@ -93,9 +94,9 @@ sampled = sample_answers(base, asked, tok, 0)
 # %% [markdown]
 # ## One step, four answers
 # This is the first step: sixteen prompts with four answers each, and sixteen demonstrations. We
-# take it as in lesson 12, by plain gradient descent from the base: by only the scores, by only the
-# examples, and by both with $w=0.9$. The cell prints the four answers about one unknown creature,
-# and the probability of each. The last line is about 40 other unknown creatures.
+# take it three times, by plain gradient descent from the base: with only the scores, with only the
+# examples (the demonstrations), and with both, at $w=0.9$. The cell prints the probability of four
+# answers about one unknown creature. Its last line is the mean of "I do not know." for 40 others.
 
 # %%
 others = world.rows("test", "demos", 40, seed=9, skills=("unknown",))
@@ -133,8 +134,9 @@ print(f"{'mean':5}", *(f"{x:8.2f} %" for x in other.values()), "I do not know. (
 
 # %% [markdown]
 # ## Twenty-four steps
-# Each run begins at the base, with the same learning rate; figures are means over three seeds,
-# which draw prompts and demonstrations anew. The cost is **false refusals**, % of known creatures.
+# Three runs begin at the base, with the same learning rate: GRPO, CHORD and SFT. Figures are means
+# over three seeds, each with its own prompts and demonstrations. We also count **false refusals**,
+# the % of known creatures about which the model refuses to answer.
 
 # %%
 def run(name: str, weights: list, seed: int):
@@ -207,45 +209,43 @@ lesson.compare(means["CHORD"][2], "%")
 # | CHORD | 79 | 58 | 0 | 0 |
 # | SFT | 86 | 61 | 0 | 0 |
 #
-# Facts begin with "The", as hallucinations do, and what raises this token lowers "I". So one step
-# of examples lowers "I do not know." for 40 creatures that they never mention, from 10.0 to 7.9 %.
-# The scores raise it to 16.7, but both together, with $w=0.9$, leave 8.6. Soon hardly a group of
-# four has a right answer. A zero-variance group has no gradient (lesson 12): of the groups about
-# unknown creatures 14 % have a non-zero advantage in the first third of the run, and 3 % in the
-# last, when $w$ is small. Exploration needs **entropy**, a spread of different samples: once the
-# rewarded answer is hardly sampled, the reward comes too late. And it is the facts that stop it:
-# shown only sorting, CHORD reaches 100 (seeds 0 and 1, not in this file).
+# **One step shows why.** Facts begin with "The", as hallucinations do, and what raises this token
+# lowers "I". One step of examples lowers "I do not know." for 40 creatures that they never mention,
+# from 10.0 to 7.9 %. One step of scores raises it to 16.7 %; both, with $w=0.9$, lead to 8.6 %.
+# Soon hardly a group of four has a right answer, and a zero-variance group has no gradient (lesson
+# 12). In CHORD 14 % of the groups about unknown creatures have a non-zero advantage in the first
+# third of the run, and 3 % in the last, when $w$ is small. Exploration needs **entropy**, a spread
+# of different samples: once the rewarded answer is hardly sampled, the reward comes too late. And
+# it is the facts that stop it: with only sorting shown, CHORD reaches 100 (two seeds, not in this
+# file).
 #
 # **Scores have a cost, too.** GRPO refuses on 91 % of the known creatures, although that scores 0.
-# In most of their groups no answer is right, so nothing pushes the refusal down: 44 % have a
-# non-zero advantage in the first third, 20 in the last. The other groups push it up.
-#
-# On seeds 2 to 6, which chose nothing here, CHORD ends at 0, GRPO at 68 to 100.
+# In most of their groups no answer is right, so nothing pushes the refusal down. The groups about
+# unknown creatures push it up. On seeds 2 to 6 CHORD refuses on none of these, GRPO on 68 to 100 %.
 #
 # **A reward is also a filter.** Where 40 % of the demonstrations are wrong, SFT on those that the
-# verifier passes was ahead of CHORD by 5.6 and 7.7 points on two base models that differ in their
-# pretraining seed (C17 in `docs/results`; SmolLM2: undecided), with nothing sampled. So compare a
-# mixture with the filter, not with SFT.
+# verifier passes scored 5.6 and 7.7 points more than CHORD on our two base models, with nothing
+# sampled (C17 in `docs/results`; SmolLM2: undecided). So compare a mixture with this filter.
 #
 # ## Change one thing
 # With `CHANGE = "one"` one of the sixteen demonstrations in each step is about an unknown creature:
-# 24 times "I do not know." among 384. SFT on these refuses on 8 % of the unknown creatures. What
-# percentage does CHORD reach? Enter a number from 0 to 100.
+# 24 times "I do not know." among 384. SFT on these refuses on 8 % of the unknown creatures. On what
+# percentage does CHORD refuse? Enter a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
-# 69 %. With only the examples it is 8 %, and with the scores beside the other examples 0: here each
-# half does what the other cannot. One such example in sixteen reverses the first update: the
-# examples now raise the sentence from 10.0 to 12.2 %. So it stays likely enough to be sampled, and
-# the scores do the rest. The cost is smaller, too: CHORD refuses on 27 % of the known creatures,
-# GRPO for 91. On seeds 2 to 6 CHORD reaches 62 to 78 % of the unknown creatures, SFT 2 to 15.
+# 69 %, and here each half does what the other cannot: only these examples lead to 8 %, and the
+# scores with the other examples to 0. The one example reverses the first update. All examples
+# together now raise "I do not know." from 10.0 to 12.2 %, so it is still sampled, and the scores do
+# the rest. The cost is smaller, too: CHORD refuses on 27 % of the known creatures, GRPO on 91. On
+# seeds 2 to 6 CHORD refuses on 62 to 78 % of the unknown creatures, SFT on 2 to 15.
 #
 # </details>
 #
 # ## Exercise
 # - **18a** `pushes_of_hpt(scores, lengths, shown, gate)` of `lessons/exercises/ex18.py`: which
-#   tokens does HPT push, and how hard? **HPT** has a gate instead of a weight. If at most a share
-#   of a prompt's answers is right, say none, it only imitates the demonstration; else it is GRPO.
+#   tokens does HPT push, and how hard? **HPT** has a gate instead of a weight. If at most a given
+#   share of a prompt's answers is right, it only imitates the demonstration. Otherwise it is GRPO.
 #
 # **In your own program.** This lesson unlocks the last part, `chord_loss`, with the falling weight
 # and CHORD's second form. It multiplies the push on a shown token by $\varphi=\pi(1-\pi)$, which is
@@ -259,7 +259,7 @@ lesson.compare(means["CHORD"][2], "%")
 # <details><summary>Answers</summary>
 #
 # 1. All answers share weights, and their first tokens one softmax. What raises "The" lowers "I".
-# 2. If the model samples it sometimes, so that a group of its answers has unequal scores. Imitation
-#    of something else can make it too rare for that.
+# 2. It can if the model samples it sometimes, so that a group of its answers has unequal scores. It
+#    cannot if imitation of something else has made it too rare.
 #
 # </details>

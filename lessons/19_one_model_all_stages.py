@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 19 · One model, all stages
-# Base, SFT, DPO, rejection sampling, GRPO: one model of your own goes through all of them, by the
-# program that you have written since lesson 00. Which stage pays, when there are 20 demonstrations?
+# SFT, DPO, rejection sampling, GRPO: one model of your own goes through all of these stages, by the
+# program that you have written since lesson 00. Which stage helps most, with 20 demonstrations?
 #
 # *About 25 minutes; read 07, 11b and 12b first. The pipeline: arXiv:2203.02155; with verifiable
 # rewards: arXiv:2411.15124.*
 #
-# Every lesson so far began with the base and threw its model away. Here the model of each stage is
+# Every lesson so far began with the base and discarded its model. Here the model of each stage is
 # the initial model of the next one, as in practice. People wrote 20 demonstrations. For 320 further
 # questions there is no answer, only a **verifier**, a program that scores what the model outputs.
 #
@@ -14,7 +14,7 @@
 # |---|---|---|
 # | SFT | 20 demonstrations | `sft_loss` |
 # | DPO | own samples: a right one, preferred to a wrong one | `dpo_loss`, `log_ratio` |
-# | rejection sampling, twice | right samples of its own, and the demonstrations | `sft_loss` |
+# | rejection sampling, twice | own samples that are right, and the demonstrations | `sft_loss` |
 # | GRPO | fresh samples and their advantages | `grpo_loss` |
 #
 # ## Guess
@@ -23,7 +23,7 @@
 # - **a** DPO;
 # - **b** the two rounds of rejection sampling;
 # - **c** GRPO;
-# - **d** none of them: as many more steps of SFT add as much.
+# - **d** none of them: as many more steps of SFT, on the 20 demonstrations, add as much.
 
 # %%
 from course import Lesson
@@ -36,8 +36,7 @@ CHANGE = lesson.change
 # ## Your program
 # `lesson.program` puts your right parts of `lessons/exercises/mine.py` into `nanouft/simple.py`;
 # the others are ours. (`python -m lessons check mine --run` starts this lesson, too.) Each stage is
-# a call of `train`, your loop of lesson 00, at the program's learning rates; GRPO has a third of
-# it.
+# a call of `train`, your loop of lesson 00, at that program's learning rates (GRPO: a third).
 
 # %%
 import copy
@@ -148,38 +147,39 @@ lesson.compare(points["GRPO"] - more if CHANGE else max(gain, key=gain.get), "po
 # | 23 | 16 | 63 | 56 | 65 | 68 | 73 | 73 |
 # | 24 | 15 | 56 | 54 | 59 | 65 | 67 | 71 |
 #
-# **From 16 points to more than 70.** SFT teaches the tasks, and then, with 20 demonstrations, more
-# of it overfits. The 140 steps of the other stages add 10 to 19 points to it. That is 17 to 24 more
-# than as many steps of SFT leave.
+# **From 16 points to more than 70.** SFT teaches the tasks; more of it overfits the 20
+# demonstrations. The 140 steps of the other stages end 10 to 19 points above SFT, and 17 to 24
+# above as many more steps of SFT.
 #
-# **Rejection sampling adds most** on five of five sets, 8 to 18 points in its two rounds of 40
-# steps. DPO adds -1 to 4 and GRPO, in half as many steps, -4 to 4: undecided, both.
+# **Rejection sampling adds most** on each of the five sets, 8 to 18 points in its two rounds of 40
+# steps. DPO adds -1 to 4 points, and GRPO, in half as many steps, -4 to 4. Both are undecided.
 #
 # **Could DPO be left out?** Without it (not in this file) the two rounds end at 70 to 74 points,
-# and with it at 67 to 76. What pays is the verifier, and the stage that imitates right samples
-# needs no pairs, no reference model and no advantages.
+# with it at 67 to 76. So the verifier is what helps, and imitating right samples is enough to use
+# it: that needs no pairs, no reference model and no advantages.
 #
 # ## Change one thing
-# With `CHANGE = "many demonstrations"` people have written 320 answers instead of 20. By how many
-# points is the last model now ahead of SFT with as many steps? Enter a number from -30 to 30.
+# With `CHANGE = "many demonstrations"` people have written 320 answers instead of 20. Compare the
+# last model with SFT with as many steps. By how many points is it ahead? Enter a number from -30 to
+# 30.
 #
 # <details><summary>After your run</summary>
 #
 # It is 3 points behind: 81 after all stages, 85 after as many steps of SFT. On four other sets of
-# rows it is -4 to 0. With many written answers 180 steps of SFT do not overfit, and the verifier
-# has little to add. So few demonstrations and many verified questions are a condition of this
-# lesson, and not a detail.
+# rows it is 0 to 4 behind. With 320 written answers 180 steps of SFT do not overfit, and the
+# verifier adds little. So this lesson's result has a condition: few demonstrations and many
+# verified questions.
 #
 # </details>
 #
 # ## Two questions
-# 1. The later stages read a verifier's scores of 320 questions, SFT does not. Is this fair to SFT?
-# 2. After DPO greedy answers are better and samples at temperature 1 are not. How can both be?
+# 1. The later stages use a verifier's scores of 320 questions, SFT does not. Is this fair to SFT?
+# 2. After DPO greedy answers are better, but samples at temperature 1 are not. How can both be?
 #
 # <details><summary>Answers</summary>
 #
-# 1. It is fair in steps, and not in what is known: a verifier is information, often cheaper than
-#    written answers. With 320 of these its lead is gone (the switch).
+# 1. The steps are equal, the information is not. A verifier is information, often cheaper than
+#    written answers. When SFT has 320 written answers, the later stages have no lead (the switch).
 # 2. DPO pushes the rejected answer down, and what it loses goes to all others (lesson 07). The most
 #    likely answer may still be the right one, while the rest of the distribution is flatter.
 #

@@ -26,5 +26,5 @@ plumbing serves every program and has no machine learning in it.
 """
 from nanouft.plumbing.start import start_command
 
-__version__ = "5.2.0"
+__version__ = "5.3.0"
 start_command()                     # before torch is imported

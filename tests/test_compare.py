@@ -347,6 +347,17 @@ def test_of_runs_that_train_other_models_first_one_goes_at_a_time():
     assert processes.ready([second, chain], [plain]) == [second, chain]
 
 
+def test_a_model_is_scored_when_it_is_trained_and_starts_others_though_its_scores_are_there():
+    """Its heavy weights may be gone while its scores are kept; then it is only trained."""
+    first = runs.Job(Path("a"), ("--lr", "1"), asked=asked.Asked(), alone=True)
+    chain = runs.Job(Path("b"), ("--lr", "1"), needs=(first,))
+    training, scoring = runs.parts_of(first)
+    assert (training.asked, scoring.alone) == (None, False)
+    assert processes.ready([training, scoring, chain], []) == [training]
+    assert processes.ready([scoring, chain], []) == [scoring]
+    assert processes.ready([chain], [training]) == []
+
+
 @pytest.mark.parametrize("line, told", [
     ("raise ValueError('no')", r"bad\.py.*line 7: ValueError: no"),
     ("import os; os._exit(3)", r"bad\.py.*exit code 3"),
@@ -624,10 +635,11 @@ def test_a_lead_tells_how_far_its_interval_is_from_0():
 
 @pytest.mark.parametrize("side", [1, -1])
 @pytest.mark.parametrize("leads, task", [([0, 0.3, 0, 0], "1"), ([0.1, 0.3, 0.2, 0.2], "")])
-def test_a_lead_rests_on_a_task_whichever_side_it_is_of(leads, task, side):
+def test_a_lead_is_driven_by_a_task_whichever_side_it_is_of(leads, task, side):
     rng = np.random.default_rng(1)
     asked = of_gaps(*(side * (lead + rng.normal(0, 0.2, (5, 100))) for lead in leads))
-    assert (asked.verdict, asked.rests_on()) == ({1: "better", -1: "worse"}[side], task)
+    assert (asked.verdict, asked.driven_by()[0]) == ({1: "better", -1: "worse"}[side], task)
+    assert not task or abs(asked.driven_by()[1]) < 0.02         # without it nothing is left
 
 
 def test_the_same_method_under_two_names_trains_with_other_seeds(ran):
@@ -678,9 +690,9 @@ def test_a_plan_repeats_the_command_elsewhere(scene, tmp_path, in_process):
             there / RUNS / name / "model.safetensors").read_bytes()
 
 
-def test_a_chain_reads_as_many_answers_as_its_stages_alone(ran):
+def test_a_chain_reads_as_many_sequences_as_its_stages_alone(ran):
     """A demonstration has one, a pair two."""
-    sft, mine, chain, _ = (x.cost["answers"] for x in verdicts.verdicts(ran)[0][1:])
+    sft, mine, chain, _ = (x.cost["sequences"] for x in verdicts.verdicts(ran)[0][1:])
     assert chain == sft + mine and mine == 2 * sft
 
 
@@ -689,7 +701,7 @@ def test_scores_csv_has_the_mean_of_the_questions_for_each_seed(ran):
         score = runs.values(ran.job(arm, seed))["prefers"]["rows"].mean()
         return f"{arm.name},{seed + 500 * arm.copy},rows,{score:.5f}"
     head, start, *lines = (ran.place / "scores.csv").read_text().splitlines()
-    assert head == "method,seed,part,prefers" and start.startswith("start model,,rows,0.")
+    assert head == "method,seed,part,prefers" and start.startswith("initial model,,rows,0.")
     assert lines == [line(arm, seed) for arm in ran.arms for seed in ran.seeds]
 
 
@@ -726,7 +738,7 @@ def test_out_keeps_the_report_of_another_comparison(in_process, capsys):
     """The same one writes its own anew, with more seeds too."""
     for line in ("sft dpo", "sft mine.py", "sft dpo --seeds 3", "sft mine.py"):
         assert call(f"{line} {SMALL.replace('--seeds 2', '')} --out x") == 0
-    assert capsys.readouterr().out.count("has the report of another comparison") == 2
+    assert capsys.readouterr().out.count("has another comparison's plan and report") == 2
     other, = Path("x").glob("sft-mine.py-*/report.md")
     assert "# sft, dpo\n" in Path("x/report.md").read_text()
     assert "# sft, mine.py\n" in other.read_text()

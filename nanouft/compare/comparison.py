@@ -227,8 +227,8 @@ def has_other_report(words: Words) -> bool:
     given = given_in(read_plan(str(file)))
     name = slug(words.arms, words.given)
     if other := slug(methods.read_arms(given["arms"]), given) != name:
-        say(f"{words.root} has the report of another comparison, which stays; this one's will be "
-            f"in {words.root / name}")
+        say(f"{words.root} has another comparison's plan and report, which stay; this one's will "
+            f"be in {words.root / name}")
     return other
 
 

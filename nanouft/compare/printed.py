@@ -67,20 +67,25 @@ def scores(c: Comparison, results: list[Result]) -> list[str]:
     measure, others = MEASURES[results[0].measure], [*results[-1].others]
     columns = [(measure.title, 15), *((MEASURES[x].title, 12) for x in others),
                ("learning rate", 8), ("steps", 5), ("sequences", 9), ("CPU s", 6)]
-    names = max(len(x.name) for x in results)
-    heads = [[""] * 3 + textwrap.wrap(title, width) for title, width in columns]
-    out = [[" " * names, *line] for line in zip(*(x[-2:] for x in heads))]
+    titles = [textwrap.wrap(title, width) for title, width in columns]
+    lines = [["", *(x[0] if len(x) > 1 else "" for x in titles)], ["", *(x[-1] for x in titles)]]
     for x in results:
-        cells = [f"{measure.text(x.mean)} ± {measure.text(x.half)}",
-                 *(MEASURES[what].text(x.others[what]) if what in x.others else ""
-                   for what in others)]
+        cells = [f"{measure.text(x.mean)} ± {measure.text(x.half)}"]
+        cells += [MEASURES[what].text(x.others[what]) if what in x.others else ""
+                  for what in others]
         if x.arm:
             cells += [short_rate(c.rate(x.arm)), f"{x.cost['steps']:.0f}",
                       f"{x.cost['sequences']:,.0f}", f"{x.cost['seconds']:.1f}"]
-        out.append([f"{x.name:{names}}", *cells])
-    return [*("  ".join((name, *(f"{cell:>{width}}" for cell, (_, width) in zip(cells, columns)))
-                        ).rstrip() for name, *cells in out),
+        lines.append([x.name, *cells])
+    return [*in_columns(lines, [width for _, width in columns]),
             *wrapped(" ".join(legends(c, results)))]
+
+
+def in_columns(lines: list[list[str]], widths: list[int]) -> list[str]:
+    """The first cell to the left, the others to the right."""
+    first = max(len(line[0]) for line in lines)
+    return ["  ".join([f"{name:{first}}", *(f"{cell:>{width}}" for cell, width in zip(
+        cells, widths))]).rstrip() for name, *cells in lines]
 
 
 def legends(c: Comparison, results: list[Result]) -> list[str]:

@@ -164,7 +164,7 @@ def ready(todo: list[Job], running: list[Job]) -> list[Job]:
     found: list[Job] = []
     for job in todo:
         first = job.alone and any(x.alone for x in [*running, *found])
-        needs = {x.key for x in (job.training, *job.needs) if x != job}
+        needs = {y.key for x in (job, *job.needs) for y in (x, x.training)} - {job.key}
         if not first and not missing & needs:
             found.append(job)
     return found

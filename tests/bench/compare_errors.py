@@ -15,7 +15,7 @@ from nanouft.compare import arms, foretell, runs, stats
 from nanouft.compare.comparison import FACTORS, TRIES
 from nanouft.compare.verdicts import Missed, Question, Result, missed, undoes
 
-REAL = (3.3, 1, 29, 31)             # dpo minus sft, pairs won, on files of 200 pairs of NanoWorld
+REAL = (3.3, 1, 29, 31)             # dpo minus sft, prefers, on files of 200 pairs of NanoWorld
 FILE, FEW = (6, 1, 6, 6), (1, 1, 29, 10)            # the file rules; the questions do
 SHAPES = {
     "as on NanoWorld": {}, "the file rules": {"sds": FILE},
