@@ -77,6 +77,15 @@ class Cheat(SFT):
         evaluation.score_tasks = lambda *more: 1 / 0
         return super().loss(batch)
 """
+OWN = """
+from typing import Literal
+from nanouft.objectives.sft import SFT
+
+class Own(SFT):
+    how: Literal["all", "some"] = "all"
+    table: str = "a.txt"
+    tables: list[str] | None = None
+"""
 LENGTH = "def f(completions):\n    return [len(x.split()) for x in completions]\n"
 PAIRS = [{"prompt": f"Say {x} {y}.", "chosen": f"{x} {y}", "rejected": f"{y}"}
          for x in "fig pig bee oak nut elm".split() for y in "ant owl fox hen cat dog".split()]
@@ -151,8 +160,13 @@ def in_process(monkeypatch):
 
 # ---- nothing stale -------------------------------------------------------------------------------
 def test_what_is_there_is_not_trained_again_and_what_has_changed_is(ran):
-    """A changed file makes its own runs anew, a helper that it imports too, and no other."""
+    """A changed file makes its own runs anew, a helper that it imports too, and no other: not one
+    that has the name of a method, a device or any other word."""
     before, plan = trained(), str(ran.place / "plan.ini")
+    words = {x for job in compare.judged(ran) for x in job.words if not Path(x).exists()}
+    assert {"sft", "cpu", "fp32", "base"} < words
+    for word in {*words, "exact", "mean", "Mine"}:
+        Path(word).touch()
     weights = ran.job(ran.arms[1], 0).folder / "model.safetensors"
     was = weights.read_bytes()
     assert call(plan) == 0 and trained() == before
@@ -227,6 +241,30 @@ def test_precision_device_start_model_and_rows_are_in_a_runs_name():
     with Path("start/tokenizer.json").open("a") as file:
         file.write(" ")
     assert name("--init start") not in names
+
+
+def test_what_a_text_among_the_settings_names_is_in_a_runs_name():
+    Path("own.py").write_text(OWN)
+    names = []
+    for file in ("sft", "all", "a.txt", "b.txt", "c.txt"):
+        with Path(file).open("a") as more:
+            more.write("more")
+        c = planned(f"sft 'own.py --tables b.txt c.txt' {SMALL}")
+        names.append(c.job(c.arms[1], 0).folder.name)
+    assert c.reads[c.arms[1].stages[0]] == ["own.py", "a.txt", "b.txt", "c.txt"]
+    assert names[0] == names[1] and len({*names}) == 4 and c.reads["sft",] == []
+
+
+def test_a_plan_looks_ahead_once_at_each_stage(monkeypatch):
+    """And has the pace of the runs as they will be, with what all of them share."""
+    opened, open_model = [], arms.load.open_model
+    monkeypatch.setattr(arms.load, "open_model",
+                        lambda *more: opened.append(more) or open_model(*more))
+    c = planned("sft 'dpo --batch-size 4' grpo sft+dpo --rows 20 --epochs 2 --device cpu")
+    assert len(opened) == len(c.paces) == 4
+    assert [x.batch_size for x in c.paces.values()] == [20, 4, 20, 20]
+    for stage, pace in c.paces.items():
+        assert pace == arms.look_ahead(arms.read_run(stage, c.shared, "base"))
 
 
 # ---- stopped, killed, twice ----------------------------------------------------------------------
@@ -723,6 +761,27 @@ def test_the_words_of_an_arm():
     assert arm.stages == (("sft", "--lr=1e-4"), ("mine.py", "--gamma", "1e+0"))
     assert [x.name for x in arm.chain] == ["sft --lr=1e-4", "x"]
     assert arms.read_arm("sft --lr=1e-4").label == ""
+
+
+@pytest.mark.parametrize("text, label, stages", [
+    ("c++/mine.py --end 3", "", [["c++/mine.py", "--end", "3"]]),
+    ("lr=0.1/mine.py", "", [["lr=0.1/mine.py"]]),
+    ("sp ace/mine.py:Mine", "", [["sp ace/mine.py:Mine"]]),
+    ("new=lr=0.1/mine.py --end 1e+3", "new", [["lr=0.1/mine.py", "--end", "1e+3"]]),
+    ("sft + sp ace/mine.py+c++/mine.py", "", [["sft"], ["sp ace/mine.py"], ["c++/mine.py"]]),
+    ("mine.py --table 'c++/a b.txt'", "", [["mine.py", "--table", "c++/a b.txt"]]),
+    (r".\mine.py", "", [[r".\mine.py"]]),
+    (r"sub\mine.py --end 3", "", [[r"sub\mine.py", "--end", "3"]])])
+def test_a_file_that_is_there_is_read_as_it_is_typed(text, label, stages):
+    """And again from a plan, where the file may have gone."""
+    for folder in ("c++", "lr=0.1", "sp ace"):
+        Path(folder).mkdir()
+        Path(folder, "mine.py").write_text(MINE)
+    arm = arms.read_arm(text)
+    assert (arm.label, [*map(list, arm.stages)]) == (label, stages)
+    for folder in ("c++", "lr=0.1", "sp ace"):
+        shutil.rmtree(folder)
+    assert arms.read_arm(arm.typed) == arm
 
 
 @pytest.mark.parametrize("words, reads", [

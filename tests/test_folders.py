@@ -190,6 +190,8 @@ def test_a_run_goes_on_only_with_what_it_began_with(place, tmp_path, monkeypatch
     for older, name in ((saved, "device"), (saved["config"], "lora_alpha")):
         del older[name]                                 # as an older version, which wrote less
     write_json(tmp_path / "run" / "run.json", saved | {"torch": "2.6", "processor": "vax"})
+    monkeypatch.chdir(tmp_path)
+    Path("exact").touch()                               # is the name of a reward, too
     may_change = "--accumulate 2 --activation-checkpointing --threads 1 --save-every 3"
     assert command(train.main, [*resume, *may_change.split()]) == 0
     said = re.findall(r"(\w+) \S+ .*in place of (.*):", capsys.readouterr().out)

@@ -22,7 +22,9 @@ from nanouft.compare.asked import Asked, Values
 from nanouft.compare.processes import alone_in, bar_of, carry_out, missing
 from nanouft.compare.runs import Job
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import say
+from nanouft.run.settings import named_objective
 
 OUT = Path("out/evidence")
 REAL_WEIGHTS = "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd"    # sha256
@@ -58,7 +60,8 @@ def job_of(run: Run, name: str, model: int, seed: int) -> Job:
     init = "" if kind == "keep" else init
     words += [] if shared else ["--seed", str(seed)]
     words += (["--init", init] if init else []) + (MORE if kind == "train" else [])
-    return runs.job_for(place / of, name, words, init, needs,
+    own = own_file(named_objective(words))          # what else a plan names is made before it
+    return runs.job_for(place / of, name, words, [own] if own else [], init, needs,
                         asked=None if made else asked_of(run), name=f"{name}, {of}",
                         program=PROGRAMS[kind])
 

@@ -1,22 +1,27 @@
 """Arms of a comparison: methods as they were typed, and for each the commands of nanouft.train.
 
     arms = read_arms(["sft", "new=mine.py --gamma 2", "sft+dpo --beta 0.2"])
-    pace, words = planned(stage, shared, "base")    # what its run would do, or its mistake
+    run = read_run(arm.stages[0], shared, "base")   # its flags, with those that all share
+    pace = look_ahead(run)                          # what it would do, or its mistake
 """
 import contextlib
 import io
+import os
 import re
 import shlex
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import NamedTuple
 
 from nanouft.objective import Objective
 from nanouft.objectives import find
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import own_file
 from nanouft.run import load
 from nanouft.run.device import choose_device, exact_if_small
+from nanouft.run.pace import choose_pace
 from nanouft.run.plan import plan_run
-from nanouft.run.settings import read_flags
+from nanouft.run.settings import TrainFlags, files_of, read_flags
 
 Stage = tuple[str, ...]         # a method and its flags, as words
 OUTSIDE = {"--out": "--out", "--init": "--init", "--data": "--data", "--eval-data": "--data",
@@ -24,6 +29,8 @@ OUTSIDE = {"--out": "--out", "--init": "--init", "--data": "--data", "--eval-dat
            "--device": "--device", "--dtype": "--dtype", "--seed": "--seeds N",
            "--resume": "the same command again"}
 NAMED = re.compile(r"\s*([^\W\d][\w.-]*)=(?=\S)")
+NEXT = re.compile(r"""\+(?=\s*[^\d\s])(?=(?:[^'"]|'[^']*'|"[^"]*")*$)""")  # + outside of quotes
+END_OF_FILE = re.compile(r"\.py(:\w+)?(?=[\s+]|$)")
 
 
 class Arm(NamedTuple):
@@ -34,7 +41,7 @@ class Arm(NamedTuple):
     @property
     def words(self) -> str:
         """The methods as typed, without the name."""
-        return "+".join(map(shlex.join, self.stages))
+        return "+".join(" ".join(map(as_typed, stage)) for stage in self.stages)
 
     @property
     def name(self) -> str:
@@ -66,12 +73,18 @@ def read_arms(texts: list[str]) -> list[Arm]:
 
 
 def read_arm(text: str) -> Arm:
-    label = NAMED.match(text)
-    rest = text[label.end():] if label else text
-    try:
-        stages = tuple(tuple(shlex.split(part)) for part in re.split(r"\+(?=\s*[^\d\s])", rest))
-    except ValueError as e:
-        raise UserError(f"{text!r}: {e}") from None
+    """Methods and their flags. A file that is there may have + = and spaces in its path."""
+    label = None if file_at(text) else NAMED.match(text)
+    stages: list[Stage] = []
+    left = [text[label.end():] if label else text]
+    while left:
+        rest = left[0].lstrip()
+        file = file_at(rest)
+        flags, *left = NEXT.split(rest[len(file):], maxsplit=1)
+        try:
+            stages.append((*filter(None, [file]), *split_words(flags)))
+        except ValueError as e:
+            raise UserError(f"{text!r}: {e}") from None
     for words in stages:
         if not words or words[0].startswith("-"):
             raise UserError(f"{text!r}: does not begin with a method; put method and flags into "
@@ -80,7 +93,27 @@ def read_arm(text: str) -> Arm:
             if (flag := word.partition("=")[0]) in OUTSIDE:
                 raise UserError(f"{text!r}: {flag} is the same for all; give {OUTSIDE[flag]} "
                                 "outside the quotes")
-    return Arm(stages, label[1] if label else "")
+    return Arm(tuple(stages), label[1] if label else "")
+
+
+def file_at(text: str) -> str:
+    """The file that is there with which a text begins: c++/mine.py of "c++/mine.py --end 3"."""
+    names = (text[:found.end()] for found in END_OF_FILE.finditer(text))
+    return next((name for name in names if os.path.isfile(own_file(name))), "")
+
+
+def split_words(text: str) -> list[str]:
+    """As a shell does it, but for backslashes, which are of paths."""
+    words = shlex.shlex(text, posix=True)
+    words.whitespace_split, words.commenters, words.escape = True, "", ""
+    return [*words]
+
+
+def as_typed(word: str) -> str:
+    """In quotes if read_arm would read it otherwise."""
+    quoted = shlex.quote(word)
+    is_split = NAMED.match(word) or re.search(r"\+(?!\d)", word)
+    return f"'{word}'" if is_split and quoted == word else quoted
 
 
 @contextlib.contextmanager
@@ -109,33 +142,68 @@ class Pace(NamedTuple):
     needs_others: bool          # does it train other models first?
     device: str
     dtype: str                  # precision
+    model: SimpleNamespace      # of the start model only .cfg, its sizes
 
 
-def planned(stage: Stage, shared: dict[str, list[str]], init: str) -> tuple[Pace, list[str]]:
-    """(what the run of a stage would do, the shared flags that it reads). UserError for whatever
-    would end it at its start."""
+class StageRun(NamedTuple):
+    """The run of a stage, as nanouft.train reads it."""
+    stage: Stage
+    objective: Objective
+    cfg: TrainFlags
+    given: set[str]
+    words: list[str]            # the shared flags that it reads
+
+    @property
+    def reads(self) -> list[str]:
+        """Its files and folders, beside the start model."""
+        return files_of(self.stage[0], self.cfg, self.objective)
+
+
+@contextlib.contextmanager
+def silent(stage: Stage) -> Iterator[None]:
+    """Nothing is printed, and an error names the stage."""
     try:
         with (told_of(stage), contextlib.redirect_stdout(io.StringIO()),
               contextlib.redirect_stderr(io.StringIO())):
-            objective, *_ = read_flags(["--objective", *stage])
-            words = words_for(stage, shared, objective)
-            objective, cfg, given = read_flags(["--objective", stage[0], *words, *stage[1:],
-                                                "--init", init])
-            device = choose_device(cfg.device, cfg.dtype, cfg.threads)
-            rows = load.load_rows(cfg, objective)
-            model, tok = load.open_model(cfg, objective, device)
-            if not cfg.lora:
-                device = exact_if_small(device, cfg.dtype, model.n_params())
-            plan = plan_run(cfg, objective, given, rows, model, tok)
+            yield
     except SystemExit:
         raise UserError(f"{shlex.join(stage)}: is not a method; nanouft.train --objective list "
                         "names them") from None
+
+
+def read_run(stage: Stage, shared: dict[str, list[str]], init: str) -> StageRun:
+    """The run of a stage with its own flags and those of `shared` that it reads."""
+    with silent(stage):
+        objective, *_ = read_flags(["--objective", *stage])
+        words = words_for(stage, shared, objective)
+        return StageRun(stage, *read_flags(["--objective", stage[0], *words, *stage[1:],
+                                            "--init", init]), words)
+
+
+def look_ahead(run: StageRun) -> Pace:
+    """What a run would do. UserError for whatever would end it at its start."""
+    objective, cfg = run.objective, run.cfg
+    with silent(run.stage):
+        device = choose_device(cfg.device, cfg.dtype, cfg.threads)
+        rows = load.load_rows(cfg, objective)
+        model, tok = load.open_model(cfg, objective, device)
+        if not cfg.lora:
+            device = exact_if_small(device, cfg.dtype, model.n_params())
+        plan = plan_run(cfg, objective, run.given, rows, model, tok)
     answers = sum(role in ("chosen", "rejected", "answer", "demo") for role in plan.train[0].seqs)
     first = objective.first_models
     return Pace(plan.rate, plan.batch_size, plan.steps, len(plan.train),
                 max(1, answers) * objective.samples,
                 first is not None and getattr(objective, first.setting) is None,
-                device.name, device.dtype), words
+                device.name, device.dtype, SimpleNamespace(cfg=model.cfg))
+
+
+def at_pace(run: StageRun, pace: Pace) -> Pace:
+    """The same with the batch size, device and precision of this run."""
+    with told_of(run.stage):
+        rate, batch_size, steps = choose_pace(run.cfg, run.objective, pace.rows, pace.model)
+    return pace._replace(rate=rate, batch_size=batch_size, steps=steps, device=run.cfg.device,
+                         dtype=run.cfg.dtype)
 
 
 def words_for(stage: Stage, shared: dict[str, list[str]], objective: Objective) -> list[str]:

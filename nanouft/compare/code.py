@@ -43,7 +43,7 @@ def hash_at(file: Path) -> str:
 @cache
 def hash_of_state(file: Path, *state: int) -> str:
     """Weights may be large, so a file that has not changed is read once."""
-    return hash_of(str(file))
+    return hash_of(str(file)) if file.is_file() else ""
 
 
 def own_code() -> dict[str, Path]:

@@ -80,6 +80,7 @@ class Comparison(Words):
     shared: dict[str, list[str]]        # flags of all runs
     paces: dict[Stage, Pace] = field(default_factory=dict)
     words: dict[Stage, list[str]] = field(default_factory=dict)     # those it reads of `shared`
+    reads: dict[Stage, list[str]] = field(default_factory=dict)     # its files and folders
     programs: dict[Stage, str] = field(default_factory=dict)    # that train it otherwise
     asks: Arm | None = None             # the one whose leads are asked for [all are compared]
     rates: dict[Arm, float] = field(default_factory=dict)       # chosen
@@ -133,19 +134,21 @@ class Comparison(Words):
         init = str(first[0].folder) if first else self.train.init
         words = ["--objective", stage[0], *self.words[stage], *stage[1:], "--lr", f"{rate:.4g}",
                  "--seed", str(own_seed), "--init", init, *runs.MORE]
+        reads = self.reads[stage]
         if self.parts:
             seeds = TRIES if trying else self.seeds
             drawn = str(rows.redrawn(self.parts["train"], seed, seeds, arm.copy))
-            words = [drawn if x == str(self.parts["train"]) else x for x in words]
+            words, reads = ([drawn if x == str(self.parts["train"]) else x for x in some]
+                            for some in (words, reads))
         return runs.job_for(
-            self.root / "runs", f"{arm.words} {rate:.2g} seed {own_seed}", words, init, first,
-            asked=self.asked("val" if trying else "test"),
+            self.root / "runs", f"{arm.words} {rate:.2g} seed {own_seed}", words, reads, init,
+            first, asked=self.asked("val" if trying else "test"),
             name=f"{arm.name}, lr {short_rate(rate)}, seed {own_seed}",
             program=self.programs.get(stage, "nanouft.train"),
             alone=self.paces[stage].needs_others, try_out=trying)
 
     def start(self) -> runs.Job:
-        return runs.job_for(self.root / "runs", "start", [], self.train.init,
+        return runs.job_for(self.root / "runs", "start", [], [], self.train.init,
                             asked=self.asked("test"), name="the initial model")
 
 
@@ -244,17 +247,19 @@ def read_plan(file: str) -> list[str]:
 def look_ahead(c: Comparison) -> None:
     """The pace of each stage. All take steps of as many rows, the fewest that one would take, and
     compute in one precision, on one device."""
-    stages = [*dict.fromkeys(stage for arm in c.arms for stage in arm.stages)]
-    for stage in stages:
-        c.paces[stage], c.words[stage] = methods.planned(stage, c.shared, c.train.init)
+    for stage in dict.fromkeys(stage for arm in c.arms for stage in arm.stages):
+        run = methods.read_run(stage, c.shared, c.train.init)
+        c.paces[stage] = methods.look_ahead(run)
     free = [pace.batch_size for stage, pace in c.paces.items() if "--batch-size" not in stage]
     paces = [*c.paces.values()]
     exact = any(pace.dtype == "fp32" for pace in paces)
     c.shared |= {"--device": [paces[0].device],
                  "--dtype": ["fp32" if exact else paces[0].dtype],
                  "--batch-size": [str(min(free or [pace.batch_size for pace in paces]))]}
-    for stage in stages:
-        c.paces[stage], c.words[stage] = methods.planned(stage, c.shared, c.train.init)
+    for stage, pace in c.paces.items():
+        run = methods.read_run(stage, c.shared, c.train.init)
+        c.paces[stage], c.words[stage] = methods.at_pace(run, pace), run.words
+        c.reads[stage] = run.reads
 
 
 def plan_text(c: Comparison) -> str:

@@ -1,15 +1,16 @@
 """One training and its scores: what a run depends on, is it there, and how it is made.
 
-    job = job_for(place, "sft seed 0", words, "base", asked=Asked("", "test", 900, 100, tasks))
+    job = job_for(place, "sft seed 0", words, [], "base", asked=Asked("", "test", 900, 100, tasks))
     is_done(job)                        # made and scored, by the code and from the files of today
     for part in parts_of(job):          # the training, and its scoring
         do(part, since)                 # each in a process of its own (processes.py)
     values(job)["score"]["sort"]        # (questions,) of NanoWorld's task
 
 A folder's name has a hash of all that is known before a run: flags, rows, start model, device,
-precision, versions, the file of a loss of one's own. What such a file imports is known only when it
-has run. So made.json in the folder lists every Python file that the process had imported outside of
-the installed libraries, nanouft's own too, with its hash. If one has changed, the run is made anew.
+precision, versions, the files that its flags name. What a loss of one's own imports is known only
+when it has run. So made.json in the folder lists every Python file that the process had imported
+outside of the installed libraries, nanouft's own too, with its hash. If one has changed, the run is
+made anew.
 """
 import contextlib
 import io
@@ -81,13 +82,11 @@ def start_folder(init: str) -> str:
     return str(folder_of(init)) if init == "base" or init.startswith("hub:") else init
 
 
-def job_for(place: Path, label: str, words: Sequence[str], init: str, needs: Sequence[Job] = (),
-            **more: Any) -> Job:
+def job_for(place: Path, label: str, words: Sequence[str], reads: Iterable[str], init: str,
+            needs: Sequence[Job] = (), **more: Any) -> Job:
     """A job whose folder has a plain name with a hash of its command and of all that it reads: the
     start model, files and model folders. (What other jobs make is in their names.)"""
     made = tuple(str(x.folder) for x in needs)
-    reads = [own_file(x) or x for x in words if not x.startswith(made)]
-    reads = [x for x in reads if Path(x).exists() and x != init]
     told = [__version__, torch.__version__, *words, *map(hash_of_input, reads)]
     told += [hash_of_input(start_folder(init))] if init and not init.startswith(made) else []
     name = f"{re.sub('[^.a-zA-Z0-9]+', '_', label)[:60].strip('_')}-{short_hash(told)}"

@@ -10,6 +10,7 @@ import re
 import shlex
 import sys
 import textwrap
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,11 +19,11 @@ from nanouft import world
 from nanouft.objective import Count, Objective, Positive, Share
 from nanouft.objectives import FAMILIES, OBJECTIVES, find, registry_name
 from nanouft.plumbing.errors import UserError, flag
-from nanouft.plumbing.files import read_json
+from nanouft.plumbing.files import own_file, read_json
 from nanouft.plumbing.printing import say
-from nanouft.plumbing.ranges import Natural, check_ranges
+from nanouft.plumbing.ranges import Natural, check_ranges, without_notes
 from nanouft.run.flags import Parser, add_flags, fill
-from nanouft.run.folder import MAY_CHANGE_ON_RESUME
+from nanouft.run.folder import BUILT_IN, MAY_CHANGE_ON_RESUME
 
 WORLD_FLAGS = {"rows", "noise", "skills", "mix"}
 CODE_OR_NETWORK = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring code or the network
@@ -135,6 +136,21 @@ def named_objective(argv: list[str]) -> str:
     first = Parser(add_help=False)
     first.add_argument("--objective", default="")
     return registry_name(first.parse_known_args(argv)[0].objective)
+
+
+def files_of(method: str, cfg: TrainFlags, objective: Objective) -> list[str]:
+    """The files and folders that a run reads beside its start model: its rows, its reward, the file
+    of a method of your own, and what a text or a list among a method's settings names."""
+    names = [own_file(method), own_file(cfg.reward) or cfg.reward, *(cfg.data or ()),
+             *(cfg.eval_data or ())]
+    hints = typing.get_type_hints(type(objective))
+    for f in dataclasses.fields(objective):
+        (kind, _), value = without_notes(hints[f.name]), getattr(objective, f.name)
+        if kind is str:
+            names.append(value)
+        elif typing.get_origin(kind) is list:
+            names += value or ()
+    return [name for name in names if name and name not in BUILT_IN]
 
 
 def command_of(folder: str) -> list[str]:

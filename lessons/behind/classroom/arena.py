@@ -126,6 +126,7 @@ def enter(entry: str, file: Path, task: Task, seed: int | None, workers: list[st
         c.arms.append(c.asks)
         c.place = c.root / c.asks.name
         c.paces[stage], c.words[stage] = c.paces[first], c.words[first]
+        c.reads[stage] = [str(file)]
         c.programs[stage] = "lessons.behind.classroom.arena:in_container"
         compare.train_all(c)
         results, questions = verdicts(c)
