@@ -500,12 +500,15 @@ def test_a_best_rate_at_the_edge_gives_every_arm_one_more_try(monkeypatch):
 def of_rates(monkeypatch):
     """A comparison at rates 1/3, 1, 3 of each arm; the score of a try is that of its rate, with
     `luck` points of its seed. Nothing is trained."""
-    def make(curve: dict[str, float], luck: float = 0.0) -> comparison.Comparison:
+    def make(curve: dict[str, float], luck: float = 0.0,
+             diverges: float = np.inf) -> comparison.Comparison:
         c = planned(f"a=sft b=sft {SMALL} --tries 3")
         c.paces = {stage: pace._replace(rate=1.0) for stage, pace in c.paces.items()}
 
         def values(job):
             rate, seed = (float(job.words[job.words.index(x) + 1]) for x in ("--lr", "--seed"))
+            if rate >= diverges and seed % 500 != 100:
+                return None
             chance = luck * (seed % 500 % 3 - 1) * np.sign(np.log(rate))
             return {"score": {"list": curve[f"{rate:.2g}"] + chance + np.zeros(60)}}
         monkeypatch.setattr(compare, "carry_out", lambda *jobs, **how: None)
@@ -514,6 +517,26 @@ def of_rates(monkeypatch):
         compare.train_all(c)
         return c
     return make
+
+
+@pytest.mark.parametrize("diverges, rate", [(3, 1), (1, 1 / 3)])
+def test_a_rate_that_diverges_with_another_seed_gives_way_to_the_others(of_rates, diverges, rate):
+    c = of_rates({"0.33": 0.5, "1": 0.6, "3": 0.7, "9": 0.4}, diverges=diverges)
+    assert [*map(c.rate, c.arms)] == pytest.approx([rate] * 2)
+
+
+def test_a_lead_above_100_points_is_not_foretold(of_rates, monkeypatch):
+    c = of_rates({"0.33": 0.5, "1": 0.6, "3": 0.55})
+    monkeypatch.setattr(foretell, "leads", lambda *of: [1.3, 2.5])
+    assert " test prompts no lead would be decided (" in foretell.foretold(c)
+
+
+def test_a_report_that_says_something_else_is_kept(tmp_path):
+    file = tmp_path / "report.md"
+    for text in ("a", "b", "b", "c"):
+        report.keep_earlier(file, text)
+        file.write_text(text)
+    assert [x.read_text() for x in sorted(tmp_path.glob("report*"))] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("luck, rate, told", [(0.01, 3, False), (0.1, 1, True)])

@@ -118,29 +118,44 @@ def try_out(c: Comparison, rates: dict[Arm, list[float]], bar: tqdm) -> list[run
 
 
 def try_again(c: Comparison, arms: list[Arm], bar: tqdm) -> list[runs.Job]:
-    """The own rate and the two best of each arm with two more seeds, and choose anew: of those no
-    worse than the best by a standard error the nearest to the own (Breiman et al. 1984, 3.4.3).
-    Returns what was trained."""
-    for arm in arms:
-        own, tried = c.paces[arm.stages[-1]].rate, c.tried[arm]
-        c.again[arm] = sorted({min(tried, key=lambda rate: far(rate, own)),
-                               *sorted(tried, key=tried.__getitem__)[-2:]})
-    jobs = [c.job(arm, seed, rate) for arm in arms for rate in c.again[arm] for seed in TRIES[1:]]
-    bar.total += len(jobs)
-    carry_out(jobs, c.cfg.workers or 1, bar)
-    for arm in arms:
-        own, tried = c.paces[arm.stages[-1]].rate, c.tried[arm]
-        found = {rate: of_tries(c, arm, rate) for rate in c.again[arm]}
-        tried |= {rate: MEASURES[x.measure].sign * x.mean if x else -np.inf
-                  for rate, x in found.items()}
-        best = max(found, key=tried.__getitem__)
-        if not (top := found[best]):
-            raise diverged(c, arm, c.again[arm], best)
-        leads = {rate: lead(top, x) for rate, x in found.items() if x}
-        close = [rate for rate, (mean, error) in leads.items() if mean <= CLEAR * error]
-        c.rates[arm._replace(label="")] = min(
-            close, key=lambda rate: (round(far(rate, own), 6), -tried[rate]))
-    return jobs
+    """The own rate and the two best of each arm with two more seeds, and choose anew. If all of
+    these diverge, the others follow. Returns what was trained."""
+    left, done = arms, list[runs.Job]()
+    while left:
+        for arm in left:
+            own, alive = c.paces[arm.stages[-1]].rate, not_diverged(c, arm)
+            c.again[arm] = sorted({min(alive, key=lambda rate: far(rate, own)),
+                                   *sorted(alive, key=c.tried[arm].__getitem__)[-2:]})
+        jobs = [c.job(arm, seed, rate) for arm in left for rate in c.again[arm]
+                for seed in TRIES[1:]]
+        bar.total += len(jobs)
+        carry_out(jobs, c.cfg.workers or 1, bar)
+        done += jobs
+        left = [arm for arm in left if not choose_again(c, arm)]
+    return done
+
+
+def choose_again(c: Comparison, arm: Arm) -> bool:
+    """Of the rates with three seeds that are no worse than the best by a standard error the nearest
+    to the own (Breiman et al. 1984, 3.4.3). False if all of them diverged, but others may not."""
+    own, tried = c.paces[arm.stages[-1]].rate, c.tried[arm]
+    found = {rate: of_tries(c, arm, rate) for rate in c.again[arm]}
+    tried |= {rate: MEASURES[x.measure].sign * x.mean if x else -np.inf
+              for rate, x in found.items()}
+    best = max(found, key=tried.__getitem__)
+    if not (top := found[best]):
+        if not not_diverged(c, arm):
+            raise diverged(c, arm, [*tried], best)
+        return False
+    leads = {rate: lead(top, x) for rate, x in found.items() if x}
+    close = [rate for rate, (mean, error) in leads.items() if mean <= CLEAR * error]
+    c.rates[arm._replace(label="")] = min(
+        close, key=lambda rate: (round(far(rate, own), 6), -tried[rate]))
+    return True
+
+
+def not_diverged(c: Comparison, arm: Arm) -> list[float]:
+    return [rate for rate, score in c.tried[arm].items() if score > -np.inf]
 
 
 def far(rate: float, own: float) -> float:

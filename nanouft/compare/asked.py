@@ -44,9 +44,13 @@ class Asked(NamedTuple):
                  for text in (row.prompt[0].text for row in world_rows(self))]
         return dict(zip(self.tasks, np.array(found).reshape(len(self.tasks), -1)))
 
+    def rows(self) -> list[Row]:
+        """Yours."""
+        return read([self.data], ["demos", "pairs", "labels"])[0]
+
     def draws(self) -> int:
         """Questions of your rows; those of one group are one."""
-        return len({*draw_keys(read([self.data], ["demos", "pairs", "labels"])[0])})
+        return len({*draw_keys(self.rows())})
 
 
 def world_rows(asked: Asked) -> list[Row]:

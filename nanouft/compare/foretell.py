@@ -82,12 +82,20 @@ def foretold(c: Comparison) -> str:
     questions = asked.draws() if c.parts else asked.items * len(asked.tasks)
     share = questions / luck.facts if c.parts else asked.items / c.asked("val").items
 
-    def between(times: float = 1) -> str:
-        return " to ".join(measure.text(x) for x in leads(luck, c, q, share, times))
+    def what(times: float = 1) -> str:
+        low, high = leads(luck, c, q, share, times)
+        if measure.unit == "points" and low >= 1:
+            return "no lead"                            # it would be above 100
+        return f"a lead of {measure.text(low)} to {measure.text(high)} {measure.unit}"
     more = "twice the rows" if c.parts else f"--items {2 * asked.items}"
-    return (f"With {len(c.seeds)} seeds and {quantity(questions, 'test prompts')} a lead of "
-            f"{between()} {measure.unit} would be decided (in 80 of 100 comparisons); with {more}: "
-            f"{between(2)}.")
+    return (f"With {len(c.seeds)} seeds and {quantity(questions, unit(c))} {what()} would be "
+            f"decided (in 80 of 100 comparisons); with {more}: {what(2)}.")
+
+
+def unit(c: Comparison) -> str:
+    """What one draw of the test part is."""
+    groups = c.parts and any(r.extra.get("group") for r in c.asked("test").rows())
+    return "groups of test prompts" if groups else "test prompts"
 
 
 def time_left(c: Comparison) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from nanouft.compare import runs, stats
 from nanouft.compare.arms import Arm
 from nanouft.compare.comparison import TRIES, Comparison, short_rate
-from nanouft.compare.foretell import would_decide
+from nanouft.compare.foretell import unit, would_decide
 from nanouft.compare.looks import Look
 from nanouft.compare.parts import DOES
 from nanouft.compare.verdicts import (
@@ -147,7 +147,7 @@ def what_decides(c: Comparison, q: Question) -> str:
     n = times * (asked.draws() if c.parts else asked.items * len(asked.tasks))
     how = f"{times:g} times the rows" if c.parts else f"--items {asked.items * times:.0f}"
     figure = signed(q).partition(" ")[0]
-    return f"about {quantity(round(n), 'test prompts')} ({how}) would decide {figure}"
+    return f"about {quantity(round(n), unit(c))} ({how}) would decide {figure}"
 
 
 # ---- notes ---------------------------------------------------------------------------------------
@@ -228,7 +228,8 @@ def in_what(amounts: dict[str, float], what: str) -> list[str]:
     least = min(amounts, key=amounts.__getitem__)
     names: dict[str, list[str]] = {}
     for name, amount in amounts.items():
-        names.setdefault(f"{amount / amounts[least]:.2g}", []).append(name)
+        times = float(f"{amount / amounts[least]:.2g}")
+        names.setdefault(f"{times:g}", []).append(name)
     return [f"{' and '.join(some)} {'has' if len(some) == 1 else 'have'} {times} times the {what} "
             f"of {least}" for times, some in names.items() if times != "1"]
 

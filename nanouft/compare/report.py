@@ -2,6 +2,7 @@
 import contextlib
 import csv
 import io
+import itertools
 import os
 import platform
 import re
@@ -38,8 +39,21 @@ def tell(c: Comparison, results: list[Result], questions: list[Question],
     write_text(c.place / "scores.csv", as_csv(of_seeds(c, results)))
     write_text(c.place / "differences.csv", as_csv(of_pairs(questions)))
     write_text(c.place / "picture.svg", picture(results, questions))
-    write_text(c.place / "report.md", report(c, results, questions, table))
+    text = report(c, results, questions, table)
+    keep_earlier(c.place / "report.md", text)
+    write_text(c.place / "report.md", text)
     say(f"\nReport (by task, learning rates, commands), scores, picture and plan: {c.place}")
+
+
+def keep_earlier(file: Path, text: str) -> None:
+    """Rename a report that says something else, so that it is not lost."""
+    if not file.exists() or file.read_text(encoding="utf-8") == text:
+        return
+    numbers = itertools.count(1)
+    names = (file.with_name(f"{file.stem}-{n}{file.suffix}") for n in numbers)
+    earlier = next(name for name in names if not name.exists())
+    file.rename(earlier)
+    say(f"Note: the report of before is now {earlier}")
 
 
 def as_csv(lines: Table) -> str:
