@@ -428,6 +428,11 @@ def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
     path = os.pathsep.join(map(str, [tmp_path, ROOT, here]))
     kept.parent.mkdir(parents=True)
     kept.write_text(f"guess {guess}\n")
+    model = ROOT / "out" / "smollm2"
+    if number == "17" and not model.exists():
+        pytest.skip("no out/smollm2, which lesson 17 trains")
+    if number == "17":
+        (tmp_path / "out" / "smollm2").symlink_to(model)
     command = [sys.executable, here / lesson.name, "--change", change]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600,
                          env=os.environ | {"PYTHONPATH": path})
