@@ -75,7 +75,7 @@ def measure(asked: Asked, name: str) -> Values:
                 model, tok, world_rows(asked), asked.longest)
             scores[function] = dict(zip(asked.tasks, numbers.reshape(len(asked.tasks), -1)))
         return scores
-    rows, _ = read([asked.data], ["demos", "pairs", "labels"])
+    rows = asked.rows()
     found = evaluate.measure_kinds("", model, tok, rows, on.exact())
     if asked.reward:
         flags = evaluate.EvaluateFlags(data=[asked.data], reward=asked.reward,

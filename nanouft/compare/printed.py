@@ -167,7 +167,7 @@ def notes(c: Comparison, results: list[Result], earlier: list[Look]) -> list[str
         told.append(f"with two seeds a 95 % CI is ±{two:.1f} standard errors; with three "
                     f"{three:.1f}, with five {five:.1f}: give --seeds 3 or more")
     if c.parts:
-        rows, _ = read([c.asked("test").data], ["demos", "pairs", "labels"])
+        rows = c.asked("test").rows()
         if text := leak({*question_keys(rows)}, questions_of_run(c.train.init)):
             told.append(f"{text}, by the run that made {c.train.init}")
         learned, _ = read([str(c.parts["train"])], ["demos", "pairs", "labels"])
