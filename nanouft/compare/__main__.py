@@ -36,6 +36,7 @@ from nanouft.compare.comparison import (
     TRIES,
     TRY,
     Comparison,
+    Words,
     plan,
     plan_text,
     read_words,
@@ -54,15 +55,20 @@ CLEAR = 1           # standard errors by which a rate must be behind the best to
 
 
 def main(argv: list[str] | None = None) -> int:
-    words = read_words(sys.argv[1:] if argv is None else argv, __doc__)
+    compare(read_words(sys.argv[1:] if argv is None else argv, __doc__))
+    return 0
+
+
+def compare(words: Words) -> report.Verdict | None:
+    """Train and judge; None if it is only planned."""
     with alone_in(words.root):
         c = plan(words)
         say(*printed.conditions(c), "", sep="\n")
         train_all(c)
-        if not c.cfg.plan:
-            results, questions = verdicts(c)
-            report.tell(c, results, questions, looks(c))
-    return 0
+        if c.cfg.plan:
+            return None
+        results, questions = verdicts(c)
+        return report.tell(c, results, questions, looks(c))
 
 
 def train_all(c: Comparison) -> None:
