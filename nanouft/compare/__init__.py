@@ -20,7 +20,7 @@ stats.py and judge.py have the intervals, for lessons/evidence, too. In Python:
 """
 import sys
 from collections.abc import Iterable
-from multiprocessing import parent_process
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,6 @@ def check_guarded() -> None:
     from nanouft.plumbing.errors import UserError
     file = getattr(sys.modules["__main__"], "__file__", None)
     unguarded = file and Path(file).is_file() and "__name__" not in Path(file).read_text("utf-8")
-    if unguarded or parent_process():
+    if unguarded or getattr(current_process(), "_inheriting", False):
         raise UserError(f"{file or 'this script'}: a comparison starts processes, and each reads "
                         "the script anew; call it below `if __name__ == \"__main__\":`")

@@ -170,7 +170,8 @@ def called(arms: Iterable[Any], flags: dict[str, Any]) -> Words:
     """Those of a call in Python: a method may be an object of its class, rows may be in memory."""
     known = {f.name for f in fields(CompareFlags)} - {"arms"} | {*SHARED}
     values = from_python("nanouft.compare", (CompareFlags, TrainFlags), rows_as_files(flags), known)
-    return words_of(values | {"arms": [*map(methods.typed, arms)]})
+    some = [arms] if isinstance(arms, str) else arms
+    return words_of(values | {"arms": [*map(methods.typed, some)]})
 
 
 def words_of(values: dict[str, Any]) -> Words:

@@ -80,7 +80,7 @@ def say(*texts: object, sep: str = " ", write: Callable = print, at: int = ALL, 
 def note(text: str, **how: Any) -> None:
     """Say it, and keep it for whoever has asked for quiet."""
     say(text, **how)
-    notes.append(visible(text))
+    notes.append(visible(text).strip())
 
 
 @contextmanager

@@ -130,7 +130,7 @@ class RunConfig(TrainFlags):
 
     def but(self, **flags: Any) -> "RunConfig":
         """The same run with other flags."""
-        return replace(self, **flags, given=self.given | flags.keys())
+        return replace(self, **flags, given=self.given.union(flags))
 
     def said(self) -> dict[str, Any]:
         """{flag or setting: its value}, of all that was given, the method first."""

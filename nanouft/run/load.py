@@ -34,7 +34,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import own_file, remove
-from nanouft.plumbing.printing import LeftOut, if_in_checkout, quantity, say
+from nanouft.plumbing.printing import LeftOut, if_in_checkout, note, quantity, say
 from nanouft.run.config import RunConfig, TrainFlags, parse_run
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
 from nanouft.run.folder import hash_of, hash_of_code, locked
@@ -127,7 +127,8 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
     if cfg.data:
         used, held = ({e.row.where for e in side} for side in (train, held_out))
         sides = {"to learn from": (rows.train, used), "held out": (rows.held_out, held)}
-        say(report_use(sides, rows.left_out, report.why, kinds))
+        tell = note if rows.left_out or report.why else say
+        tell(report_use(sides, rows.left_out, report.why, kinds))
         report.notes += [(where, f"without one of its answers: {why}")
                          for where, why in report.why.items() if where in used | held]
         good, bad = (getattr(objective, f"{name}_weight", 0.0)
