@@ -145,18 +145,6 @@ class Pace(NamedTuple):
     model: SimpleNamespace      # of the start model only .cfg, its sizes
 
 
-def typed(method: Any) -> str:
-    """A method as one types it. A class or an object needs a file: each run is a process of its
-    own."""
-    if isinstance(method, str):
-        return method
-    run = RunConfig.of(method, {})
-    if run.method.startswith("<"):
-        raise UserError(f"{run.method[1:-1]}: a comparison asks for a file, because each run is a "
-                        "process of its own; save the class as mine.py, and name \"mine.py\"")
-    return " ".join(map(as_typed, run.argv()[1:]))
-
-
 def read_run(stage: Stage, shared: dict[str, Any]) -> RunConfig:
     """The run of a stage, with its own flags and those of `shared` that it reads: --reward and
     --max-new are of methods that sample, --noise of those that read demonstrations. Its own win."""

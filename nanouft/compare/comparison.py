@@ -19,7 +19,6 @@ from nanouft.compare import runs
 from nanouft.compare.arms import Arm, Pace, Stage
 from nanouft.compare.asked import Asked
 from nanouft.compare.code import hash_of_input, short_hash
-from nanouft.data.files import rows_as_files
 from nanouft.data.rows import read
 from nanouft.objective import Positive
 from nanouft.own import try_reward
@@ -166,12 +165,15 @@ def read_words(argv: list[str], about: str = "") -> Words:
     return words_of(values)
 
 
-def called(arms: Iterable[Any], flags: dict[str, Any]) -> Words:
-    """Those of a call in Python: a method may be an object of its class, rows may be in memory."""
+def called(arms: Iterable[str], flags: dict[str, Any]) -> Words:
+    """Those of a call in Python."""
+    arms = [arms] if isinstance(arms, str) else [*arms]
+    if others := [x for x in arms if not isinstance(x, str)]:
+        raise UserError(f"{others[0]!r}: a comparison asks for a file or a name, because each run "
+                        'is a process of its own, as in ["sft", "dpo --beta 1", "mine.py"]')
     known = {f.name for f in fields(CompareFlags)} - {"arms"} | {*SHARED}
-    values = from_python("nanouft.compare", (CompareFlags, TrainFlags), rows_as_files(flags), known)
-    some = [arms] if isinstance(arms, str) else arms
-    return words_of(values | {"arms": [*map(methods.typed, some)]})
+    values = from_python("nanouft.compare", (CompareFlags, TrainFlags), flags, known)
+    return words_of(values | {"arms": arms})
 
 
 def words_of(values: dict[str, Any]) -> Words:

@@ -54,17 +54,14 @@ class Verdict(NamedTuple):
 def verdict_of(c: Comparison, results: list[Result], questions: list[Question],
                text: str) -> Verdict:
     """In the units of the printed table."""
-    table, measure = Table(), MEASURES[results[0].measure]
-    for x in results:
-        table.append({"name": x.name, "mean": measure.scale * x.mean,
-                      "half_width": measure.scale * x.half,
-                      "learning_rate": c.rate(x.arm) if x.arm else ""})
+    measure = MEASURES[results[0].measure]
+    table = Table({"name": x.name, "mean": measure.scale * x.mean,
+                   "half_width": measure.scale * x.half} for x in results)
     differences = Table()
     for q in questions:
-        mean, half = q.interval()
-        differences.append({"name": f"{q.a.name} - {q.b.name}",
-                            "mean": measure.sign * measure.scale * mean,
-                            "half_width": measure.scale * half, "verdict": q.verdict})
+        mean, half = (measure.scale * x for x in q.interval())
+        differences.append({"name": f"{q.a.name} - {q.b.name}", "mean": measure.sign * mean,
+                            "half_width": half, "verdict": q.verdict})
     return Verdict(c.place, table, differences, text)
 
 

@@ -208,13 +208,6 @@ def dataset_rows(dataset: Any, name: str) -> Items:
     yield from with_class_names(map(plain, dataset), features.to_dict() if features else {}, name)
 
 
-def rows_as_files(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Flags of a call in Python whose data and eval_data are files. Rows in memory become one, so
-    that the run has a command and can go on."""
-    return {name: as_files(x, name) if name in ("data", "eval_data") and x is not None else x
-            for name, x in flags.items()}
-
-
 def as_files(rows: Any, name: str) -> list[str]:
     """Files as they are named, or the one with these rows. `name` is what errors call them."""
     if isinstance(rows, (str, Path)):

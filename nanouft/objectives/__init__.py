@@ -26,7 +26,6 @@ The step takes the mean of L over its answers or pairs. Other letters are settin
 A place in brackets, (trainers.py:786), is file and line of the released code, at the commit that
 the head names, or of TRL: 1.16.0 unless the head says another version.
 """
-import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -91,16 +90,12 @@ def find(name: str) -> type[Objective]:
                             "the file another name")
         return class_in(name)
     if name.startswith("<"):
-        raise UserError(f"--objective {name}: is a class in no file, so only Python can name it, "
-                        "as in nanouft.train.run(CLASS, resume=FOLDER)")
+        raise UserError(f"--objective {name}: is a class that only Python has, as in "
+                        "nanouft.train.run(CLASS, resume=FOLDER)")
     return OBJECTIVES[one_of("objective", registry_name(name), OBJECTIVES)]
 
 
 def name_of(cls: type[Objective]) -> str:
-    """By which `find` has a class: "dpo", or FILE.py:Name; <Name> of one in no file, as in a cell
-    of a notebook."""
+    """By which `find` has a class, as "dpo"; <Name> of one that only Python has."""
     package, _, name = cls.__module__.rpartition(".")
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-    if package == __name__:
-        return name
-    return f"{file}:{cls.__name__}" if file and name != "__main__" else f"<{cls.__name__}>"
+    return name if package == __name__ else f"<{cls.__name__}>"

@@ -23,15 +23,12 @@ HF = "transformers peft accelerate datasets"        # the extra `hf`, to be inst
 
 
 class Flag(str):
-    """A flag as nanouft.train has it, "--batch-size". In an error it keeps its `name`."""
-    name: str
+    """A flag of nanouft.train."""
 
 
 def flag(name: str) -> Flag:
     """The flag of a setting: "batch_size" -> "--batch-size"."""
-    found = Flag("--" + name.replace("_", "-"))
-    found.name = name
-    return found
+    return Flag("--" + name.replace("_", "-"))
 
 
 class UserError(Exception):
@@ -43,8 +40,9 @@ class UserError(Exception):
         self.parts = parts
 
     def spelled(self, names: Mapping[str, str]) -> str:
-        """The line for a program in which flags have these other names."""
-        return "".join(names.get(x.name, x) if isinstance(x, Flag) else x for x in self.parts)
+        """The line for a program in which settings have these other names."""
+        return "".join(names.get(x[2:].replace("-", "_"), x) if isinstance(x, Flag) else x
+                       for x in self.parts)
 
 
 class Diverged(UserError):

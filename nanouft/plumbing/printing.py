@@ -100,30 +100,21 @@ def quiet(but_for: int = MUTE) -> Iterator[list[str]]:
 class Picture(NamedTuple):
     file: Path
 
-    def _repr_mimebundle_(self, **how: Any) -> dict[str, Any]:
-        """As Jupyter asks for it."""
-        kind = {".png": "image/png", ".svg": "image/svg+xml"}[self.file.suffix]
-        data = self.file.read_bytes() if self.file.exists() else b""
-        return {kind: data.decode() if kind.endswith("xml") else data} if data else {
-            "text/plain": f"{self.file}: is not there"}
+    def _repr_png_(self) -> bytes | None:
+        return self.file.read_bytes() if self.file.suffix == ".png" else None
+
+    def _repr_svg_(self) -> str | None:
+        return self.file.read_text("utf-8") if self.file.suffix == ".svg" else None
 
 
 class Table(list):
-    """Dictionaries with the same keys, shown as a table."""
-
-    def cells(self) -> list[list[str]]:
-        lines = [[f"{x:.4g}" if isinstance(x, float) else str(x) for x in row.values()]
-                 for row in self]
-        return [[*self[0]], *lines] if self else []
-
-    def __repr__(self) -> str:
-        widths = [max(map(len, column)) for column in zip(*self.cells())]
-        return "\n".join("  ".join(f"{cell:<{n}}" for cell, n in zip(line, widths)).rstrip()
-                         for line in self.cells())
+    """Dictionaries with the same keys."""
 
     def _repr_html_(self) -> str:
-        lines = ("".join(f"<td>{html.escape(cell)}</td>" for cell in line) for line in self.cells())
-        return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+        lines = [[*row.values()] for row in self]
+        texts = [[html.escape(f"{x:.4g}" if isinstance(x, float) else str(x)) for x in line]
+                 for line in [[*self[0]], *lines]]
+        return f"<table><tr>{'<tr>'.join('<td>' + '<td>'.join(line) for line in texts)}</table>"
 
 
 # ---- a progress bar ------------------------------------------------------------------------------

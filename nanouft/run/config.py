@@ -86,7 +86,7 @@ class TrainFlags:
 class RunConfig(TrainFlags):
     """One run: what it learns by, from what, and where. It never changes, and another process may
     have it; there the class of its method is found again by its name."""
-    method: str = "ift"         # as --objective takes it; <Name>: a class that no file has
+    method: str = "ift"         # as --objective takes it; <Name>: a class of Python
     settings: tuple[tuple[str, Any], ...] = ()      # of the method, those that were given
     given: frozenset[str] = frozenset()     # flags that were given; others may suit the rows
     cls: type[Objective] | None = field(default=None, compare=False, repr=False)
@@ -133,13 +133,13 @@ class RunConfig(TrainFlags):
         return replace(self, **flags, given=self.given.union(flags))
 
     def said(self) -> dict[str, Any]:
-        """{flag or setting: its value}, of all that was given, the method first."""
-        flags = {name: x for name, x in self.flags().items() if name in self.given}
-        return {"objective": self.method, **dict(self.settings), **flags}
+        """{flag or setting: its value}, of all that was given."""
+        values = {"objective": self.method, **dict(self.settings), **self.flags()}
+        return {name: x for name, x in values.items() if name in self.given and name != "resume"}
 
     def argv(self) -> list[str]:
         """Its command line."""
-        return as_flags({name: x for name, x in self.said().items() if name != "resume"})
+        return as_flags({"objective": self.method, **self.said()})
 
     def reads(self) -> list[str]:
         """The files and folders that it reads beside its start model: its rows, its reward, the
@@ -207,7 +207,7 @@ def read_flags(argv: list[str], about: str = "") -> RunConfig:
 
 def parse_run(argv: list[str], about: str = "", cls: type[Objective] | None = None) -> RunConfig:
     """A command line, not checked. --help shows the flags of SHOWN_BY_HELP, also those of a named
-    method; --help all shows every flag. cls: the class of a method that no file has."""
+    method; --help all shows every flag. cls: of <Name>."""
     first = Parser(add_help=False)
     first.add_argument("--objective", default="")
     chosen = registry_name(first.parse_known_args(argv)[0].objective)
@@ -248,9 +248,7 @@ def reopen(now: RunConfig) -> RunConfig:
     begun = parse_run(words, cls=now.cls)
     was = begun.flags() | vars(begun.objective()) | {"objective": begun.method}
     for name, value in now.said().items():
-        is_given = name != "objective" or "objective" in now.given
-        if is_given and name not in {"resume", *MAY_CHANGE_ON_RESUME} and value != frozen(
-                was.get(name)):
+        if name not in MAY_CHANGE_ON_RESUME and value != frozen(was.get(name)):
             raise UserError(f"--resume {folder}: {flag(name)} was another; only "
                             f"{', '.join(map(flag, sorted(MAY_CHANGE_ON_RESUME)))} may change")
     changed = {name: getattr(now, name) for name in MAY_CHANGE_ON_RESUME & now.given}
