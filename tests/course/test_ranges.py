@@ -13,7 +13,7 @@ from made import FORMS, Form, push, with_logps
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.ranges import check_ranges, ranges_of, without_notes
-from nanouft.run.settings import read_flags
+from nanouft.run.config import read_flags
 
 # beyond what the range of one setting can say
 REFUSED = ["tofu gamma 0.5", "ada_dpo tau_min 9.0"]
