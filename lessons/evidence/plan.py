@@ -55,8 +55,9 @@ UNIT = 240                              # every score of NanoWorld is a whole nu
 MODELS = {"base": "N1", "base-1": "N2", "smollm2": "SmolLM2"}
 COMPARED = {"score": "scores", "stops": "ended", "score where both stop": "both stop"}
 FROZEN = json.loads((HERE / "results" / "frozen.json").read_text(encoding="utf-8"))     # C5, C7
-COMMITS = {"1.1.0": "ffb6a607", "3.0.0": "5e01b141", "3.3.0": "4ba79cda", "3.4.0": "c0af59fe",
-           "3.5.0": "036232a1", "4.0.0": "5136f454", "4.5.0": "9d2ae388"}
+COMMITS = {     # {version of kept scores: the commit that wrote them; its code trains them}
+    "1.1.0": "ffb6a607", "3.0.0": "5e01b141", "3.3.0": "4ba79cda", "3.4.0": "c0af59fe",
+    "3.5.0": "036232a1", "4.0.0": "5136f454", "4.5.0": "9d2ae388"}
 MEASURED = {"C5": "lessons.evidence.reads --measure"}       # it trains nothing
 
 Words = dict[str, str]
@@ -162,7 +163,7 @@ def commands(name: str) -> list[str]:
     folder = f"../nanouft-{COMMITS[version]}"
     typed = [] if name in FROZEN["asks"] else [
         f"python -m lessons.evidence --commands {name}       # each training as a command, or"]
-    return [f"git worktree add {folder} {COMMITS[version]}       # version {version}",
+    return [f"git worktree add {folder} {COMMITS[version]}       # its scores: {version}",
             f"cd {folder}", *typed,
             f"python -m {MEASURED.get(name, f'lessons.evidence --train {name}')}"]
 
