@@ -3,7 +3,8 @@ They are trained again by the code of their commit (COMMITS). A new claim is a c
 
 [run]           what it asks, its models, seeds, prompts and tasks; what was expected before; split
                 = val: it tries settings for another run, and has no questions
-[made]          models and files that several trainings read: {likeliest} in their commands
+[made]          models and files that several trainings read: {likeliest} in their commands. `harvest`,
+                a program of their commit, wrote a model's own answers with their scores
 [trainings]     name = flags of nanouft.train. "<- NAME": it starts from that training's model, else
                 from the model of [run]. Two lines: one for each model. No flags: not trained
 [questions]     test: a sum of trainings = the question in words. "better: A - B" asks whether A
