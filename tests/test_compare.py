@@ -531,12 +531,15 @@ def test_a_lead_above_100_points_is_not_foretold(of_rates, monkeypatch):
     assert " test prompts no lead would be decided (" in foretell.foretold(c)
 
 
-def test_a_report_that_says_something_else_is_kept(tmp_path):
-    file = tmp_path / "report.md"
+def test_a_report_that_says_something_else_is_kept_with_its_picture(tmp_path):
     for text in ("a", "b", "b", "c"):
-        report.keep_earlier(file, text)
-        file.write_text(text)
-    assert [x.read_text() for x in sorted(tmp_path.glob("report*"))] == ["a", "b", "c"]
+        files = {"picture.svg": f"picture of {text}", "report.md": text}
+        report.keep_earlier(tmp_path, files)
+        for name, new in files.items():
+            (tmp_path / name).write_text(new)
+    for name, text in (("earlier-1", "a"), ("earlier-2", "b"), ("", "c")):
+        assert (tmp_path / name / "report.md").read_text() == text
+        assert (tmp_path / name / "picture.svg").read_text() == f"picture of {text}"
 
 
 @pytest.mark.parametrize("luck, rate, told", [(0.01, 3, False), (0.1, 1, True)])

@@ -36,24 +36,28 @@ def tell(c: Comparison, results: list[Result], questions: list[Question],
     for text in notes(c, results, earlier):
         table += wrapped(f"Note: {text}", "  ")
     say(*table, sep="\n")
-    write_text(c.place / "scores.csv", as_csv(of_seeds(c, results)))
-    write_text(c.place / "differences.csv", as_csv(of_pairs(questions)))
-    write_text(c.place / "picture.svg", picture(results, questions))
-    text = report(c, results, questions, table)
-    keep_earlier(c.place / "report.md", text)
-    write_text(c.place / "report.md", text)
+    files = {"scores.csv": as_csv(of_seeds(c, results)),
+             "differences.csv": as_csv(of_pairs(questions)),
+             "picture.svg": picture(results, questions),
+             "report.md": report(c, results, questions, table)}
+    keep_earlier(c.place, files)
+    for name, text in files.items():
+        write_text(c.place / name, text)
     say(f"\nReport (by task, learning rates, commands), scores, picture and plan: {c.place}")
 
 
-def keep_earlier(file: Path, text: str) -> None:
-    """Rename a report that says something else, so that it is not lost."""
-    if not file.exists() or file.read_text(encoding="utf-8") == text:
+def keep_earlier(place: Path, files: dict[str, str]) -> None:
+    """Move a report that says something else, with its tables and picture, so that it is not lost.
+    files: {name: new text}, the report last, because it says whether there is something to keep."""
+    old = place / "report.md"
+    if not old.exists() or old.read_text(encoding="utf-8") == files["report.md"]:
         return
-    numbers = itertools.count(1)
-    names = (file.with_name(f"{file.stem}-{n}{file.suffix}") for n in numbers)
-    earlier = next(name for name in names if not name.exists())
-    file.rename(earlier)
-    say(f"Note: the report of before is now {earlier}")
+    folders = (place / f"earlier-{n}" for n in itertools.count(1))
+    earlier = next(folder for folder in folders if not folder.exists())
+    earlier.mkdir()
+    for file in filter(Path.exists, (place / name for name in files)):
+        file.rename(earlier / file.name)
+    say(f"Note: the report of before is now in {earlier}")
 
 
 def as_csv(lines: Table) -> str:

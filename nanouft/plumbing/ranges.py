@@ -5,9 +5,9 @@
     share: Annotated[float, ">= 0", "<= 0.95"] = 0.0
     margin: Annotated[float, "any"] = 0.0
 """
-import math
 import operator
 import re
+import sys
 import types
 import typing
 from dataclasses import dataclass, fields
@@ -95,7 +95,7 @@ def needs(value: Any, kind: Any) -> str:
     if kind is int:
         return "" if is_real and isinstance(value, Integral) else "a whole number"
     if kind is float:
-        return "" if is_real and math.isfinite(value) else "a finite number"
+        return "" if is_real and abs(value) <= sys.float_info.max else "a finite number"
     if kind is bool:
         return "" if isinstance(value, bool) else "True or False"
     if typing.get_origin(kind) is list:

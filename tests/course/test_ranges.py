@@ -103,6 +103,7 @@ def test_a_wrong_setting_is_refused_in_python_by_the_line_of_its_flag(name):
 
 @pytest.mark.parametrize("setting, told", [
     ({"beta": torch.tensor(0.5)}, "--beta tensor(0.5000): must be a finite number"),
+    ({"beta": 10 ** 400}, "000: must be a finite number"),
     ({"reduction": np.array(["sum", "mean"])}, "must be one of sum, mean")])
 def test_a_setting_of_a_type_that_no_flag_has_is_named_as_it_is(setting, told):
     with pytest.raises(UserError, match=re.escape(told)):
