@@ -132,7 +132,7 @@ def push_table() -> str:
              if OBJECTIVES[name]().family == family
              for form in equations(name, head_of(OBJECTIVES[name]))]
     rows = [as_row(f"`{form}`", *push_cells(form, model, tok)) for form in forms]
-    titles = ["method", "right answer", "wrong answer", "end of the right one"]
+    titles = ["method", "right answer", "wrong answer", "EOS of the right one"]
     return "\n".join(table_of(titles, rows)) + "\n"
 
 
