@@ -121,7 +121,7 @@ class Objective:
 
     def other_models(self) -> list[str]:
         """The other models that it needs, in words."""
-        needs = ["the start model's log-probs"] if self.reference else []
+        needs = ["the reference's log-probs"] if self.reference else []
         return [*needs, self.first_models.what] if self.first_models else needs
 
     @property

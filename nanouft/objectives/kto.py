@@ -11,7 +11,7 @@ of a prompt and the answer to another prompt.
     k = sg(max(0, mean_i r_mismatch))
     label: 1 good, 0 bad
     lam_D, lam_U: --desirable-weight, --undesirable-weight
-k estimates KL(pi || pi_ref). It is one detached number per step: a mean over all its rows, clamped
+k stands for KL(pi || pi_ref). It is one detached number per step: a mean over all its rows, clamped
 afterwards. If all answers become more likely alike, k rises too and nothing is gained.
 
 Each row also has a mismatched answer, that of the next row with another prompt. Of a dialogue this
@@ -20,7 +20,7 @@ batch instead: each prompt with the PREVIOUS answer, whatever its prompt (the fi
 last; kto_trainer.py:1151). So k differs from TRL's, and at batch size 6 the gradient by 1 to 41 %.
 Good answers should be as frequent among mismatched answers as among all. So all chosen answers of
 pairs come before all rejected ones. Rows with labels keep their order, unless good answers would be
-far more or less frequent, as when each prompt has its good answer first. Then rows are shuffled.
+far more or less frequent, as if each prompt has its good answer first: then the order is shuffled.
 
 k is noisy and couples the rows of a step, so --accumulate is refused; a smaller --batch-size saves
 memory, with a noisier k. The authors advise lam_D n_D / (lam_U n_U) from 1 to 3/2 for n_D good and

@@ -11,8 +11,8 @@ steps on a rollout:
     L = -min(rho adv, clip(rho, 1 - eps, 1 + eps) adv)
     rho = exp(sum_t (log p_t - log old_t))
     adv = K/(K - 1) (R - mean_K R)              which is R_i - mean over j != i of R_j
-The ratio is sequence-level. With one step per rollout (the default) it is 1, and this is REINFORCE.
-The reward has the same KL penalty:
+The ratio is sequence-level. With one step per rollout (the default) it is 1, and this is REINFORCE
+with that baseline. The reward has the same KL penalty:
     R = reward - beta sum_t (log old_t - log ref_t)
 The advantages of a group sum to 0, and in a zero-variance group all are 0. Defaults that differ
 from TRL's: four answers, not two; beta .02, not .05 (rloo_config.py:302, 503).

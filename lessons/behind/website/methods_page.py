@@ -55,7 +55,7 @@ RIGHT, WRONG = "bat cat cow pig white", "bat cat cow fox white"
 
 # ---- measure -------------------------------------------------------------------------------------
 def push_cells(name: str, model, tok) -> list[str]:
-    """The push on a chosen, a rejected and a last token, from the start model; "" if there is none:
+    """The push on a chosen, a rejected and a last token, from the initial model; "" if there is none:
     the mean over the tokens of an answer, and that on the chosen answer's <|end|>."""
     row = Row((Turn("user", PROMPT),), as_answer(RIGHT), as_answer(RIGHT), as_answer(WRONG))
     _, method = next(parse_methods([name]))
@@ -76,7 +76,7 @@ def rows_of(name: str) -> list[str]:
     arxiv = paper(head)
     link = f"<br>[{arxiv}](https://arxiv.org/abs/{arxiv})" if arxiv else ""
     needs = "; ".join([*objective.kinds(), *objective.other_models()])
-    needs = needs.replace("the start model's log-probs", "reference")
+    needs = needs.replace("the reference's log-probs", "reference")
     out = [as_row(f"{link_to(name)}{link}", as_code(first.equation_lines()),
                   name_and_idea(head)[1] + parent(head), needs)]
     for form in forms:
