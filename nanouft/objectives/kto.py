@@ -20,7 +20,7 @@ batch instead: each prompt with the PREVIOUS answer, whatever its prompt (the fi
 last; kto_trainer.py:1151). So k differs from TRL's, and at batch size 6 the gradient by 1 to 41 %.
 Good answers should be as frequent among mismatched answers as among all. So all chosen answers of
 pairs come before all rejected ones. Rows with labels keep their order, unless good answers would be
-far more or less frequent, as if each prompt has its good answer first: then the order is shuffled.
+far more or less frequent, say if each prompt has its good answer first. Then the order is shuffled.
 
 k is noisy and couples the rows of a step, so --accumulate is refused; a smaller --batch-size saves
 memory, with a noisier k. The authors advise lam_D n_D / (lam_U n_U) from 1 to 3/2 for n_D good and

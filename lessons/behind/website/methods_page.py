@@ -55,7 +55,7 @@ RIGHT, WRONG = "bat cat cow pig white", "bat cat cow fox white"
 
 # ---- measure -------------------------------------------------------------------------------------
 def push_cells(name: str, model, tok) -> list[str]:
-    """The push on a chosen, a rejected and a last token, from the initial model; "" if there is none:
+    """The push on a chosen, a rejected and a last token in the initial model; "" if there is none:
     the mean over the tokens of an answer, and that on the chosen answer's <|end|>."""
     row = Row((Turn("user", PROMPT),), as_answer(RIGHT), as_answer(RIGHT), as_answer(WRONG))
     _, method = next(parse_methods([name]))
