@@ -20,9 +20,9 @@ from nanouft.models.folders import save_model, start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
+from nanouft.run.config import TrainFlags
 from nanouft.run.pace import choose_pace, with_beta
 from nanouft.run.reference import FrozenModels
-from nanouft.run.settings import TrainFlags
 
 
 def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
@@ -45,7 +45,7 @@ def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
     data = FrozenModels(model, tok.pad).prepare(data, objective)    # of the model as it is now
 
     # ---- learning rate, batch size and steps, by the number of rows and the model
-    cfg = TrainFlags(data=[file])                       # no flag is given
+    cfg = TrainFlags(data=(file,))                      # no flag is given
     lr, batch_size, steps = choose_pace(cfg, objective, len(data), model)
     schedule = warmup_cosine(lr, steps, share=0.1)      # up in a tenth of the steps, then down to 0
     source = RowSource(data, Batching(batch_size, steps), tok.pad)
