@@ -172,7 +172,7 @@ def test_what_a_plan_makes(name):
         for x in runs.with_needs(job):
             assert not x.config or made.setdefault(x.folder, x.config) == x.config
             needed = {word.removesuffix(".jsonl").rpartition("/")[0] if word.endswith(".jsonl")
-                      else word for word in x.config if word.startswith(str(train.OUT))}
+                      else word for word in x.config or () if word.startswith(str(train.OUT))}
             assert needed == {str(y.folder) for y in x.needs if x.config}
         assert "--" not in run.trainings[training] or job.program == "nanouft.train:main"
     typed = train.commands(name, 0)
