@@ -147,7 +147,7 @@ def planned(line: str) -> comparison.Comparison:
     return c
 
 
-def make_here(jobs, workers, bar, drop=False) -> None:
+def make_here(jobs, pool, bar, drop=False) -> None:
     """carry_out for tests that are not about processes: several times cheaper."""
     for part in (part for job in missing(jobs) for part in runs.parts_of(job)):
         runs.do(part, time.time())
@@ -191,11 +191,11 @@ def test_a_helper_has_the_name_by_which_it_was_imported(monkeypatch):
 
 
 def test_tries_of_older_code_choose_no_rate(in_process, monkeypatch):
-    def edit_before_the_seeds(jobs, workers, bar, drop=False):
+    def edit_before_the_seeds(jobs, pool, bar, drop=False):
         if drop:
             Path("helper.py").write_text("SCALE = 2\n")
             sys.modules.pop("helper", None)
-        make_here(jobs, workers, bar)
+        make_here(jobs, pool, bar)
     monkeypatch.setattr(compare, "carry_out", edit_before_the_seeds)
     with pytest.raises(UserError, match="mine.*, seed 100: its input has changed"):
         compare.train_all(planned(f"dpo mine.py {SMALL.replace('--tries 1', '--tries 2')}"))

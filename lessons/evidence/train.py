@@ -19,7 +19,7 @@ from lessons.evidence import plan
 from lessons.evidence.plan import ALSO, FOLDERS, MODELS, UNIT, Run
 from nanouft.compare import runs
 from nanouft.compare.asked import Asked, Values
-from nanouft.compare.processes import alone_in, bar_of, carry_out, missing
+from nanouft.compare.processes import LocalPool, alone_in, bar_of, carry_out, missing
 from nanouft.compare.runs import Job
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
@@ -119,7 +119,7 @@ def train(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
         there = len({x.key for x in every.values()})
         new = len({x.key for x in missing(every.values()) if x.asked})
         with bar_of(there) as bar:
-            carry_out(every.values(), workers, bar, drop=True)
+            carry_out(every.values(), LocalPool(workers), bar, drop=True)
     say(f"{name}: {new} scored, {there - new} were there")
     found = {place: runs.values(job) or {} for place, job in every.items()}
     arrays = {what: np.array([[[kept_as(run, found[training, model, s], what)

@@ -41,9 +41,10 @@ from nanouft.compare.comparison import (
     read_words,
     short_rate,
 )
+from nanouft.compare.executor import ExecutorPool
 from nanouft.compare.foretell import foretold, time_left
 from nanouft.compare.looks import looks, refuse_second
-from nanouft.compare.processes import alone_in, bar_of, carry_out
+from nanouft.compare.processes import LocalPool, Pool, alone_in, bar_of, carry_out
 from nanouft.compare.verdicts import MEASURES, judged_by, lead, mean_of, of_tries, verdicts
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -94,12 +95,16 @@ def train_all(c: Comparison) -> None:
             say(*textwrap.wrap(f"{told} {time_left(c)}" if c.cfg.plan else told, 80), "", sep="\n")
         jobs = judged(c) if not c.cfg.plan else []
         bar.set_description("seeds", refresh=False)
-        carry_out(jobs, c.cfg.workers or 1, bar, drop=True)
+        carry_out(jobs, pool_of(c), bar, drop=True)
     runs.drop_heavy([*done, *jobs])
     for job in [*done, *jobs]:          # asked anew: a file may have changed since it was trained
         if not runs.is_done(job):
             raise UserError(f"{job.name}: its input has changed during the comparison; the same "
                             "command repeats the run")
+
+
+def pool_of(c: Comparison) -> Pool:
+    return ExecutorPool(c.executor) if c.executor else LocalPool(c.cfg.workers or 1)
 
 
 def judged(c: Comparison) -> list[runs.Job]:
@@ -111,7 +116,7 @@ def try_out(c: Comparison, rates: dict[Arm, list[float]], bar: tqdm) -> list[run
     """Train with these rates where that is new, and choose. Returns what was trained."""
     jobs = [c.job(arm, TRY, rate) for arm, some in rates.items() for rate in some
             if rate not in c.tried.get(arm, ())]
-    carry_out(jobs, c.cfg.workers or 1, bar)
+    carry_out(jobs, pool_of(c), bar)
     for arm, some in rates.items():
         c.rates[arm._replace(label="")] = choose(c, arm, sorted(some))
     return jobs
@@ -129,7 +134,7 @@ def try_again(c: Comparison, arms: list[Arm], bar: tqdm) -> list[runs.Job]:
         jobs = [c.job(arm, seed, rate) for arm in left for rate in c.again[arm]
                 for seed in TRIES[1:]]
         bar.total += len(jobs)
-        carry_out(jobs, c.cfg.workers or 1, bar)
+        carry_out(jobs, pool_of(c), bar)
         done += jobs
         left = [arm for arm in left if not choose_again(c, arm)]
     return done

@@ -6,6 +6,7 @@
 import hashlib
 import os
 import re
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -82,6 +83,7 @@ class Comparison(Words):
     words: dict[Stage, list[str]] = field(default_factory=dict)     # those it reads of `shared`
     reads: dict[Stage, list[str]] = field(default_factory=dict)     # its files and folders
     programs: dict[Stage, str] = field(default_factory=dict)    # that train it otherwise
+    executor: Executor | None = None    # that carries the jobs [processes of this machine]
     asks: Arm | None = None             # the one whose leads are asked for [all are compared]
     rates: dict[Arm, float] = field(default_factory=dict)       # chosen
     tried: dict[Arm, dict[float, float]] = field(default_factory=dict)     # {arm: {rate: score}}

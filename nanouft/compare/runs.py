@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shlex
+import socket
 import time
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -36,14 +37,18 @@ from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.files import (
     own_file,
     read_json,
+    read_text,
     removed_unless_whole,
     rename,
     write_json,
+    write_text,
 )
 
 MADE = "made.json"
 MORE = "--plain --items 0 --save-every 0 --threads 1".split()
 KEPT = 40_000_000               # bytes: heavier weights are removed when they have been scored
+HOST = re.sub(r"\W", "_", socket.gethostname().partition(".")[0])
+DAY = 86400                     # seconds
 
 
 class Job(NamedTuple):
@@ -144,6 +149,35 @@ def what_is_left(folder: Path) -> str:
     return short_hash([x.name, hash_at(x)] for x in files) if files else ""
 
 
+# ---- what is half done ---------------------------------------------------------------------------
+def unfinished(path: Path) -> Path:
+    """The name of a file or folder while this process makes it. Another process, here or on another
+    machine, gives it another name."""
+    return path.with_name(f"{path.name}.{HOST}-{os.getpid()}.partial")
+
+
+def is_abandoned(partial: Path) -> bool:
+    """True if the process that made it has ended; of another machine, if a day has passed."""
+    host, _, pid = partial.stem.rpartition(".")[2].rpartition("-")
+    if host == HOST and not is_alive(int(pid)):
+        return True
+    times = [0.0]
+    for file in [partial, *partial.rglob("*")]:
+        with contextlib.suppress(OSError):                      # gone meanwhile
+            times.append(file.stat().st_mtime)
+    return time.time() - max(times) > DAY
+
+
+def is_alive(pid: int) -> bool:
+    if os.name == "nt":                 # os.kill would end it; a worker there ends with its parent
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError as e:
+        return isinstance(e, PermissionError)                   # it is another user's
+    return True
+
+
 # ---- in a process of its own ---------------------------------------------------------------------
 def parts_of(job: Job) -> list[Job]:
     """What is to be done for a job, each in a process of its own: what scores a model has not
@@ -167,7 +201,7 @@ def make(job: Job, since: float, began: float) -> None:
     module, _, function = job.program.partition(":")
     start = sum(os.times()[:4])             # of this process and of those that it starts
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
-    with removed_unless_whole(job.folder.with_name(f"{job.folder.name}.partial")) as partial:
+    with removed_unless_whole(unfinished(job.folder)) as partial:
         partial.mkdir(parents=True)
         try:
             with contextlib.redirect_stdout(io.StringIO()) as said:
@@ -183,6 +217,9 @@ def make(job: Job, since: float, began: float) -> None:
         write_json(partial / MADE, cost(partial) | record | {
             "seconds": seconds, "files": hashes(since, began), "left": what_is_left(partial),
             "read": [made(x.folder)["left"] for x in job.needs]})
+        for file in (partial / "run.json", partial / "README.md"):      # they name their folder
+            if file.exists():
+                write_text(file, read_text(file).replace(partial.name, job.folder.name))
         rename(partial, job.folder)
 
 
@@ -202,7 +239,7 @@ def write_scores(job: Job, since: float, began: float) -> None:
     said = {"files": hashes(since, began), "of": weights_of(job),
             "seconds": sum(os.times()[:4]) - start}
     arrays: Any = {f"{what}/{part}": x for what, of in found.items() for part, x in of.items()}
-    with removed_unless_whole(job.scored.with_suffix(".partial")) as partial:
+    with removed_unless_whole(unfinished(job.scored)) as partial:
         with partial.open("wb") as file:
             np.savez_compressed(file, made=np.array(json.dumps(said)), **arrays)
         rename(partial, job.scored)
