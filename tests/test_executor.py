@@ -14,6 +14,7 @@ import pytest
 
 from nanouft.compare import __main__ as compare
 from nanouft.compare import comparison, executor, processes, runs
+from nanouft.compare.progress import RunsBar
 from nanouft.plumbing.errors import UserError
 
 LINE = ("sft sft+own.py --skills list --rows 64 --steps 12 --batch-size 8 --items 10 --tries 1 "
@@ -104,7 +105,7 @@ class Odd(Executor):
 def carry(some: Executor) -> None:
     job = runs.Job(RUNS / "start", (), comparison.Asked(items=10, tasks=("list",)), "base",
                    name="the initial model")
-    with processes.bar_of(1) as bar:
+    with RunsBar(1) as bar:
         processes.carry_out([job], executor.ExecutorPool(some), bar)
     assert runs.is_done(job)
 
@@ -137,7 +138,7 @@ def test_where_no_worker_begins_it_is_told_and_ctrl_c_cancels(monkeypatch, capsy
     some = Odd(0, idle=True)
 
     def interrupt(bar, text, **how):
-        assert text == "waiting for a worker"
+        assert text == "0 of 1 runs, waiting for a worker"
         if "no worker of Odd has begun" in capsys.readouterr().out:
             assert (RUNS / executor.unfinished(Path("wanted"))).exists()
             raise KeyboardInterrupt

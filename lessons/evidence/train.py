@@ -19,7 +19,8 @@ from lessons.evidence import plan
 from lessons.evidence.plan import ALSO, FOLDERS, MODELS, UNIT, Run
 from nanouft.compare import runs
 from nanouft.compare.asked import Asked, Values
-from nanouft.compare.processes import LocalPool, alone_in, bar_of, carry_out, missing
+from nanouft.compare.processes import LocalPool, alone_in, carry_out, missing
+from nanouft.compare.progress import RunsBar
 from nanouft.compare.runs import Job
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
@@ -118,8 +119,8 @@ def train(name: str, seeds: int, workers: int) -> dict[str, np.ndarray]:
     with alone_in(OUT / Path(run.scores_of).stem):
         there = len({x.key for x in every.values()})
         new = len({x.key for x in missing(every.values()) if x.asked})
-        with bar_of(there) as bar:
-            carry_out(every.values(), LocalPool(workers), bar, drop=True)
+        with RunsBar(there) as bar:
+            carry_out(every.values(), LocalPool(workers), bar)
     say(f"{name}: {new} scored, {there - new} were there")
     found = {place: runs.values(job) or {} for place, job in every.items()}
     arrays = {what: np.array([[[kept_as(run, found[training, model, s], what)

@@ -19,6 +19,7 @@ from nanouft.compare import runs
 from nanouft.compare.arms import Arm, Pace, Stage
 from nanouft.compare.asked import Asked
 from nanouft.compare.code import hash_of_input, short_hash
+from nanouft.compare.processes import cards
 from nanouft.data.rows import read
 from nanouft.objective import Positive
 from nanouft.own import try_reward
@@ -55,7 +56,7 @@ class CompareFlags:
     test_seed: Annotated[int, ">= 0", "<= 1000000000"] = 900    # NanoWorld: which prompts
     confirm: bool = False           # test once more, with new seeds and prompts
     plan: bool = False              # only search learning rates; tell what lead would be decided
-    workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [a core each, at most 8]
+    workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [cores, at most 8; GPUs]
     out: str | None = None          # folder of plan, runs, scores and report [out/compare/...]
 
 
@@ -95,6 +96,10 @@ class Comparison(Words):
         found = {arm._replace(label=""): arm for arm in [
             *(part for arm in self.arms for part in arm.chain), *self.arms]}
         return sorted(found.values(), key=lambda arm: len(arm.stages))
+
+    @property
+    def device(self) -> str:
+        return next(iter(self.paces.values())).device
 
     @cached_property
     def fresh(self) -> int:
@@ -207,8 +212,8 @@ def plan(words: Words) -> Comparison:
     shared = {flag: more for name, x in chosen.items() for flag, *more in [as_flags({name: x})]}
     c = Comparison(cfg, train, given, words.arms, place, parts, shared)
     look_ahead(c)
-    on_cpu = next(iter(c.paces.values())).device == "cpu"
-    cfg.workers = cfg.workers or (min(8, os.cpu_count() or 1) if on_cpu else 1)
+    most = {"cpu": min(8, os.cpu_count() or 1), "cuda": len(cards())}
+    cfg.workers = cfg.workers or most.get(c.device, 1)
     return c
 
 

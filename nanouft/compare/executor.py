@@ -21,7 +21,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from nanouft.compare.code import hash_at, named, own_code
-from nanouft.compare.processes import BEGAN, LOOK, end, has_begun, said_of
+from nanouft.compare.processes import BEGAN, end, said_of
+from nanouft.compare.progress import LOOK, share_done
 from nanouft.compare.runs import HOST, Job, is_done, is_made, unfinished
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import remove
@@ -81,7 +82,7 @@ class ExecutorPool:
         return None
 
     def tell_of_waiting(self) -> None:
-        if any(map(has_begun, self.running())):
+        if any(share_done(part) is not None for part in self.running()):
             self.heard = time.monotonic()
         elif time.monotonic() - self.heard > PATIENCE:
             say(f"no worker of {type(self.executor).__name__} has begun a run for {PATIENCE} s; "

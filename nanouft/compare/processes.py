@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from nanouft.compare.progress import LOOK, TRAINING, RunsBar, count_for, share_done, sign_of
 from nanouft.compare.runs import (
     Job,
     do,
@@ -32,21 +33,25 @@ from nanouft.compare.runs import (
     parts_of,
     unfinished,
 )
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, out_of_memory
 from nanouft.plumbing.files import remove
-from nanouft.plumbing.printing import SILENT, say
+from nanouft.plumbing.printing import say
 from nanouft.run.checkpoint import handle_signals
 from nanouft.run.folder import locked
 
 BEGAN = time.time()
-LOOK = 2            # seconds between two looks at what goes on
+PRELOADED = ("nanouft.compare.processes", "nanouft.train", "nanouft.evaluate",
+             "torch._dynamo")       # AdamW imports it
+NEEDS_LESS = "fewer --workers, --lora 16 or a larger --accumulate need less"
 AGAIN = "what is done is kept, and the same command goes on"
 
 
 # ---- in the worker -------------------------------------------------------------------------------
-def work(part: Job, since: float, answer: connection.Connection) -> None:
+def work(part: Job, since: float, card: str, answer: connection.Connection) -> None:
     """Do a part of a job and send what went wrong, or ""."""
     end_with_parent()
+    if card:
+        os.environ["CUDA_VISIBLE_DEVICES"] = card       # PyTorch has not looked for GPUs yet
     answer.send(said_of(part, since))
 
 
@@ -58,24 +63,24 @@ def said_of(part: Job, since: float) -> str:
         os.dup2(nowhere.fileno(), descriptor)
     import torch
     torch.set_num_threads(1)
-    sign = unfinished(sign_of(part))
     try:
-        sign.parent.mkdir(parents=True, exist_ok=True)
-        sign.touch()
+        count_for(part)
         do(part, since)
         said = ""
     except SystemExit as e:
         said = f"it ended Python ({e})"
     except Exception as e:
         said = str(e) if isinstance(e, (UserError, OSError)) else f"{type(e).__name__}: {e}"
+        if out_of_memory(e):
+            said = f"out of memory{on_card()}; {NEEDS_LESS}"
     finally:
-        remove(sign)
+        remove(unfinished(sign_of(part)))
     return " ".join(said.split())
 
 
-def sign_of(part: Job) -> Path:
-    """A file that is there, with the name of a process, while this one works on a part."""
-    return part.folder.with_name(f"{part.folder.name}.sign")
+def on_card() -> str:
+    card = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return f" on GPU {card}" if card else ""
 
 
 def end_with_parent() -> None:
@@ -143,11 +148,6 @@ def missing(jobs: Iterable[Job]) -> list[Job]:
     return [*todo.values()]
 
 
-def bar_of(total: int) -> tqdm:
-    return tqdm(total=total, unit="run", disable=SILENT, leave=False, smoothing=0,
-                mininterval=0.5 if sys.stderr.isatty() else 30)
-
-
 class Pool(Protocol):
     """Who works on parts of jobs."""
     def running(self) -> list[Job]: ...
@@ -160,15 +160,18 @@ class Pool(Protocol):
         """Whatever still runs."""
 
 
-def carry_out(jobs: Iterable[Job], pool: Pool, bar: tqdm, drop: bool = False) -> None:
+def carry_out(jobs: Iterable[Job], pool: Pool, bar: RunsBar, keep: Iterable[Job] = ()) -> None:
     """All jobs. UserError of the first that fails, in one line. Whatever happens, no worker goes
-    on after it, and what they have begun is removed. drop: remove heavy weights of which nothing
-    needs more here."""
-    jobs = [*jobs]
+    on after it, and what they have begun is removed. Heavy weights that have been scored and that
+    nothing here reads any more are removed, but not those of `keep`."""
+    jobs, kept = [*jobs], {job.key for job in keep}
     due = missing(jobs)
+    left = {job.key: job for job in due}
     todo = [part for job in due for part in parts_of(job)]
-    bar.total += len(due) - len({job.key for job in jobs})         # those that are there
-    bar.refresh()
+    for job in {job.key: job for job in jobs if job.key not in left}.values():
+        bar.learn(job)
+        bar.total -= 1
+    bar.total += len({*left} - {job.key for job in jobs})          # which others need
     places = {job.folder.parent for job in todo}
     sweep(places)
     try:
@@ -176,32 +179,31 @@ def carry_out(jobs: Iterable[Job], pool: Pool, bar: tqdm, drop: bool = False) ->
             for part in ready(todo, pool.running())[:pool.room()]:
                 todo.remove(part)
                 pool.start(part)
-            bar.set_postfix_str(at_work(pool.running()), refresh=sys.stderr.isatty())
+            show([*left.values()], todo, pool.running(), bar)
             for part, said in pool.ended():
                 if said:
                     more = f" (to see more: {part.command})" if part.words else ""
                     raise UserError(f"{part.name or part.folder.name}: {said}{more}; {AGAIN}")
-                left = [*todo, *pool.running()]
-                bar.update(part.folder not in {x.folder for x in left})
-                if drop:
-                    drop_heavy(x for x in (part, *part.needs)
-                               if x.key not in {need.key for y in left for need in y.needs})
+                still = [*todo, *pool.running()]
+                for job in [x for x in left.values() if x.folder not in {y.folder for y in still}]:
+                    bar.end(left.pop(job.key))
+                read = kept | {need.key for x in still for need in x.needs}
+                drop_heavy(x for x in (part, *part.needs) if x.key not in read)
     finally:
         pool.stop()
         sweep(places)
 
 
-def at_work(running: Iterable[Job]) -> str:
-    """Which run a worker works on, and how many more."""
-    names = [part.name[:24] for part in running if has_begun(part)]
-    if not names:
-        return "waiting for a worker"
-    return f"{names[0]} +{len(names) - 1}".removesuffix(" +0")
-
-
-def has_begun(part: Job) -> bool:
-    sign = sign_of(part)
-    return any(sign.parent.glob(f"{sign.name}.*"))
+def show(left: list[Job], todo: list[Job], running: list[Job], bar: RunsBar) -> None:
+    """Move the bar, and name a run that a worker works on."""
+    begun = {part: share for part in running if (share := share_done(part)) is not None}
+    trained = {job.folder for job in left if job.words} - {
+        part.folder for part in [*todo, *running] if part.asked is None}
+    shares = dict.fromkeys(trained, TRAINING) | {part.folder: x for part, x in begun.items()}
+    names = [part.name[:24] for part in begun] or ["waiting for a worker"]
+    at_work = f"{names[0]} +{len(names) - 1}".removesuffix(" +0")
+    bar.set_postfix_str(f"{bar.ended} of {bar.total} runs, {at_work}", refresh=False)
+    bar.move({job: shares.get(job.folder, 0.0) for job in left})
 
 
 def ready(todo: list[Job], running: list[Job]) -> list[Job]:
@@ -217,12 +219,20 @@ def ready(todo: list[Job], running: list[Job]) -> list[Job]:
     return found
 
 
-class LocalPool:
-    """Processes of this machine, so many at once."""
+def cards() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+    count, named = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    return [x.strip() for x in named.split(",")][:count] if named else [*map(str, range(count))]
 
-    def __init__(self, workers: int):
-        self.workers = workers
-        self.by_sentinel: dict[Any, tuple[Job, Any, connection.Connection]] = {}
+
+class LocalPool:
+    """Processes of this machine, so many at once. cards: its GPUs; each process sees one alone,
+    that which the fewest work on."""
+
+    def __init__(self, workers: int, cards: Sequence[str] = ()):
+        self.workers, self.cards = workers, cards
+        self.by_sentinel: dict[Any, tuple[Job, Any, connection.Connection, str]] = {}
 
     def running(self) -> list[Job]:
         return [part for part, *_ in self.by_sentinel.values()]
@@ -231,21 +241,22 @@ class LocalPool:
         return self.workers - len(self.by_sentinel)
 
     def start(self, part: Job) -> None:
-        """A process. On Linux it comes from a server that has imported torch once (and
-        torch._dynamo, as AdamW does), and nothing of yours."""
+        """A process. On Linux it comes from a server that has imported PRELOADED, and nothing of
+        yours. That server asks for no GPU, or all would have the same."""
         context: Any = get_context("forkserver" if sys.platform == "linux" else "spawn")
         if sys.platform == "linux":
-            context.set_forkserver_preload(["nanouft.compare.processes", "nanouft.train",
-                                            "nanouft.evaluate", "torch._dynamo"])
+            context.set_forkserver_preload([*PRELOADED])
+        busy = [card for *_, card in self.by_sentinel.values()]
+        card = min(self.cards, key=busy.count, default="")
         answer, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=work, args=(part, BEGAN, theirs), daemon=True)
+        process = context.Process(target=work, args=(part, BEGAN, card, theirs), daemon=True)
         process.start()
         theirs.close()
-        self.by_sentinel[process.sentinel] = part, process, answer
+        self.by_sentinel[process.sentinel] = part, process, answer, card
 
     def ended(self) -> list[tuple[Job, str]]:
         found = connection.wait([*self.by_sentinel], LOOK)
-        return [self.said(*self.by_sentinel.pop(sentinel)) for sentinel in found]
+        return [self.said(*self.by_sentinel.pop(sentinel)[:3]) for sentinel in found]
 
     def said(self, part: Job, process: Any, answer: connection.Connection) -> tuple[Job, str]:
         process.join()
@@ -258,7 +269,7 @@ class LocalPool:
                               "least")
 
     def stop(self) -> None:
-        for _, process, _ in self.by_sentinel.values():
+        for _, process, *_ in self.by_sentinel.values():
             end(process.pid)
             process.join()
         self.by_sentinel.clear()

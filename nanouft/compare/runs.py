@@ -260,9 +260,12 @@ def values(job: Job) -> Values | None:
 
 
 def seconds(job: Job) -> float:
-    """CPU seconds of its training and scoring."""
-    with np.load(job.scored) as kept:
-        return made(job.folder)["seconds"] + json.loads(str(kept["made"])).get("seconds", 0)
+    """CPU seconds of its training and scoring, so far as they are done."""
+    spent = made(job.folder).get("seconds", 0.0)
+    if job.asked and job.scored.is_file():
+        with np.load(job.scored) as kept:
+            spent += json.loads(str(kept["made"])).get("seconds", 0)
+    return spent
 
 
 def drop_heavy(jobs: Iterable[Job]) -> None:
