@@ -84,6 +84,7 @@ class RunsBar(tqdm):
     def __init__(self, total: int):
         self.costs: dict[str, list[float]] = {}
         self.ended, self.spent = 0, 0.0     # runs, and their cost
+        self.most: dict[Any, float] = {}    # that was told of a run: it moves forward only
         super().__init__(total=total, disable=SILENT, leave=False, smoothing=0, miniters=0,
                          mininterval=0.5 if sys.stderr.isatty() else 30, bar_format=FORMAT)
 
@@ -101,7 +102,8 @@ class RunsBar(tqdm):
         """left: how much is done of each run that is not done in this round."""
         cost = {kind: float(np.mean(x)) for kind, x in self.costs.items()}
         usual = float(np.mean([*cost.values()] or [1])) or 1.0
-        each = [(cost.get(kind_of(job), usual), share) for job, share in left.items()]
+        self.most = {job.key: max(share, self.most.get(job.key, 0)) for job, share in left.items()}
+        each = [(cost.get(kind_of(job), usual), self.most[job.key]) for job in left]
         done = self.spent + sum(x * share for x, share in each)
         rest = sum(x * (1 - share) for x, share in each)
         rest += usual * (self.total - self.ended - len(left))
