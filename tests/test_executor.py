@@ -16,6 +16,7 @@ from nanouft.compare import __main__ as compare
 from nanouft.compare import comparison, executor, processes, runs
 from nanouft.compare.progress import RunsBar
 from nanouft.plumbing.errors import UserError
+from nanouft.run.config import RunConfig
 
 LINE = ("sft sft+own.py --skills list --rows 64 --steps 12 --batch-size 8 --items 10 --tries 1 "
         "--seeds 2 --device cpu --workers 2")
@@ -103,7 +104,7 @@ class Odd(Executor):
 
 
 def carry(some: Executor) -> None:
-    job = runs.Job(RUNS / "start", (), comparison.Asked(items=10, tasks=("list",)), "base",
+    job = runs.Job(RUNS / "start", None, comparison.Asked(items=10, tasks=("list",)), "base",
                    name="the initial model")
     with RunsBar(1) as bar:
         processes.carry_out([job], executor.ExecutorPool(some), bar)
@@ -152,8 +153,8 @@ def test_a_part_ends_when_it_is_no_longer_wanted(tmp_path):
     """As when its comparison was stopped; what it has begun is removed."""
     Path("own.py").write_text(OWN.replace(
         "    pass", "    def loss(self, batch):\n        import time\n        time.sleep(60)"))
-    words = shlex.split("--objective own.py --skills list --rows 8 --steps 2 --device cpu")
-    part = runs.Job(RUNS / "slow", (*words, *runs.MORE), init="base")
+    config = RunConfig.of("own.py", dict(skills="list", rows=8, steps=2, device="cpu"))
+    part = runs.Job(RUNS / "slow", config.but(**runs.ONLY_TRAIN), init="base")
     RUNS.mkdir(parents=True)
     wanted = RUNS / "wanted"
     told = executor.pickle.dumps({}) + executor.pickle.dumps((part, time.time()))

@@ -6,12 +6,26 @@
     asked.py        what a trained model is asked
     runs.py         a training and its scores: is it there, and how it is made
     code.py         which files of code a run has imported; if one has changed, the run is stale
+    progress.py     the bar, which moves by what all runs do
     processes.py    each training and each scoring in a process of its own, killed at any moment
+    executor.py     the same on other machines
     verdicts.py     from scores to better, worse, equivalent or undecided
     foretell.py     which lead the seeds would decide
     looks.py        how often these prompts were tested on
     printed.py      the lines that are printed
     report.py       report.md and two csv files; picture.py draws
 
-stats.py and judge.py have the intervals, for lessons/evidence, too.
+stats.py and judge.py have the intervals, for lessons/evidence, too. In Python:
+
+    verdict = nanouft.compare.run(["sft", "dpo", "my_loss.py"], data="my.jsonl", seeds=3)
+    verdict.table, verdict.differences
 """
+from importlib import import_module
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """nanouft.compare.run. What it needs is imported when it is asked for."""
+    if name != "run":
+        raise AttributeError(name)
+    return import_module("nanouft.compare.__main__").run

@@ -1,6 +1,6 @@
 """Runs on other machines: any executor of concurrent.futures carries their parts to its workers.
 
-    carry_out(jobs, ExecutorPool(client.get_executor()), bar)       # of a dask.distributed Client
+    nanouft.compare.run([...], executor=client.get_executor())      # of a dask.distributed Client
 
 All machines see one folder under one path, and have the same nanouft and versions. Results come
 through the folder alone. A worker does a part in a fresh process, which ends when the worker does,
@@ -26,7 +26,7 @@ from nanouft.compare.progress import LOOK, share_done
 from nanouft.compare.runs import HOST, Job, is_done, is_made, unfinished
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import remove
-from nanouft.plumbing.printing import say
+from nanouft.plumbing.printing import BRIEF, say
 
 LIBRARIES = ("torch", "numpy", "transformers", "peft")
 PATIENCE = 60       # seconds: until the first worker begins, or a network drive shows a new file
@@ -86,7 +86,7 @@ class ExecutorPool:
             self.heard = time.monotonic()
         elif time.monotonic() - self.heard > PATIENCE:
             say(f"no worker of {type(self.executor).__name__} has begun a run for {PATIENCE} s; "
-                "still waiting", write=tqdm.write)
+                "still waiting", write=tqdm.write, at=BRIEF)
             self.heard = time.monotonic()
 
     def stop(self) -> None:

@@ -35,7 +35,7 @@ from nanouft.compare.runs import (
 )
 from nanouft.plumbing.errors import UserError, out_of_memory
 from nanouft.plumbing.files import remove
-from nanouft.plumbing.printing import say
+from nanouft.plumbing.printing import BRIEF, say
 from nanouft.run.checkpoint import handle_signals
 from nanouft.run.folder import locked
 
@@ -121,7 +121,8 @@ def alone_in(folder: Path) -> Iterator[None]:
                 break
             except UserError:
                 if not waited:
-                    say(f"{folder}: another comparison works there; this one waits for its end")
+                    say(f"{folder}: another comparison works there; this one waits for its end",
+                        at=BRIEF)
                 time.sleep(1)
         yield
 
@@ -182,7 +183,7 @@ def carry_out(jobs: Iterable[Job], pool: Pool, bar: RunsBar, keep: Iterable[Job]
             show([*left.values()], todo, pool.running(), bar)
             for part, said in pool.ended():
                 if said:
-                    more = f" (to see more: {part.command})" if part.words else ""
+                    more = f" (to see more: {part.command})" if part.config else ""
                     raise UserError(f"{part.name or part.folder.name}: {said}{more}; {AGAIN}")
                 still = [*todo, *pool.running()]
                 for job in [x for x in left.values() if x.folder not in {y.folder for y in still}]:
@@ -197,7 +198,7 @@ def carry_out(jobs: Iterable[Job], pool: Pool, bar: RunsBar, keep: Iterable[Job]
 def show(left: list[Job], todo: list[Job], running: list[Job], bar: RunsBar) -> None:
     """Move the bar, and name a run that a worker works on."""
     begun = {part: share for part in running if (share := share_done(part)) is not None}
-    trained = {job.folder for job in left if job.words} - {
+    trained = {job.folder for job in left if job.config} - {
         part.folder for part in [*todo, *running] if part.asked is None}
     shares = dict.fromkeys(trained, TRAINING) | {part.folder: x for part, x in begun.items()}
     names = [part.name[:24] for part in begun] or ["waiting for a worker"]

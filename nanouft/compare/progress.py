@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from nanouft.compare.runs import Job, seconds, unfinished
 from nanouft.plumbing import printing
-from nanouft.plumbing.printing import SILENT
+from nanouft.plumbing.printing import BRIEF, shows
 
 LOOK = 2            # seconds between two looks at what goes on
 TRAINING = 0.8      # of a run; the rest is its scoring
@@ -73,7 +73,7 @@ def share_done(part: Job) -> float | None:
             found = float(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):       # it is being written, or gone
             found = found or 0.0
-    if found is None or not part.words:
+    if found is None or not part.config:
         return found
     return TRAINING + (1 - TRAINING) * found if part.asked else TRAINING * found
 
@@ -85,8 +85,9 @@ class RunsBar(tqdm):
         self.costs: dict[str, list[float]] = {}
         self.ended, self.spent = 0, 0.0     # runs, and their cost
         self.most: dict[Any, float] = {}    # that was told of a run: it moves forward only
-        super().__init__(total=total, disable=SILENT, leave=False, smoothing=0, miniters=0,
-                         mininterval=0.5 if sys.stderr.isatty() else 30, bar_format=FORMAT)
+        super().__init__(total=total, disable=not shows(BRIEF), leave=False, smoothing=0,
+                         miniters=0, mininterval=0.5 if sys.stderr.isatty() else 30,
+                         bar_format=FORMAT)
 
     def learn(self, job: Job) -> float:
         """What a run of its kind costs."""
