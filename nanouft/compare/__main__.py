@@ -58,6 +58,7 @@ from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file, write_text
 from nanouft.plumbing.printing import ALL, BRIEF, quiet, say
 
+AGAIN = 4           # runs of an arm with two more seeds: the own rate is mostly one of the two best
 CLEAR = 1           # standard errors by which a rate must be behind the best to be out
 
 
@@ -109,7 +110,8 @@ def train_all(c: Comparison) -> None:
     write_text(c.place / "plan.ini", plan_text(c))
     tries = c.cfg.tries if c.cfg.tries > 1 else 0
     done: list[runs.Job] = []
-    with RunsBar(1 + len(c.every) * (tries + len(c.seeds))) as bar:
+    due = tries + (AGAIN if tries else 0) + len(c.seeds)
+    with RunsBar(1 + len(c.every) * due) as bar:
         for depth in sorted({len(arm.stages) for arm in c.every}):
             arms = [arm for arm in c.every if len(arm.stages) == depth]
             arms.sort(key=lambda arm: not own_file(arm.stages[-1][0]))  # its mistakes first
@@ -178,6 +180,7 @@ def try_again(c: Comparison, arms: list[Arm], bar: RunsBar) -> list[runs.Job]:
     """The own rate and the two best of each arm with two more seeds, and choose anew. If all of
     these diverge, the others follow. Returns what was trained."""
     left, done = arms, list[runs.Job]()
+    bar.total -= AGAIN * len(arms)
     while left:
         for arm in left:
             own, alive = c.paces[arm.stages[-1]].rate, not_diverged(c, arm)
