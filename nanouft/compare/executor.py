@@ -111,8 +111,9 @@ def not_here(part: Job) -> str:
 def code_here() -> dict[str, str]:
     """{library: version}, and {file: hash} of nanouft's files and of those in this folder that are
     imported now."""
+    script = getattr(sys.modules["__main__"], "__file__", None) or ""       # no worker imports it
     files = {name: hash_at(file) for name, file in own_code().items()
-             if not Path(name).is_absolute()}
+             if not Path(name).is_absolute() and file != Path(script).absolute()}
     return {name: version_of(name) for name in LIBRARIES} | files
 
 
@@ -134,7 +135,7 @@ def there(told: bytes, folder: str, wanted: str) -> str:
         process.stdin.write(told)
         process.stdin.flush()
         while process.poll() is None and Path(folder, wanted).exists():
-            time.sleep(0.1)
+            time.sleep(0.3)
         end(process.pid)                # and what it has started
         said = process.stdout.read().decode()
     for left in Path(folder, wanted).parent.glob(f"*.{HOST}-{process.pid}.partial"):

@@ -6,7 +6,6 @@
 A worker writes into a file, the sign of its part, how much of it is done. A run counts as much as
 the time that others of its kind have taken, so the time left is right once each kind has had one.
 """
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from tqdm import tqdm
 
 from nanouft.compare.runs import Job, seconds, unfinished
 from nanouft.plumbing import printing
-from nanouft.plumbing.printing import BRIEF, shows
+from nanouft.plumbing.printing import BRIEF, pause_of_bar, shows
 
 LOOK = 2            # seconds between two looks at what goes on
 TRAINING = 0.8      # of a run; the rest is its scoring
@@ -86,8 +85,7 @@ class RunsBar(tqdm):
         self.ended, self.spent = 0, 0.0     # runs, and their cost
         self.most: dict[Any, float] = {}    # that was told of a run: it moves forward only
         super().__init__(total=total, disable=not shows(BRIEF), leave=False, smoothing=0,
-                         miniters=0, mininterval=0.5 if sys.stderr.isatty() else 30,
-                         bar_format=FORMAT)
+                         miniters=0, mininterval=pause_of_bar(), bar_format=FORMAT)
 
     def learn(self, job: Job) -> float:
         """What a run of its kind costs."""
