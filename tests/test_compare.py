@@ -436,15 +436,17 @@ def test_the_bar_moves_by_what_runs_of_a_kind_cost(monkeypatch):
     """By hand: of two sft (8 s each) and two dpo (30 s), one of each and half of a dpo are done."""
     costs = {"sft": 8.0, "dpo": 30.0}
     monkeypatch.setattr(progress, "seconds", lambda job: costs[progress.kind_of(job)])
-    sft, dpo = (runs.Job(Path(x), name=f"{x}, seed 0") for x in costs)
+    sft, dpo, sft1, dpo1 = (runs.Job(Path(f"{x}{seed}"), name=f"{x}, seed {seed}")
+                            for seed in range(2) for x in costs)
     with RunsBar(4) as bar:
-        bar.move({sft: 0.5, dpo: 0.0})
-        assert bar.n == pytest.approx(0.5)          # all alike, two of a later round
+        for share in (0.5, 0.0):                    # a run never goes back
+            bar.move({sft: share, dpo: 0.0})
+            assert bar.n == pytest.approx(0.5)      # all alike, two of a later round
         bar.end(sft)
         bar.end(dpo)
-        bar.move({sft: 0.0, dpo: 0.5})
+        bar.move({sft1: 0.0, dpo1: 0.5})
         assert bar.n == pytest.approx(4 * (38 + 15) / 76)
-        bar.move({dpo: 0.5})                        # sft comes in a later round: 19 as the mean
+        bar.move({dpo1: 0.5})                       # sft comes in a later round: 19 as the mean
         assert bar.n == pytest.approx(4 * (38 + 15) / (68 + 19))
 
 
