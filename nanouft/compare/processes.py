@@ -180,7 +180,7 @@ def carry_out(jobs: Iterable[Job], pool: Pool, bar: RunsBar, keep: Iterable[Job]
             for part in ready(todo, pool.running())[:pool.room()]:
                 todo.remove(part)
                 pool.start(part)
-            show([*left.values()], todo, pool.running(), bar)
+            show([*left.values()], todo, pool, bar)
             for part, said in pool.ended():
                 if said:
                     more = f" (to see more: {part.command})" if part.config else ""
@@ -195,13 +195,15 @@ def carry_out(jobs: Iterable[Job], pool: Pool, bar: RunsBar, keep: Iterable[Job]
         sweep(places)
 
 
-def show(left: list[Job], todo: list[Job], running: list[Job], bar: RunsBar) -> None:
+def show(left: list[Job], todo: list[Job], pool: Pool, bar: RunsBar) -> None:
     """Move the bar, and name a run that a worker works on."""
+    running = pool.running()
     begun = {part: share for part in running if (share := share_done(part)) is not None}
     trained = {job.folder for job in left if job.config} - {
         part.folder for part in [*todo, *running] if part.asked is None}
     shares = dict.fromkeys(trained, TRAINING) | {part.folder: x for part, x in begun.items()}
-    names = [part.name[:24] for part in begun] or ["waiting for a worker"]
+    here = running if pool.room() is not None else ()      # no queue, so they begin at once
+    names = [part.name[:24] for part in begun or here] or ["waiting for a worker"]
     at_work = f"{names[0]} +{len(names) - 1}".removesuffix(" +0")
     bar.set_postfix_str(f"{bar.ended} of {bar.total} runs, {at_work}", refresh=False)
     bar.move({job: shares.get(job.folder, 0.0) for job in left})
