@@ -103,10 +103,10 @@ class Room(TorchDispatchMode):
             self.note("read: tolist")
         return real["tolist"](x)
 
-    def numpy(self, x: Tensor, *args: Any, **more: Any) -> Any:
+    def numpy(self, x: Tensor, **more: Any) -> Any:
         if self.device(x) != CPU:
             raise TypeError("can't convert cuda:0 device type tensor to numpy; use Tensor.cpu()")
-        return real["numpy"](x, *args, **more)
+        return real["numpy"](x, **more)
 
     def factory(self, make: Any, like: bool = False) -> Any:
         """The same function; what it makes is where its caller wants it."""
@@ -114,7 +114,8 @@ class Room(TorchDispatchMode):
             where, before = gpu_of(more.get("device")), self.made_on
             if like and more.get("device") is None:
                 where = place(args[0])
-            if where and make.__name__ in ("tensor", "as_tensor", "asarray"):
+            of = place(args[0]) if args and isinstance(args[0], Tensor) else None
+            if where and where != of and make.__name__ in ("tensor", "as_tensor", "asarray"):
                 self.note("sent")
             self.made_on = where
             try:
@@ -178,17 +179,18 @@ def fake_gpu(n: int = 1) -> Iterator[Counter]:
             return one
 
     def begin_autocast(self: Any, device_type: str, *args: Any, **more: Any) -> None:
-        """A GPU's is a CPU's here. Within it a CPU's, which changes nothing there, changes nothing."""
+        """A GPU's is a CPU's here. Within it, a CPU's changes nothing, as on a GPU."""
         self.kind = device_type
         if device_type == "cpu" and kinds[-1] == "cuda":
             self.kind, args, more = "cuda", (dtype("cpu"), is_on("cpu")), {}
         begin(self, "cpu", *args, **more)
     with pytest.MonkeyPatch.context() as now:
-        for name in ("to", "tolist", "numpy"):
-            now.setattr(Tensor, name, lambda x, *a, f=getattr(room, name), **k: f(x, *a, **k))
+        now.setattr(Tensor, "to", lambda x, *a, **k: room.to(x, *a, **k))
+        now.setattr(Tensor, "tolist", lambda x: room.tolist(x))
+        now.setattr(Tensor, "numpy", lambda x, **k: room.numpy(x, **k))
         now.setattr(Tensor, "cpu", lambda x: room.to(x, "cpu"))
         now.setattr(Tensor, "__deepcopy__", lambda x, memo: mark(deepcopy(x, memo), place(x)))
-        now.setattr(Tensor, "type_as", room.to)
+        now.setattr(Tensor, "type_as", lambda x, y: room.to(x, y))
         now.setattr(Tensor, "device", property(room.device))
         now.setattr(Tensor, "is_cpu", property(lambda x: room.device(x) == CPU))
         now.setattr(Tensor, "is_cuda", property(lambda x: room.device(x).type == "cuda"))
@@ -205,6 +207,7 @@ def fake_gpu(n: int = 1) -> Iterator[Counter]:
         now.setattr(torch, "get_autocast_dtype", lambda kind: dtype("cpu"))
         now.setattr(torch._C, "_group_tensors_by_device_and_dtype", lambda lists, *a: {
             (room.device(g[0][0][0]), kind): g for (_, kind), g in groups(lists, *a).items()})
+        now.setattr(torch, "set_float32_matmul_precision", lambda precision: None)
         for name, value in {"device_count": n, "is_available": True, "is_bf16_supported": True,
                             "set_device": None, "get_device_name": "a fake GPU"}.items():
             now.setattr(torch.cuda, name, lambda *a, value=value, **k: value)
