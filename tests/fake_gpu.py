@@ -57,12 +57,6 @@ def mark(out: Any, where: Any) -> Any:
     return out
 
 
-def gpu_of(device: Any) -> str:
-    """"cuda:0", or "" if this isn't a GPU."""
-    device = torch.device("cpu" if device is None else device)
-    return f"cuda:{device.index or 0}" if device.type == "cuda" else ""
-
-
 class Room(TorchDispatchMode):
     """Sees every operation of PyTorch."""
 
@@ -71,6 +65,17 @@ class Room(TorchDispatchMode):
         self.seen = Counter[tuple[str, str]]()
         self.made_on = INSIDE                   # place of what is made of no tensor
         self.gpu: dict[int, str] = {}           # generator -> its GPU
+        self.current = "cuda:0"                 # what "cuda" means
+
+    def set_device(self, device: Any) -> None:
+        self.current = self.gpu_of(device)
+
+    def gpu_of(self, device: Any) -> str:
+        """"cuda:0", or "" if this isn't a GPU."""
+        device = CPU if device is None else torch.device(device)
+        if device.type != "cuda":
+            return ""
+        return self.current if device.index is None else str(device)
 
     def note(self, what: str) -> None:
         """Count it, with the line of nanouft or transformers that caused it."""
@@ -91,11 +96,11 @@ class Room(TorchDispatchMode):
         named = [a for a in (*args, more.get("device")) if isinstance(a, (str, torch.device))]
         args = tuple(CPU if isinstance(a, (str, torch.device)) else a for a in args)
         out = real["to"](x, *args, **more | ({"device": CPU} if more.get("device") else {}))
-        if not named or gpu_of(named[0]) == (place(x) or ""):
+        if not named or self.gpu_of(named[0]) == (place(x) or ""):
             return out
-        self.note("sent" if gpu_of(named[0]) else "read: cpu")
+        self.note("sent" if self.gpu_of(named[0]) else "read: cpu")
         out = out.clone()
-        out.untyped_storage().place = gpu_of(named[0])          # type: ignore[attr-defined]
+        out.untyped_storage().place = self.gpu_of(named[0])          # type: ignore[attr-defined]
         return out
 
     def tolist(self, x: Tensor) -> list:
@@ -111,7 +116,7 @@ class Room(TorchDispatchMode):
     def factory(self, make: Any, like: bool = False) -> Any:
         """The same function; what it makes is where its caller wants it."""
         def made(*args: Any, **more: Any) -> Any:
-            where, before = gpu_of(more.get("device")), self.made_on
+            where, before = self.gpu_of(more.get("device")), self.made_on
             if like and more.get("device") is None:
                 where = place(args[0])
             of = place(args[0]) if args and isinstance(args[0], Tensor) else None
@@ -126,6 +131,9 @@ class Room(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, more = func._schema.name.partition("::")[2], kwargs or {}
+        if torch.is_inference_mode_enabled() and func._can_decompose():     # item, in its parts
+            with self:
+                return func.decompose(*args, **more)
         given = [x for x in tree_leaves((args, more)) if isinstance(x, Tensor)]
         places = [place(x) for x in given]
         gpus = {x for x in places if x and x != INSIDE}
@@ -175,7 +183,7 @@ def fake_gpu(n: int = 1) -> Iterator[Counter]:
     class Generator(made):                      # type: ignore[misc,valid-type]
         def __new__(cls, device: Any = "cpu") -> "Generator":
             one = super().__new__(cls)
-            room.gpu[one._cdata] = gpu_of(device)
+            room.gpu[one._cdata] = room.gpu_of(device)
             return one
 
     def begin_autocast(self: Any, device_type: str, *args: Any, **more: Any) -> None:
@@ -209,7 +217,8 @@ def fake_gpu(n: int = 1) -> Iterator[Counter]:
             (room.device(g[0][0][0]), kind): g for (_, kind), g in groups(lists, *a).items()})
         now.setattr(torch, "set_float32_matmul_precision", lambda precision: None)
         for name, value in {"device_count": n, "is_available": True, "is_bf16_supported": True,
-                            "set_device": None, "get_device_name": "a fake GPU"}.items():
+                            "get_device_name": "a fake GPU"}.items():
             now.setattr(torch.cuda, name, lambda *a, value=value, **k: value)
+        now.setattr(torch.cuda, "set_device", room.set_device)
         with room:
             yield room.seen

@@ -18,6 +18,7 @@ from nanouft.batch import NOT_SET
 from nanouft.compare import processes, runs
 from nanouft.loop import DTYPES, Device, Update, grad_scaler, make_optimizer, steps, warmup_cosine
 from nanouft.models.folders import save_model
+from nanouft.run.checkpoint import to_floats
 from nanouft.run.folder import read_lines
 
 CONSTRAINTS = (Path(__file__).parents[1] / "constraints.txt").read_text()
@@ -113,38 +114,44 @@ def test_lora_is_added_in_fp32_and_one_wait_a_forward_is_that_of_transformers(na
 
 
 # ---- commands ------------------------------------------------------------------------------------
-SAVED = "run/checkpoint plumbing/tensors models/folders"        # the log, then the weights
-LORA = "run/checkpoint plumbing/tensors models/hf models/lora masking_utils"
 START = "--init start --batch-size 4 OUT"
-LLAMA = "--init llama --lora 4 --batch-size 4 --steps 2 --plain OUT"
-DOORS = {       # command: the files that wait for the GPU
-    f"train --objective dpo --data pairs.jsonl --steps 3 --plain {START}": f"{SAVED} run/reference",
+LLAMA = "--init llama --lora 4 --batch-size 4 --steps 2 --save-every 0 --plain OUT"
+DOORS = {       # command: how often it waits for the GPU, in which file
+    f"train --objective dpo --data pairs.jsonl --steps 3 --save-every 0 --plain {START}":
+        {"checkpoint": 1, "reference": 2},
     "train --objective grpo --data pairs.jsonl --reward r.py:f --steps 4 --minibatches 2 --max-new "
-    f"20 --plain {START}": f"{SAVED} rollout generate",
+    f"20 --save-every 0 --plain {START}": {"checkpoint": 1, "rollout": 2, "generate": 6},
     "train --objective sft --data demos.jsonl --dtype fp16 --activation-checkpointing --eval-every "
-    f"1 {LLAMA}": f"{LORA} run/reference",
+    f"1 {LLAMA}": {"checkpoint": 2, "reference": 2, "masking_utils": 4},
     f"train --objective grpo --data pairs.jsonl --reward r.py:f --dtype bf16 --max-new 6 {LLAMA}":
-        f"{LORA} rollout generate",
-    f"reward --data pairs.jsonl --steps 3 --dtype fp16 {START}": f"{SAVED} reward",
-    "pretrain --steps 3 --width 32 OUT": "pretrain plumbing/tensors models/folders",
-    "sample start llama --prompt Say --max-new 20 --temperature 1": "sample generate",
+        {"checkpoint": 1, "rollout": 2, "generate": 4, "masking_utils": 20},
+    f"reward --data pairs.jsonl --steps 3 --dtype fp16 {START}": {"checkpoint": 1, "reward": 1},
+    "pretrain --steps 3 --width 32 OUT": {"pretrain": 3},
+    "sample start llama --prompt Say --max-new 20 --temperature 1":     # it shows each token
+        {"sample": 40, "generate": 46, "masking_utils": 20},
     "evaluate start llama --data pairs.jsonl --reward r.py:f --max-new 6":
-        "generate run/reference masking_utils"}
+        {"reference": 6, "generate": 4, "masking_utils": 9}}
+SAVING = {"tensors", "folders", "hf", "lora"}       # which waits for each weight
 
 
-def files_that_wait(seen):
-    return {at.partition(".py")[0] for what, at in seen if what.startswith("read")}
+def waits_of(seen):
+    """{file: how often the GPU is waited for}, without saving."""
+    files = Counter()
+    for (what, at), n in seen.items():
+        if what.startswith(("read", "sent: an index")):
+            files[at.partition(".py")[0].rpartition("/")[2]] += n
+    return {name: n for name, n in files.items() if name not in SAVING}
 
 
-@pytest.mark.parametrize("line, files", DOORS.items(), ids=[*map(str, range(len(DOORS)))])
-def test_a_command_computes_on_a_gpu_what_it_does_on_a_cpu(line, files, here):
+@pytest.mark.parametrize("line, waits", DOORS.items(), ids=[*map(str, range(len(DOORS)))])
+def test_a_command_computes_on_a_gpu_what_it_does_on_a_cpu(line, waits, here):
     if not Path("llama").exists():
         Path("llama").mkdir()
         save_model(Path("llama"), llama(tied=True), NANO)
     number, words = [*DOORS].index(line), line.split()
     with fake_gpu() as seen:
         assert call(f"{line} --device cuda".replace("OUT", f"--out gpu{number}")) == 0
-    assert files_that_wait(seen) == {*files.split()}, seen
+    assert waits_of(seen) == waits, seen
     if words[0] == "train" and "--dtype" not in words:
         assert call(line.replace("OUT", f"--out cpu{number}")) == 0
         logs = [read_lines(Path(f"{x}{number}", "metrics.jsonl")) for x in ("gpu", "cpu")]
@@ -152,16 +159,24 @@ def test_a_command_computes_on_a_gpu_what_it_does_on_a_cpu(line, files, here):
             assert got == pytest.approx(want, rel=1e-5, abs=1e-5)
 
 
+def test_the_numbers_of_a_log_come_in_one_copy():
+    with fake_gpu() as seen:
+        numbers = [2, torch.ones((), device="cuda"), 0.5, torch.zeros((), device="cuda")]
+        seen.clear()
+        assert to_floats(numbers) == [2, 1, 0.5, 0]
+    assert seen.total() == 1
+
+
 def test_a_resumed_run_draws_what_an_unbroken_one_does(here):
     """NEFTune draws its noise on the GPU."""
     line = ("train --objective neftune --init start --data demos.jsonl --steps 4 --save-every 2 "
-            "--plain --device cuda --out ")
-    with fake_gpu() as seen:
+            "--plain --device cuda:1 --out ")
+    with fake_gpu(2) as seen:
         assert call(line + "whole") == 0
         with killed_in_step(4):
             assert call(line + "cut") == 130
         assert call("train --resume cut") == 0
-    assert "draws on cuda:0" in {what for what, _ in seen}
+    assert "draws on cuda:1" in {what for what, _ in seen}
     is_like(Path("cut"), Path("whole"))
 
 
@@ -175,7 +190,7 @@ def test_a_comparison_keeps_to_the_gpu(here, monkeypatch):
     with fake_gpu() as seen:
         assert compare.main("sft dpo --skills list --rows 32 --items 10 --tries 1 --seeds 2 "
                             "--steps 2 --device cuda --out compared".split()) == 0
-    assert files_that_wait(seen) == {*SAVED.split(), "run/reference", "generate"}, seen
+    assert waits_of(seen).keys() == {"checkpoint", "reference", "generate"}, seen
 
 
 def test_the_trainer_keeps_to_the_gpu(here):
@@ -185,5 +200,4 @@ def test_the_trainer_keeps_to_the_gpu(here):
         trainer.main("dpo --data pairs.jsonl --init start --max_steps 2 --output_dir trained --bf16"
                      " --save_strategy no".split())
     accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)    # forget the GPU
-    assert files_that_wait(seen) == {
-        "trainer", "run/hf_trainer", "run/reference", *SAVED.split()[1:]}, seen
+    assert waits_of(seen).keys() == {"trainer", "hf_trainer", "reference"}, seen
