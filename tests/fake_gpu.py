@@ -150,7 +150,7 @@ class Room(TorchDispatchMode):
             self.note(f"draws on {where or 'cpu'}" + " without a generator" * (own is None))
             if own is not None and self.gpu.get(own._cdata, "") != (where or ""):
                 raise RuntimeError(f"{name}: the generator is of another device")
-        return mark(func(*args, **more), where or (INSIDE if INSIDE in places else None))
+        return mark(func(*args, **more), where or (INSIDE if {*places} == {INSIDE} else None))
 
     def check(self, func: Any, name: str, args: Any, given: list[Tensor], places: list,
               where: Any) -> None:
