@@ -152,6 +152,7 @@ def test_a_command_computes_on_a_gpu_what_it_does_on_a_cpu(line, waits, here):
     with fake_gpu() as seen:
         assert call(f"{line} --device cuda".replace("OUT", f"--out gpu{number}")) == 0
     assert waits_of(seen) == waits, seen
+    assert "draws on cuda:0 without a generator" not in {what for what, _ in seen}, seen
     if words[0] == "train" and "--dtype" not in words:
         assert call(line.replace("OUT", f"--out cpu{number}")) == 0
         logs = [read_lines(Path(f"{x}{number}", "metrics.jsonl")) for x in ("gpu", "cpu")]
