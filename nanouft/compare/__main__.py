@@ -49,7 +49,7 @@ from nanouft.compare.comparison import (
 )
 from nanouft.compare.foretell import foretold, time_left
 from nanouft.compare.looks import looks, refuse_second
-from nanouft.compare.processes import NEEDS_LESS, alone_in, bar_of, carry_out
+from nanouft.compare.processes import alone_in, bar_of, carry_out
 from nanouft.compare.verdicts import MEASURES, judged_by, lead, mean_of, of_tries, verdicts
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -230,4 +230,4 @@ def one_more(c: Comparison, arm: Arm) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(command(main, needs_less=NEEDS_LESS))
+    sys.exit(command(main, needs_less="give --workers 1 or --lora 16"))

@@ -22,14 +22,13 @@ from typing import Any
 from tqdm import tqdm
 
 from nanouft.compare.runs import Job, do, drop_heavy, is_done, is_usable, parts_of
-from nanouft.plumbing.errors import UserError, out_of_memory
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import remove
 from nanouft.plumbing.printing import BRIEF, say, shows
 from nanouft.run.checkpoint import handle_signals
 from nanouft.run.folder import locked
 
 BEGAN = time.time()
-NEEDS_LESS = "give --workers 1 or --lora 16"
 AGAIN = "what is done is kept, and the same command goes on"
 
 
@@ -50,8 +49,6 @@ def work(job: Job, since: float, answer: connection.Connection) -> None:
         said = f"it ended Python ({e})"
     except Exception as e:
         said = str(e) if isinstance(e, (UserError, OSError)) else f"{type(e).__name__}: {e}"
-        if out_of_memory(e):
-            said = f"out of memory; {NEEDS_LESS}"
     answer.send(" ".join(said.split()))
 
 
