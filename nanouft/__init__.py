@@ -23,7 +23,7 @@ What to open for one question:
     how a sampled answer is scored          rollout.py, collect; reward.py, scorer
     metrics of all methods over pairs       objectives/dpo.py, pair_metrics
     what a killed run keeps                 run/checkpoint.py
-    what --resume refuses                   run/folder.py, check_resume; run/settings.py, reopen
+    what --resume refuses                   run/folder.py, check_resume; run/config.py, reopen
     what is computed in bf16                run/device.py, its first lines
     how a file becomes token ids            run/load.py, its first lines
     how to write a loss of your own         objective.py; own.py opens its file

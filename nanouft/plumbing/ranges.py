@@ -84,7 +84,7 @@ def check_ranges(record: object) -> None:
             wanted = str(limits)
         if wanted:
             told = value if isinstance(value, (Real, str)) else repr(value)     # tensor(0.1)
-            raise UserError(f"{flag(field.name)} {told}: must be {wanted}")
+            raise UserError(flag(field.name), f" {told}: must be {wanted}")
 
 
 def needs(value: Any, kind: Any) -> str:
@@ -98,6 +98,6 @@ def needs(value: Any, kind: Any) -> str:
         return "" if is_real and abs(value) <= sys.float_info.max else "a finite number"
     if kind is bool:
         return "" if isinstance(value, bool) else "True or False"
-    if typing.get_origin(kind) is list:
+    if typing.get_origin(kind) in (list, tuple):
         return "" if isinstance(value, (list, tuple)) else "a list"
     return "" if kind is not str or isinstance(value, str) else "a text"
