@@ -56,7 +56,7 @@ class SFTMix(Objective):
         n = int(shorter.max())
         mask = (a.mask.new_ones(n).cumsum(0) <= shorter[:, None]).to(a.mask)    # (B,n) of both
         at = mask.flatten().nonzero()[:, 0]
-        draw = uniform_rows(batch, len(a.mask), 1)
+        draw = uniform_rows(batch, len(a.mask), 1, a.mask.device)
         lam = torch.sin(draw * math.pi / 2).square().to(a.logp)                 # (B,1) Beta
         # (B,n) each: where the first n answer tokens are (any ones in a row that has fewer)
         positions = [s.mask.argsort(dim=1, descending=True, stable=True)[:, :n] for s in (a, b)]
