@@ -262,7 +262,7 @@ def test_the_calls_in_a_notebook(monkeypatch):
     pytest.importorskip("ipykernel", reason='pip install -e ".[pages]"')
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(x) for x in CELLS])
-    client.NotebookClient(book, timeout=300, kernel_name="python3").execute()
+    client.NotebookClient(book, timeout=900, kernel_name="python3").execute()
     shown: list[dict[str, str]] = [{} for _ in book.cells]
     for cell, said in zip(book.cells, shown):
         for x in cell.outputs:
