@@ -6,7 +6,9 @@
     asked.py        what a trained model is asked
     runs.py         a training and its scores: is it there, and how it is made
     code.py         which files of code a run has imported; if one has changed, the run is stale
+    progress.py     the bar, which moves by what all runs do
     processes.py    each training and each scoring in a process of its own, killed at any moment
+    executor.py     the same on other machines
     verdicts.py     from scores to better, worse, equivalent or undecided
     foretell.py     which lead the seeds would decide
     looks.py        how often these prompts were tested on
