@@ -42,6 +42,7 @@ from nanouft.plumbing.files import (
     write_text,
 )
 from nanouft.plumbing.printing import quiet
+from nanouft.run.config import RunConfig
 
 MADE = "made.json"
 ONLY_TRAIN = {"plain": True, "items": 0, "save_every": 0, "threads": 1}
@@ -53,12 +54,12 @@ DAY = 86400                     # seconds
 class Job(NamedTuple):
     """One training and its scores. Two jobs are the same if folder and questions are."""
     folder: Path
-    config: Any = None          # of its program, a RunConfig; None: the start model is only scored
+    config: RunConfig | None = None     # None: the start model is only scored
     asked: Asked | None = None  # None: it is read by other jobs alone
     init: str = ""              # the start model
     needs: tuple["Job", ...] = ()   # what it reads, made before it
     name: str = ""              # as an error names it
-    program: str = "nanouft.train:carry_out"    # what makes the folder config.out
+    program: str = "nanouft.train:carry_out"    # that makes the folder config.out
     alone: bool = False         # it trains other models first, so no other such job runs meanwhile
     try_out: bool = False       # a try may diverge
 
@@ -77,7 +78,8 @@ class Job(NamedTuple):
 
     @property
     def command(self) -> str:
-        return f"python -m {self.program.split(':')[0]} {shlex.join(self.config.argv())}"
+        assert self.config
+        return f"python -m nanouft.train {shlex.join(self.config.argv())}"
 
 
 @cache
@@ -86,7 +88,7 @@ def start_folder(init: str) -> str:
     return str(folder_of(init)) if init == "base" or init.startswith("hub:") else init
 
 
-def job_for(place: Path, label: str, config: Any, init: str, needs: Sequence[Job] = (),
+def job_for(place: Path, label: str, config: RunConfig | None, init: str, needs: Sequence[Job] = (),
             **more: Any) -> Job:
     """A job whose folder has a plain name with a hash of its command and of all that it reads: the
     start model, files and model folders. (What other jobs make is in their names.)"""
@@ -198,6 +200,7 @@ def do(part: Job, since: float) -> None:
 
 def make(job: Job, since: float, began: float) -> None:
     """The folder of a run, whole or not at all."""
+    assert job.config
     module, _, function = job.program.partition(":")
     start = sum(os.times()[:4])             # of this process and of those that it starts
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
