@@ -110,8 +110,8 @@ def train_all(c: Comparison) -> None:
     write_text(c.place / "plan.ini", plan_text(c))
     tries = c.cfg.tries if c.cfg.tries > 1 else 0
     done: list[runs.Job] = []
-    due = tries + (AGAIN if tries else 0) + len(c.seeds)
-    with RunsBar(1 + len(c.every) * due) as bar:
+    due = (tries + AGAIN) * bool(tries) + len(c.seeds) * (not c.cfg.plan)
+    with RunsBar(len(c.every) * due + (not c.cfg.plan)) as bar:
         for depth in sorted({len(arm.stages) for arm in c.every}):
             arms = [arm for arm in c.every if len(arm.stages) == depth]
             arms.sort(key=lambda arm: not own_file(arm.stages[-1][0]))  # its mistakes first

@@ -57,7 +57,7 @@ class CompareFlags:
     test_seed: Annotated[int, ">= 0", "<= 1000000000"] = 900    # NanoWorld: which prompts
     confirm: bool = False           # test once more, with new seeds and prompts
     plan: bool = False              # only search learning rates; tell what lead would be decided
-    workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [cores, at most 8; GPUs]
+    workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [one a core (<= 8) or GPU]
     out: str | None = None          # folder of plan, runs, scores and report [out/compare/...]
 
 
