@@ -31,6 +31,7 @@ import torch
 from nanouft import __version__
 from nanouft.compare.asked import Asked, Values, measure
 from nanouft.compare.code import hash_at, hash_of_input, hashes, short_hash, unchanged
+from nanouft.compare.passes import pass_file_in
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.files import (
@@ -38,6 +39,7 @@ from nanouft.plumbing.files import (
     read_json,
     removed_unless_whole,
     rename,
+    write_arrays,
     write_json,
 )
 
@@ -166,13 +168,15 @@ def make(job: Job, since: float, began: float) -> None:
     """The folder of a run, whole or not at all."""
     module, _, function = job.program.partition(":")
     start = sum(os.times()[:4])             # of this process and of those that it starts
+    more = {"pass_file": pass_file_in(job.folder.parent / "references", since, began)
+            } if job.program == "nanouft.train" else {}
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
     with removed_unless_whole(job.folder.with_name(f"{job.folder.name}.partial")) as partial:
         partial.mkdir(parents=True)
         try:
             with contextlib.redirect_stdout(io.StringIO()) as said:
                 getattr(import_module(module), function or "main")(
-                    [*job.words, "--out", str(partial)])
+                    [*job.words, "--out", str(partial)], **more)
             record["told"] = [line for line in said.getvalue().splitlines()
                               if line.startswith(tuple(f"{x}:" for x in job.words if own_file(x)))]
         except Diverged as e:
@@ -202,10 +206,7 @@ def write_scores(job: Job, since: float, began: float) -> None:
     said = {"files": hashes(since, began), "of": weights_of(job),
             "seconds": sum(os.times()[:4]) - start}
     arrays: Any = {f"{what}/{part}": x for what, of in found.items() for part, x in of.items()}
-    with removed_unless_whole(job.scored.with_suffix(".partial")) as partial:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, made=np.array(json.dumps(said)), **arrays)
-        rename(partial, job.scored)
+    write_arrays(job.scored, made=np.array(json.dumps(said)), **arrays)
 
 
 # ---- what came of it -----------------------------------------------------------------------------

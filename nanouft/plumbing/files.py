@@ -13,6 +13,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nanouft.plumbing.errors import UserError
 
 OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
@@ -85,6 +87,14 @@ def write_text(file: Path, text: str) -> None:
     with removed_unless_whole(file.with_name(file.name + ".partial")) as partial:
         partial.write_text(text, encoding="utf-8",
                            errors="backslashreplace")   # half of a character: as JSON writes it
+        rename(partial, file)
+
+
+def write_arrays(file: Path, **arrays: Any) -> None:
+    """An .npz, whole even if two processes write it at once."""
+    with removed_unless_whole(file.with_name(f"{file.stem}-{os.getpid()}.partial")) as partial:
+        with partial.open("wb") as out:
+            np.savez_compressed(out, **arrays)
         rename(partial, file)
 
 

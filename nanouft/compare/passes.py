@@ -1,0 +1,38 @@
+"""The start model's log-probs of the training rows, which many runs of a comparison need: the tries
+of a method, and other methods at the same seed, read the same rows in the same order. One run reads
+them, and the others have its numbers (reference.once), to the last digit those of their own.
+
+    train.main(words, pass_file=pass_file_in(folder, since, began))
+
+A file has 4 bytes for each token of an answer. Without its folder a run reads the rows itself.
+"""
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from nanouft.compare.code import hashes
+
+LIBRARIES = ("numpy", "peft", "torch", "transformers")
+OF_RUN = ("key", "tokenizer", "device", "processor")    # key: start weights, rows and their order
+
+
+def pass_file_in(folder: Path, since: float, began: float) -> Callable[[dict], Path]:
+    """run.json of a run -> its file, whose name has a hash of all that its numbers depend on. since
+    and began: see code.hashes."""
+    def file_of(run: dict) -> Path:
+        code = {name: x for name, x in hashes(since, began).items()
+                if not name.startswith("nanouft:objectives/")}      # they only read the numbers
+        own = [run["hp"], run["config"]["seed"]] if run["code"] else []     # setup() has them
+        card = torch.cuda.get_device_name() if torch.cuda.is_initialized() else ""
+        told = [*map(run.get, OF_RUN), card, torch.get_num_threads(), versions(), code, own]
+        return folder / f"{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:24]}.npz"
+    return file_of
+
+
+def versions() -> list[str]:
+    """Of the libraries that compute, as far as they are imported."""
+    return [f"{name} {sys.modules[name].__version__}" for name in LIBRARIES if name in sys.modules]
