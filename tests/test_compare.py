@@ -304,6 +304,9 @@ def test_all_that_log_probs_depend_on_is_in_the_name_of_their_file(monkeypatch):
     monkeypatch.setitem(sys.modules, "nanouft.objectives.slic", ModuleType("slic"))
     sys.modules["nanouft.objectives.slic"].__file__ = str(ROOT / "nanouft/objectives/slic.py")
     assert name(hp={}, config={"seed": 1, "lr": 2}, argv=["--lr"]) == was
+    with monkeypatch.context() as now:                  # imported in another order
+        now.setattr(passes, "hashes", lambda *told: dict(reversed(code.hashes(*told).items())))
+        assert name() == was
     found = [was, *(name(**{what: "y"}) for what in (*passes.OF_RUN, "code")),
              name(code="y", hp={}), name(code="y", config={"seed": 1})]
     for module in passes.LIBRARIES:

@@ -29,7 +29,8 @@ def pass_file_in(folder: Path, since: float, began: float) -> Callable[[dict], P
         own = [run["hp"], run["config"]["seed"]] if run["code"] else []     # setup() has them
         card = torch.cuda.get_device_name() if torch.cuda.is_initialized() else ""
         told = [*map(run.get, OF_RUN), card, torch.get_num_threads(), versions(), code, own]
-        return folder / f"{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:24]}.npz"
+        text = json.dumps(told, sort_keys=True)
+        return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
     return file_of
 
 

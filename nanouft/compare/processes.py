@@ -9,6 +9,7 @@ what is half done in a folder that nobody else works in belongs to nobody.
 """
 import itertools
 import os
+import re
 import signal
 import sys
 import threading
@@ -172,12 +173,13 @@ def ready(todo: list[Job], running: list[Job]) -> list[Job]:
 
 def start(job: Job) -> tuple[Any, connection.Connection]:
     """A process that has begun with a job, and where it will say how that went. On Linux it comes
-    from a server that has imported torch once (and torch._dynamo, as AdamW does), and nothing of
-    yours."""
+    from a server that has imported torch once (and torch._dynamo, as AdamW does), transformers and
+    peft as far as this process has for its plan, and nothing of yours."""
     context: Any = get_context("forkserver" if sys.platform == "linux" else "spawn")
     if sys.platform == "linux":
+        planned = [name for name in sys.modules if re.match(r"(transformers|peft)\b", name)]
         context.set_forkserver_preload(["nanouft.compare.processes", "nanouft.train",
-                                        "nanouft.evaluate", "torch._dynamo"])
+                                        "nanouft.evaluate", "torch._dynamo", *planned])
     answer, theirs = context.Pipe(duplex=False)
     process = context.Process(target=work, args=(job, BEGAN, theirs), daemon=True)
     process.start()
