@@ -172,6 +172,7 @@ lesson.compare(float(after["without"]), "of 12")
 #
 # **On your own rows** it is one command, and SmolLM2's hub name works as well where there is a
 # network: `python -m nanouft.train --objective sft --init out/smollm2 --lora 8 --data rows.jsonl`.
+# In a cell: `nanouft.train.run("sft", init="out/smollm2", lora=8, data=rows)`, with a list of rows.
 #
 # ## Two questions
 # 1. Why is the mask 0 on the system prompt, although the model shall learn to obey it?

@@ -14,14 +14,21 @@ Other programs are pretrain, reward, sample, evaluate and pushes.
 What to open for one question:
     which tokens of a row are learned       models/tokenizer.py, chat
     how a row is padded                     data/batches.py, collate
+    padding on the left, attention's mask   generate.py, pad_left; gpt.py, _mask
+    which fields a row has                  data/fields.py, FIELDS; data/rows.py, row
+    why a row is skipped                    data/rows.py, its first lines
     how high the learning rate is           run/pace.py, learning_rate; loop.py, warmup_cosine
     log-probs of the reference model        run/reference.py; of sampled answers, rollout.py
     how micro-batches make one step         batch.py, micro_batches; loop.py, steps
     how a sampled answer is scored          rollout.py, collect; reward.py, scorer
+    metrics of all methods over pairs       objectives/dpo.py, pair_metrics
     what a killed run keeps                 run/checkpoint.py
+    what --resume refuses                   run/folder.py, check_resume; run/config.py, reopen
     what is computed in bf16                run/device.py, its first lines
     how a file becomes token ids            run/load.py, its first lines
     how to write a loss of your own         objective.py; own.py opens its file
+    arms and seeds of a comparison          compare/comparison.py; the verdict, compare/verdicts.py
+    a task or a fact of NanoWorld           world/__init__.py; a new task, run/evaluation.py, ABOUT
 plumbing serves every program and has no machine learning in it.
 """
 from nanouft.plumbing.start import start_command

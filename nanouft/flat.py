@@ -20,9 +20,9 @@ from nanouft.models.folders import save_model, start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
+from nanouft.run.config import TrainFlags
 from nanouft.run.pace import choose_pace, with_beta
 from nanouft.run.reference import FrozenModels
-from nanouft.run.settings import TrainFlags
 
 
 def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
@@ -46,7 +46,7 @@ def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
     data = FrozenModels(model, tok.pad).prepare(data, objective)    # of the model as it is now
 
     # ---- how fast: what suits so many rows and this model
-    cfg = TrainFlags(data=[file])                       # no flag is given
+    cfg = TrainFlags(data=(file,))                       # no flag is given
     rate, batch_size, steps = choose_pace(cfg, objective, len(data), model)
     rate_of = warmup_cosine(rate, steps, share=0.1)     # up in a tenth of the steps, then down to 0
     source = RowSource(data, Batching(batch_size, steps), tok.pad)

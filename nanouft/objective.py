@@ -103,8 +103,9 @@ class Objective:
 
     @property
     def name(self) -> str:
-        """The name of its file, such as "dpo"."""
-        return type(self).__module__.rpartition(".")[2]
+        """The name of its file, such as "dpo"; of a class in a notebook its own."""
+        name = type(self).__module__.rpartition(".")[2]
+        return type(self).__name__.lower() if name == "__main__" else name
 
     def __str__(self) -> str:
         """Its name in results."""

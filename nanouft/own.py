@@ -44,9 +44,9 @@ from nanouft.data.fields import NAMES
 from nanouft.data.rows import Row
 from nanouft.data.selection import CHOOSE
 from nanouft.objective import Objective
-from nanouft.plumbing.errors import UserError, load, locate_errors, nearest
+from nanouft.plumbing.errors import UserError, flag, load, locate_errors, nearest
 from nanouft.plumbing.files import own_file
-from nanouft.plumbing.printing import say
+from nanouft.plumbing.printing import note
 from nanouft.plumbing.share import Share, alone
 from nanouft.rollout import Score, in_one_process
 
@@ -82,16 +82,16 @@ def class_in(name: str) -> type[Objective]:
     """The subclass of Objective in mine.py, or that with the name in mine.py:Name. It is checked,
     and its methods are guarded."""
     file = own_file(name)
-    module = module_of(file, "--objective")
+    module = module_of(file, flag("objective"))
     classes = {cls.__name__: cls for cls in vars(module).values() if isinstance(cls, type)
                and issubclass(cls, Objective) and cls.__module__ == module.__name__}
     asked = [name.removeprefix(f"{file}:")] if name != file else list(classes)
     if len(asked) != 1 or asked[0] not in classes:
-        raise UserError(f"--objective {name}: one subclass of Objective is wanted in the file, it "
-                        f"has {', '.join(classes) or 'none'}; {file}:NAME says which")
+        raise UserError(flag("objective"), f" {name}: one subclass of Objective is wanted in the "
+                        f"file, it has {', '.join(classes) or 'none'}; {file}:NAME says which")
     cls = classes[asked[0]]
     if why := what_is_wrong(cls):
-        raise UserError(f"--objective {file}: {why}")
+        raise UserError(flag("objective"), f" {file}: {why}")
     for method, function in inspect.getmembers(cls, inspect.isfunction):
         of_file = method[0] != "_" and function.__module__ == module.__name__
         if of_file or method in ("choose", *CHECKED) and function is not getattr(Objective, method):
@@ -134,10 +134,11 @@ def guarded(function: Callable, method: str, file: str) -> Callable:
             looked = True
             with suppress(Exception):
                 new = copy.deepcopy(self)
-        with locate_errors(file, "--objective"), torch.set_grad_enabled(torch.is_grad_enabled()):
+        with (locate_errors(file, flag("objective")),
+              torch.set_grad_enabled(torch.is_grad_enabled())):
             out = function(self, *given, **named)
         if method in CHECKED and (why := wrong_result(out, method, self.on_policy)):
-            raise UserError(f"--objective {file}: {why}")
+            raise UserError(flag("objective"), f" {file}: {why}")
         if new and count_rows(given[0]) > 1:
             with suppress(Exception), torch.random.fork_rng(devices=[]):
                 look(lambda batch: function(copy.deepcopy(new), batch)[0], given[0], out[0], file)
@@ -155,9 +156,9 @@ def look(loss: Callable, batch: Batch, known: Tensor, file: str) -> None:
     parts = math.hypot(*(size_of_pushes(loss, half)[1] for half in halves))
     draws = not math.isclose(loss_again, known.item(), rel_tol=1e-5, abs_tol=1e-6)
     if not (draws or math.isclose(parts, whole, rel_tol=1e-2, abs_tol=1e-7)):
-        say(f"{file}: two halves of a step push its tokens by {parts:.3g} together, and all rows "
-            f"at once by {whole:.3g}. So --accumulate and several processes would learn something "
-            "else: divide by batch.n or batch.tokens", write=tqdm.write)
+        note(f"{file}: two halves of a step push its tokens by {parts:.3g} together, and all rows "
+             f"at once by {whole:.3g}. So --accumulate and several processes would learn something "
+             "else: divide by batch.n or batch.tokens", write=tqdm.write)
 
 
 def size_of_pushes(loss: Callable, batch: Batch) -> tuple[float, float]:

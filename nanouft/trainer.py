@@ -18,8 +18,6 @@ import pickle
 import re
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,10 +37,10 @@ from nanouft.plumbing.printing import SILENT, quoted, say
 from nanouft.plumbing.share import shared
 from nanouft.run import device as devices
 from nanouft.run import flags, folder, load
+from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.evaluation import about_rewards
 from nanouft.run.plan import Plan, plan_run
 from nanouft.run.reference import FrozenModels
-from nanouft.run.settings import TrainFlags
 
 # of transformers' arguments; None: nanouft.train's choice
 DEFAULTS = {"learning_rate": None, "per_device_train_batch_size": None, "num_train_epochs": None,
@@ -61,7 +59,8 @@ FLAG_HERE = {"lr": "--learning_rate", "warmup": "--warmup_steps", "steps": "--ma
              "save_every": "--save_steps", "eval_every": "--eval_strategy steps --eval_steps",
              "keep": "--load_best_model_at_end true",
              "resume": "--resume_from_checkpoint", "objective": "the first word",
-             "dtype": "--bf16 or --fp16", "device": "--use_cpu or CUDA_VISIBLE_DEVICES"}
+             "dtype": "--bf16 or --fp16", "dtype fp16": "--fp16",
+             "device": "--use_cpu or CUDA_VISIBLE_DEVICES"}
 # files whose errors are about what was given: their own words are the line
 LIBRARIES = r"[\\/](transformers|accelerate|httpx\d?|huggingface_hub)[\\/]|argparse"
 RECORD = "nanouft.json"         # in a checkpoint: what its run learns from
@@ -79,8 +78,8 @@ def main(argv: list[str] | None = None) -> int:
     """What the libraries refuse is one line as well, such as a logger that is not installed."""
     try:
         run(sys.argv[1:] if argv is None else argv)
-    except UserError:
-        raise
+    except UserError as e:
+        raise UserError(e.spelled(FLAG_HERE)) from None
     except Exception as e:
         file = traceback.extract_tb(e.__traceback__)[-1].filename
         if re.search("gloo|NCCL", str(e)):
@@ -102,20 +101,19 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(argv: list[str]) -> Any:
     """Train, save the model in --output_dir, and return the Trainer."""
-    objective, cfg, given, args = read_flags(argv)
-    with flags_named_as_here():
-        device = devices.choose_device(str(args.device), "bf16" if args.bf16 else
-                                       "fp16" if args.fp16 else "fp32")
+    cfg, args = read_flags(argv)
+    objective = cfg.objective()
+    device = devices.choose_device(str(args.device), "bf16" if args.bf16 else
+                                   "fp16" if args.fp16 else "fp32")
     rows = load.load_rows(cfg, objective)
     try_reward(cfg.reward, rows.train, objective.samples, shared)
     model, tok = load.open_model(cfg, objective, device)
     objective = load.with_first_models(objective, cfg, device, train=refuse_first_run)
-    with flags_named_as_here():
-        plan = plan_run(cfg, objective, given, rows, model, tok)
+    plan = plan_run(cfg, objective, rows, model, tok)
     args.learning_rate, args.max_steps = plan.rate, plan.steps
     args.per_device_train_batch_size = math.ceil(plan.batch_size / cfg.accumulate)
     plan = replace(plan, batch_size=args.per_device_train_batch_size * cfg.accumulate)
-    about = plan.describe(model, tok, device, ["--objective", argv[0]])
+    about = plan.describe(model, tok, device)
     learns = {words: {**about["config"], **about}[name] for name, words in MUST_BE_EQUAL.items()}
     held_out = folder.fingerprint(model, plan.held_out)
     check_same([str(learns), held_out, *argv], cfg.accumulate)
@@ -125,9 +123,8 @@ def run(argv: list[str]) -> Any:
     if not objective.on_policy:
         say("Only the tokens in [[ ]] are trained on:", *example_lines(plan.train, tok), sep="\n")
     trainer = make_trainer(plan, model.to(device.name), tok, device, args, learns)
-    with flags_named_as_here():
-        trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-        trainer.save(args.output_dir, tok)
+    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    trainer.save(args.output_dir, tok)
     if objective.on_policy and (text := about_rewards(trainer.state.log_history)):
         say(text)
     say(f"\nSaved in {args.output_dir}\n"
@@ -135,8 +132,8 @@ def run(argv: list[str]) -> Any:
     return trainer
 
 
-def refuse_first_run(argv: list[str]) -> int:
-    """In place of train.main, which makes the first models of a method."""
+def refuse_first_run(config: RunConfig) -> None:
+    """In place of train.carry_out, which makes the first models of a method."""
     raise UserError("that is a run of one process; start it first")
 
 
@@ -201,9 +198,9 @@ def __getattr__(name: str) -> Any:
 
 
 # ---- the command line ----------------------------------------------------------------------------
-def read_flags(argv: list[str]) -> tuple[Objective, TrainFlags, set[str], Any]:
-    """(objective, settings of nanouft.train, those that were given, transformers' arguments). In
-    the settings a step has the rows, and the micro-batches, of all processes together."""
+def read_flags(argv: list[str]) -> tuple[RunConfig, Any]:
+    """(the run as nanouft.train has it, transformers' arguments). In the run a step has the rows,
+    and the micro-batches, of all processes together."""
     hf = library("transformers", "nanouft.trainer")
     name = argv[0] if argv and not argv[0].startswith("-") else ""
     if not name and "--help" not in argv:
@@ -231,25 +228,12 @@ def read_flags(argv: list[str]) -> tuple[Objective, TrainFlags, set[str], Any]:
     args = arguments(told)
     parts = args.gradient_accumulation_steps * args.world_size
     rows = told.get("per_device_train_batch_size")
-    cfg = replace(flags.fill(TrainFlags, values), seed=args.seed, lr=told.get("learning_rate"),
+    config = RunConfig.made(name, cls, {"objective": name} | values)
+    cfg = replace(config, seed=args.seed, lr=told.get("learning_rate"),
                   batch_size=rows and rows * parts, accumulate=args.gradient_accumulation_steps,
                   steps=told.get("max_steps"), epochs=told.get("num_train_epochs"),
                   plain=args.eval_strategy == "no" and not args.eval_on_start)
-    objective = flags.fill(cls, values)
-    with flags_named_as_here():
-        cfg.check(objective, {*values})
-    return objective, replace(cfg, accumulate=parts), {*values}, args
-
-
-@contextmanager
-def flags_named_as_here() -> Iterator[None]:
-    """Errors about flags of nanouft.train name what is given here."""
-    try:
-        yield
-    except UserError as e:
-        told = re.sub("--dtype (?=bf16|fp16)", "--", str(e))
-        raise UserError(re.sub("--([a-z-]+)", lambda found: FLAG_HERE.get(
-            found[1].replace("-", "_"), found[0]), told)) from None
+    return replace(cfg.checked(), accumulate=parts), args
 
 
 def arguments(told: dict[str, Any]) -> Any:

@@ -17,9 +17,9 @@ from nanouft.playground.__main__ import PlaygroundFlags
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import HF, UserError, flag
 from nanouft.plumbing.printing import progress, visible
-from nanouft.run import flags, load, settings
+from nanouft.run import config, flags, load
+from nanouft.run.config import TrainFlags
 from nanouft.run.flags import comments
-from nanouft.run.settings import TrainFlags
 
 COMMANDS = [TrainFlags, evaluate.EvaluateFlags, sample.SampleFlags, pushes.PushesFlags, DataFlags,
             reward.RewardFlags, pretrain.PretrainFlags, PlaygroundFlags]
@@ -54,7 +54,7 @@ def test_the_lists_of_flags_name_flags():
     """Else a flag that gets another name would drop out of the help, of a hint, or of the runs that
     train a first model, without a word."""
     of_run = {f.name for f in fields(TrainFlags)}
-    assert {*settings.SHOWN_BY_HELP, *settings.WORLD_FLAGS, *load.INHERITED} <= of_run
+    assert {*config.SHOWN_BY_HELP, *config.WORLD_FLAGS, *load.INHERITED} <= of_run
     assert {*flags.NAMED} <= {f.name for kind in COMMANDS for f in fields(kind)}
     named = re.findall(r"--[a-z-]+", train.NEEDS_LESS)
     assert len(named) > 1 and {*named} <= {*map(flag, of_run)}

@@ -42,7 +42,7 @@ SAID = {    # command line: what it prints and writes to run.json and README.md;
         "nanouft.sample 'my run'|--- library_name: transformers tags: [nanouft, sft] ---|"
         "`sft` from start, on even.jsonl, for 1 step|not scored",
     # in any case, but a run folder has its own name
-    "train --objective Sft --resume run": 'run is finished|"objective": "sft"|", "SFT", "--init',
+    "train --objective Sft --resume run": 'run is finished|"objective": "sft"|", "sft", "--data',
     "pushes --init run --show IFT 'Dpo --beta 1' --out p.png": "Dpo --beta 1: the chosen",
     ONCE + "--objective sft --data spaces.jsonl --plain --out s": "9 to learn from, 1 held out",
     "data even.jsonl --init start --show 2":

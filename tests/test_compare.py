@@ -43,7 +43,6 @@ from nanouft.compare.looks import looks
 from nanouft.compare.processes import missing
 from nanouft.data.rows import read
 from nanouft.gpt import BASE, shipped_base
-from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import files
 from nanouft.plumbing.errors import UserError
 from nanouft.run import folder as run_folder
@@ -169,7 +168,8 @@ def test_what_is_there_is_not_trained_again_and_what_has_changed_is(ran):
     """A changed file makes its own runs anew, a helper that it imports too, and no other: not one
     that has the name of a method, a device or any other word."""
     before, plan = trained(), str(ran.place / "plan.ini")
-    words = {x for job in compare.judged(ran) for x in job.words if not Path(x).exists()}
+    words = {x for job in compare.judged(ran) for x in (
+        job.config.argv() if job.config else ()) if not Path(x).exists()}
     assert {"sft", "cpu", "fp32", "base"} < words
     for word in {*words, "exact", "mean", "Mine"}:
         Path(word).touch()
@@ -257,8 +257,9 @@ def test_what_a_text_among_the_settings_names_is_in_a_runs_name():
             more.write("more")
         c = planned(f"sft 'own.py --tables b.txt c.txt' {SMALL}")
         names.append(c.job(c.arms[1], 0).folder.name)
-    assert c.reads[c.arms[1].stages[0]] == ["own.py", "a.txt", "b.txt", "c.txt"]
-    assert names[0] == names[1] and len({*names}) == 4 and c.reads["sft",] == []
+    reads = [c.configs[arm.stages[0]].reads() for arm in c.arms]
+    assert reads == [[], ["own.py", "a.txt", "b.txt", "c.txt"]]
+    assert names[0] == names[1] and len({*names}) == 4
 
 
 def test_a_plan_looks_ahead_once_at_each_stage(monkeypatch):
@@ -270,7 +271,7 @@ def test_a_plan_looks_ahead_once_at_each_stage(monkeypatch):
     assert len(opened) == len(c.paces) == 4
     assert [x.batch_size for x in c.paces.values()] == [20, 4, 20, 20]
     for stage, pace in c.paces.items():
-        assert pace == arms.look_ahead(arms.read_run(stage, c.shared, "base"))
+        assert pace == arms.look_ahead(stage, c.configs[stage])
 
 
 # ---- the start model reads rows once -------------------------------------------------------------
@@ -287,7 +288,7 @@ def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(
     assert len(jobs) == 12 and len({id(data) for data, *_ in readings if data}) == 2 + 2
     for job in jobs[::2]:
         again = Path("again", job.folder.name)
-        train.main([*job.words, "--out", str(again)])
+        train.main([*job.config.argv(), "--out", str(again)])
         for file in ("model.safetensors", "metrics.jsonl"):
             assert (job.folder / file).read_bytes() == (again / file).read_bytes()
         first, = run_folder.read_lines(job.folder / "metrics.jsonl")
@@ -478,7 +479,7 @@ def test_own_rows_have_four_parts_and_each_seed_draws_its_training_rows(ran):
              for seed in range(5)]
     assert drawn[0] != drawn[1] and all(len(x) == 20 and {*x} < questions[0] for x in drawn)
     assert {*Counter(sum(drawn, [])).values()} == {5}               # together each as often
-    files = [[x for x in ran.job(arm, seed).words if "train-" in x and x.endswith(".jsonl")]
+    files = [ran.job(arm, seed).config.data
              for arm in ran.arms[::3] for seed in (*ran.seeds, *comparison.TRIES)]
     assert len({*map(tuple, files)}) == len(files) == 10, "each draws its own, tries and twins too"
     results, questions_asked = verdicts.verdicts(ran)
@@ -571,8 +572,8 @@ def test_a_best_rate_at_the_edge_gives_every_arm_one_more_try(monkeypatch):
     tried = []
 
     def values(job):
-        rate = float(job.words[job.words.index("--lr") + 1])
-        return {"score": {"list": np.full(60, scores[job.words[1]](rate))}}
+        found = scores[job.config.method](job.config.lr)
+        return {"score": {"list": np.full(60, found)}}
     monkeypatch.setattr(compare, "carry_out", lambda jobs, *more, **how: tried.append(len(jobs)))
     monkeypatch.setattr(runs, "values", values)
     monkeypatch.setattr(runs, "is_done", lambda job: True)
@@ -595,7 +596,7 @@ def of_rates(monkeypatch):
         c.paces = {stage: pace._replace(rate=1.0) for stage, pace in c.paces.items()}
 
         def values(job):
-            rate, seed = (float(job.words[job.words.index(x) + 1]) for x in ("--lr", "--seed"))
+            rate, seed = job.config.lr, job.config.seed
             if rate >= diverges and seed % 500 != 100:
                 return None
             chance = luck * (seed % 500 % 3 - 1) * np.sign(np.log(rate))
@@ -620,12 +621,15 @@ def test_a_lead_above_100_points_is_not_foretold(of_rates, monkeypatch):
     assert " test prompts no lead would be decided (" in foretell.foretold(c)
 
 
-def test_a_report_that_says_something_else_is_kept(tmp_path):
-    file = tmp_path / "report.md"
+def test_a_report_that_says_something_else_is_kept_with_its_picture(tmp_path):
     for text in ("a", "b", "b", "c"):
-        report.keep_earlier(file, text)
-        file.write_text(text)
-    assert [x.read_text() for x in sorted(tmp_path.glob("report*"))] == ["a", "b", "c"]
+        files = {"picture.svg": f"picture of {text}", "report.md": text}
+        report.keep_earlier(tmp_path, files)
+        for name, new in files.items():
+            (tmp_path / name).write_text(new)
+    for name, text in (("earlier-1", "a"), ("earlier-2", "b"), ("", "c")):
+        assert (tmp_path / name / "report.md").read_text() == text
+        assert (tmp_path / name / "picture.svg").read_text() == f"picture of {text}"
 
 
 @pytest.mark.parametrize("luck, rate, told", [(0.01, 3, False), (0.1, 1, True)])
@@ -898,13 +902,13 @@ def test_a_file_that_is_there_is_read_as_it_is_typed(text, label, stages):
 
 @pytest.mark.parametrize("words, reads", [
     ("sft", "noise epochs"), ("sft --steps 3", "noise"), ("dpo --epochs 3", ""), ("dpo", "epochs"),
-    ("grpo", "reward max-new epochs"), ("chord", "noise reward max-new epochs")])
+    ("grpo", "reward max_new epochs"), ("chord", "noise reward max_new epochs")])
 def test_of_the_shared_flags_a_method_reads_those_that_it_has_a_use_for(words, reads):
     """Its own steps or passes take the place of the shared ones."""
-    shared = {f"--{name}": ["1"] for name in ("noise", "reward", "max-new", "epochs")}
-    stage = (*words.split(),)
-    found = arms.words_for(stage, shared, OBJECTIVES[stage[0]]())
-    assert found == [word for name in reads.split() for word in (f"--{name}", "1")]
+    shared = {"noise": 0.1, "reward": "exact", "max_new": 9, "epochs": 2.0}
+    run = arms.read_run((*words.split(),), shared)
+    found = {name for name, x in shared.items() if name in run.given and getattr(run, name) == x}
+    assert found == {*reads.split()}
 
 
 @pytest.mark.parametrize("words, told", [

@@ -16,10 +16,10 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.files import write_json
 from nanouft.run import evaluation, measure
 from nanouft.run.checkpoint import Log
+from nanouft.run.config import read_flags
 from nanouft.run.evaluation import Evaluation, evaluate_run, scores_answers
 from nanouft.run.measure import Measurement, held_out_metrics
 from nanouft.run.reference import FrozenModels, Numbers
-from nanouft.run.settings import read_flags
 
 COMPARED = [name for name, cls in OBJECTIVES.items()
             if not cls().on_policy and cls().kinds() != ["demos"]]
@@ -48,7 +48,7 @@ def evaluated(line: str, rows: list[Row], score=lambda rows, texts: [0.5] * len(
 def test_a_method_that_reads_demonstrations_beside_other_rows_tells_their_loss(line, capsys):
     """That of `evaluate`, in a line of its own. UFT told the order alone, which is right after a
     few steps although no answer has changed."""
-    objective, _, _ = read_flags(["--data", "x", "--objective", *line.split()])
+    objective = read_flags(["--data", "x", "--objective", *line.split()]).objective()
     rows = world.mixed_rows("val", objective.kinds(), 40, 0)
     told = evaluated(line, rows)
     wanted = evaluate.measure_kinds("", nano(), NANO, rows, CPU)["demonstrations"].metrics
@@ -102,7 +102,8 @@ def test_answers_that_a_reward_scores_are_as_long_as_in_training(max_new):
 @pytest.mark.parametrize("line, scored", [
     ("grpo", True), ("distill", False), ("distill --reward r.py:f", True), ("sft", False)])
 def test_answers_are_scored_where_a_method_samples_and_there_is_a_reward(line, scored):
-    objective, cfg, _ = read_flags(["--data", "x", "--objective", *line.split()])
+    cfg = read_flags(["--data", "x", "--objective", *line.split()])
+    objective = cfg.objective()
     assert scores_answers(cfg, objective) == scored
 
 

@@ -12,11 +12,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 from commands import OF_RUN, dpo, is_like
-from made import NANO, killed_in_step, nano, one_error
+from made import NANO, killed_in_step, nano, one_error, write_jsonl
 from safetensors.torch import load, save
 
 from nanouft import train
+from nanouft.compare.code import short_hash
+from nanouft.compare.parts import cut, draw_keys
 from nanouft.data.batches import encode
+from nanouft.data.holdout import question_keys
 from nanouft.data.rows import Row
 from nanouft.loop import Device, Step, grad_scaler
 from nanouft.models import folders
@@ -28,7 +31,7 @@ from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.plumbing.tensors import read_tensors, save_tensors
 from nanouft.run import checkpoint
 from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
-from nanouft.run.folder import fingerprint, is_scored, new_folder, read_lines
+from nanouft.run.folder import fingerprint, hash_of, is_scored, new_folder, read_lines
 
 STEPS = 5
 SCALER = grad_scaler(Device())          # of fp32, which scales nothing
@@ -208,6 +211,27 @@ def test_any_field_belongs_to_a_run():
     known, *masked = (("answer", (Turn(role, "b"), Turn("user", "c"), Turn("assistant", "d")))
                       for role in ("assistant", "masked"))
     assert key(*known, "x") != key(*masked[0], "x"), "what is only read is not what is trained on"
+
+
+def test_hashes_that_are_kept_have_the_digits_of_before(tmp_path, monkeypatch):
+    """So runs of 5.0 go on, and the same rows are held out, tested on and drawn together."""
+    monkeypatch.chdir(tmp_path)
+    asked, said = (Turn("user", "Say E"),), (Turn("assistant", "b"),)
+    row = Row((Turn("user", "Say É\ud800"),), extra={"group": 7}, roles={"answer": (asked, said)})
+    write_jsonl(Path("rows"), [{"prompt": f"Say {i}.", "response": "b"} for i in range(30)])
+    Path("model").mkdir()
+    Path("model/model.safetensors").write_bytes(b"weights")
+    zeros = torch.nn.Linear(2, 1).half().requires_grad_(False)
+    for p in zeros.parameters():
+        p.zero_()
+    for name, known in {"rows": "f142651c17f14046", "model": "9a129038d9a00aed",
+                        "base": "cae662172fd450bb", "hub:a/b": "f28cf95b74d59bcd"}.items():
+        assert hash_of(name) == known, name
+    assert [key[:16] for key in (*question_keys([row]), *draw_keys([row]))] == [
+        "ecf236033f7ada98", "daee236667ba88a4"]
+    assert fingerprint(zeros, encode([row], NANO, 64)[0], "more") == "baf8dc33bcabff51240bd4d9"
+    assert cut(["rows"], Path())["train"].parent.name == "rows-a16d1cfc"
+    assert short_hash(["a", 1]) == "2657442b"
 
 
 NAMED = ["--init hub:them/x", "--data pairs.jsonl hub:them/x:train", "--objective=r.py",

@@ -16,30 +16,31 @@ from nanouft.data.batches import Encoded, Tokens
 from nanouft.data.rows import Row
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
+from nanouft.run.config import RunConfig, TrainFlags, read_flags
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked
 from nanouft.run.load import Rows, load_rows, open_model, with_first_models
 from nanouft.run.pace import choose_pace, with_beta
 from nanouft.run.plan import Plan, as_passes, plan_run
-from nanouft.run.settings import TrainFlags, read_flags
 
 CONTEXT = 128
 
 
 def planned(line: str, rows: list | None = None, tok=NANO, held: tuple = ()) -> Plan:
     """The plan of this run, by a tiny model, over these rows or NanoWorld's."""
-    objective, cfg, given = read_flags(line.split())
+    cfg = read_flags(line.split())
+    objective = cfg.objective()
     read = load_rows(cfg, objective) if rows is None else Rows(rows, [*held], [])
     model = tiny(vocab_size=NANO.n_vocab, n_ctx=CONTEXT)
-    return plan_run(cfg, objective, given, read, model, tok)
+    return plan_run(cfg, objective, read, model, tok)
 
 
 # ---- rows ----------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["sft", "una", "grpo"])
 def test_runs_of_all_seeds_are_measured_on_the_same_rows(name):
     """Of NanoWorld; what they learn from differs."""
-    one, other = (load_rows(*reversed(read_flags(
-        f"--objective {name} --rows 40 --seed {seed}".split())[:2])) for seed in (0, 1))
+    runs = (read_flags(f"--objective {name} --rows 40 --seed {seed}".split()) for seed in (0, 1))
+    one, other = (load_rows(cfg, cfg.objective()) for cfg in runs)
     assert one.held_out == other.held_out and one.train != other.train
 
 
@@ -47,8 +48,9 @@ def test_runs_of_all_seeds_are_measured_on_the_same_rows(name):
 def test_a_question_is_asked_once_where_no_reward_reads_more_of_its_row(reward, questions, here):
     file = write_jsonl(here / "twice.jsonl", [
         {"prompt": prompt, "gold": gold} for prompt in ("Say a.", "Say b.") for gold in "xy"] * 5)
-    objective, cfg, _ = read_flags(["--objective", "grpo", "--data", file, "--eval-data", file,
-                                    "--init", "start", "--reward", reward])
+    cfg = read_flags(["--objective", "grpo", "--data", file, "--eval-data", file,
+                      "--init", "start", "--reward", reward])
+    objective = cfg.objective()
     rows = load_rows(cfg, objective)
     asked = [row.prompt[0].text for row in objective.choose(rows.train)]
     assert asked.count("Say a.") == questions == asked.count("Say b.")
@@ -89,7 +91,7 @@ def test_a_run_notes_the_system_prompt_with_which_all_its_rows_began_and_all_its
         begun = [say("system", text) if text.strip() else () for text in texts]
         rows = [Row((*system, *say("user", f"{i}?")), say("assistant", "No."))
                 for i, system in enumerate(begun)]
-        about = planned("--objective sft --data a b", rows).describe(tiny(), NANO, CPU, [])
+        about = planned("--objective sft --data a b", rows).describe(tiny(), NANO, CPU)
         assert (about["system"], about["files"]) == (noted, [hash_of("a"), hash_of("b")]), texts
 
 
@@ -121,7 +123,8 @@ def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
     one reads your rows three times, in 20 steps at least. What is given wins, and a batch that is
     given leaves the rate as it is."""
     init = [] if width == 128 else ["--init", "start"]
-    objective, cfg, _ = read_flags([*init, *line.split()])
+    cfg = read_flags([*init, *line.split()])
+    objective = cfg.objective()
     model = SimpleNamespace(cfg=replace(TINY, n_embd=width))
     rate, *others = choose_pace(cfg, objective, rows, model)
     assert rate == pytest.approx(wanted[0]) and tuple(others) == wanted[1:]
@@ -146,7 +149,7 @@ def test_a_number_of_passes_in_words():
     ("una", [190, 191], 0.01), ("dpo", [45], 0.1), ("una --feedback pair", [45], 0.1)])
 def test_beta_follows_the_length_of_the_answers(name, lengths, beta, capsys):
     """A score is worth a number of nats of the whole answer, which grow with its length."""
-    objective = read_flags(["--objective", *name.split()])[0]
+    objective = read_flags(["--objective", *name.split()]).objective()
     rows = [Encoded({"answer": Tokens(np.zeros(n), np.ones(n))}, Row()) for n in lengths]
     assert with_beta(objective, rows).beta == beta
     assert capsys.readouterr().out.startswith(f"beta {beta:g} suits answers of ") == (
@@ -166,19 +169,17 @@ def test_every_seed_begins_with_other_matrices_of_lora(here):
     assert not any(torch.equal(one[name], other[name]) for name in one)
 
 
-def made_first(*argv: str, method: str = "sftmix") -> list[list[str]]:
-    """The command lines of the first models that a method makes for this run."""
-    lines: list[list[str]] = []
+def made_first(*argv: str, method: str = "sftmix") -> list[RunConfig]:
+    """The first models that a method makes for this run."""
+    configs: list[RunConfig] = []
 
-    def train(line: list[str]) -> int:
-        lines.append(line)
-        out = Path(line[line.index("--out") + 1])
-        out.mkdir(parents=True)
-        (out / "model.safetensors").touch()
-        return 0
-    objective, cfg, _ = read_flags(["--objective", method, *argv])
-    with_first_models(objective, cfg, Device(), train)
-    return lines
+    def train(config: RunConfig) -> None:
+        configs.append(config)
+        Path(config.out).mkdir(parents=True)
+        Path(config.out, "model.safetensors").touch()
+    cfg = read_flags(["--objective", method, *argv])
+    with_first_models(cfg.objective(), cfg, Device(), train)
+    return configs
 
 
 def test_first_models_are_made_once_and_again_if_what_the_run_reads_has_another_content(here):
@@ -202,7 +203,7 @@ def test_an_aligned_model_of_poft_is_the_same_for_all_runs(here):
 OWN = {"steps", "epochs", "lr", "warmup", "eval_data", "device", "compile", "threads",
        "save_every", "eval_every", "keep", "reward", "max_new", "items", "plain", "out", "resume"}
 WORLD_FLAGS = {"rows": 40, "skills": "A", "mix": "3", "noise": 0.25, "init": "start"}
-OF_FILES = {"data": ["demos.jsonl"], "max_length": 60, "seed": 7, "batch_size": 4, "accumulate": 2,
+OF_FILES = {"data": ("demos.jsonl",), "max_length": 60, "seed": 7, "batch_size": 4, "accumulate": 2,
             "lora": 4, "lora_alpha": 2.0, "lora_targets": "c_attn", "dtype": "bf16",
             "activation_checkpointing": True}
 
@@ -213,11 +214,10 @@ def test_first_models_read_what_the_run_reads_in_the_same_way(given, here):
     every = {f.name for f in fields(TrainFlags)}
     assert all(getattr(TrainFlags, name) != value for name, value in given.items()), "no defaults"
     assert {*WORLD_FLAGS, *OF_FILES} | OWN == every and not {*WORLD_FLAGS, *OF_FILES} & OWN
-    lines = made_first(*as_flags(given))
-    assert len(lines) == 2
-    for line in lines:
-        cfg = read_flags(line[:line.index("--device")])[1]
-        assert {name: getattr(cfg, name) for name in given} == given
+    configs = made_first(*as_flags(given))
+    assert len(configs) == 2
+    for cfg in configs:
+        assert {name: getattr(cfg.checked(), name) for name in given} == given
 
 
 def test_a_first_model_that_was_interrupted_is_made_again(here, capsys):

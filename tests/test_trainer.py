@@ -417,5 +417,5 @@ def test_train_on_several_processes_names_the_trainer(monkeypatch, capsys):
 def test_rows_that_are_named_to_be_held_out_are_measured(tmp_path):
     flags = ["sft", "--data", "x.jsonl", "--use_cpu", "--output_dir", str(tmp_path / "out")]
     for more, when in (([], "no"), (["--eval-data", "y.jsonl"], "epoch")):
-        _, cfg, _, args = trainer.read_flags([*flags, *more])
+        cfg, args = trainer.read_flags([*flags, *more])
         assert args.eval_strategy == when and cfg.plain == (when == "no")

@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,32 @@ from nanouft.compare.runs import Job
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import say
-from nanouft.run.settings import named_objective
+from nanouft.run.flags import as_flags
 
 OUT = Path("out/evidence")
 REAL_WEIGHTS = "a672150fb4f99d7c8f4168cecdd464069c0ef3a37d8113f22ddb9d48031d03cd"    # sha256
-PROGRAMS = {"train": "nanouft.train", "harvest": "lessons.evidence.harvest",
-            "keep": "lessons.evidence.keep"}
-MORE = [*runs.MORE, "--device", "cpu", "--dtype", "fp32"]
+PROGRAMS = {"train": "nanouft.train:main", "harvest": "lessons.evidence.harvest:main",
+            "keep": "lessons.evidence.keep:main"}
+MORE = as_flags(runs.ONLY_TRAIN | {"device": "cpu", "dtype": "fp32"})
 KEPT_AS = {"scores": ("score", UNIT), "ended": ("stops", 1)}    # array: measure, its largest number
+
+
+class Words(tuple):
+    """The command line of a job, as a comparison has its RunConfig."""
+
+    def argv(self) -> list[str]:
+        return [*self]
+
+    def reads(self) -> list[str]:
+        """What else a plan names is made before it."""
+        return [*filter(None, [own_file(named_objective(self))])]
+
+    def but(self, out: str) -> list[str]:
+        return [*self, "--out", out]
+
+
+def named_objective(words: Sequence[str]) -> str:
+    return words[words.index("--objective") + 1] if "--objective" in words else ""
 
 
 def asked_of(run: Run) -> Asked:
@@ -49,19 +68,18 @@ def job_of(run: Run, name: str, model: int, seed: int) -> Job:
     of_model = run.models[0 if shared else model]
     read = {x: job_of(run, x, model, seed) for x in re.findall(r"{(\w+)}", flags)}
     needs = [*read.values(), *([job_of(run, start, model, seed)] if start else [])]
-    init = str(needs[-1].folder) if start and needs[-1].words else FOLDERS.get(of_model, of_model)
+    init = str(needs[-1].folder) if start and needs[-1].config else FOLDERS.get(of_model, of_model)
     flags = re.sub(r"{(\w+)}", lambda x: str(read[x[1]].folder), flags)
-    needs = [x for x in needs if x.words]
+    needs = [x for x in needs if x.config]
     if not made and "--" not in flags:                          # not trained
-        return Job(place / Path(flags or init).name, (), asked_of(run), flags or init,
+        return Job(place / Path(flags or init).name, None, asked_of(run), flags or init,
                    tuple(needs), name)
     kind, *words = flags.split() if made else ["train", *flags.split()]
     of = "all" if shared else f"{MODELS.get(of_model, Path(of_model).name)}/{seed}"
     init = "" if kind == "keep" else init
     words += [] if shared else ["--seed", str(seed)]
     words += (["--init", init] if init else []) + (MORE if kind == "train" else [])
-    own = own_file(named_objective(words))          # what else a plan names is made before it
-    return runs.job_for(place / of, name, words, [own] if own else [], init, needs,
+    return runs.job_for(place / of, name, Words(words), init, needs,
                         asked=None if made else asked_of(run), name=f"{name}, {of}",
                         program=PROGRAMS[kind])
 
@@ -76,7 +94,7 @@ def jobs_of(run: Run, seeds: int) -> dict[tuple[str, int, int], Job]:
 def commands(name: str, seeds: int) -> list[str]:
     """As they are typed, each once."""
     every = {x.folder: x for job in jobs_of(plan.read(name), seeds).values()
-             for x in runs.with_needs(job) if x.words}
+             for x in runs.with_needs(job) if x.config}
     return [f"{x.command} --out {shlex.quote(str(x.folder))}" for x in every.values()]
 
 

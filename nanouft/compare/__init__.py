@@ -13,5 +13,17 @@
     printed.py      the lines that are printed
     report.py       report.md and two csv files; picture.py draws
 
-stats.py and judge.py have the intervals, for lessons/evidence, too.
+stats.py and judge.py have the intervals, for lessons/evidence, too. In Python:
+
+    verdict = nanouft.compare.run(["sft", "dpo", "my_loss.py"], data="my.jsonl", seeds=3)
+    verdict.table, verdict.differences
 """
+from importlib import import_module
+from typing import Any
+
+
+def __getattr__(name: str) -> Any:
+    """nanouft.compare.run. What it needs is imported when it is asked for."""
+    if name != "run":
+        raise AttributeError(name)
+    return import_module("nanouft.compare.__main__").run

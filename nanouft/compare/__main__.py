@@ -25,6 +25,10 @@ that it imports change.
 """
 import sys
 import textwrap
+from collections.abc import Iterable
+from multiprocessing import current_process
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -36,6 +40,8 @@ from nanouft.compare.comparison import (
     TRIES,
     TRY,
     Comparison,
+    Words,
+    called,
     plan,
     plan_text,
     read_words,
@@ -48,21 +54,46 @@ from nanouft.compare.verdicts import MEASURES, judged_by, lead, mean_of, of_trie
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file, write_text
-from nanouft.plumbing.printing import say
+from nanouft.plumbing.printing import ALL, BRIEF, quiet, say
 
 CLEAR = 1           # standard errors by which a rate must be behind the best to be out
 
 
 def main(argv: list[str] | None = None) -> int:
-    words = read_words(sys.argv[1:] if argv is None else argv, __doc__)
+    compare(read_words(sys.argv[1:] if argv is None else argv, __doc__))
+    return 0
+
+
+def run(methods: Iterable[str], *, verbose: bool = False, **flags: Any) -> report.Verdict | None:
+    """nanouft.compare.run: what the command does. methods: as they are typed there. flags: those of
+    the command; data may be rows. verbose: print what the command prints."""
+    check_guarded()
+    with quiet(but_for=ALL if verbose else BRIEF):
+        words = called(methods, flags)
+        say(f"{', '.join(arm.name for arm in words.arms)}: {words.cfg.seeds} seeds", at=BRIEF)
+        return compare(words)
+
+
+def check_guarded() -> None:
+    """UserError for a script that each worker, which reads it anew, would begin again."""
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    unguarded = file and Path(file).is_file() and "__name__" not in Path(file).read_text(
+        "utf-8", "replace")
+    if unguarded or getattr(current_process(), "_inheriting", False):
+        raise UserError(f"{file or 'this script'}: a comparison starts processes, and each reads "
+                        "the script anew; call it below `if __name__ == \"__main__\":`")
+
+
+def compare(words: Words) -> report.Verdict | None:
+    """Train and judge; None if it is only planned."""
     with alone_in(words.root):
         c = plan(words)
         say(*printed.conditions(c), "", sep="\n")
         train_all(c)
-        if not c.cfg.plan:
-            results, questions = verdicts(c)
-            report.tell(c, results, questions, looks(c))
-    return 0
+        if c.cfg.plan:
+            return None
+        results, questions = verdicts(c)
+        return report.tell(c, results, questions, looks(c))
 
 
 def train_all(c: Comparison) -> None:

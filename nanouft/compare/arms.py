@@ -1,33 +1,32 @@
-"""Arms of a comparison: methods as they were typed, and for each the commands of nanouft.train.
+"""Arms of a comparison: methods as they were typed, and for each the runs of nanouft.train.
 
     arms = read_arms(["sft", "new=mine.py --gamma 2", "sft+dpo --beta 0.2"])
-    run = read_run(arm.stages[0], shared, "base")   # its flags, with those that all share
-    pace = look_ahead(run)                          # what it would do, or its mistake
+    run = read_run(arm.stages[0], {"steps": 48})    # its flags, with those that all share
+    pace = look_ahead(arm.stages[0], run)           # what it would do, or its mistake
 """
 import contextlib
-import io
 import os
 import re
 import shlex
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from nanouft.objective import Objective
 from nanouft.objectives import find
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
+from nanouft.plumbing.printing import quiet
 from nanouft.run import load
+from nanouft.run.config import RunConfig, parse_run
 from nanouft.run.device import choose_device, exact_if_small
 from nanouft.run.pace import choose_pace
 from nanouft.run.plan import plan_run
-from nanouft.run.settings import TrainFlags, files_of, read_flags
 
 Stage = tuple[str, ...]         # a method and its flags, as words
 OUTSIDE = {"--out": "--out", "--init": "--init", "--data": "--data", "--eval-data": "--data",
            "--rows": "--rows", "--skills": "--skills", "--noise": "--noise",
            "--device": "--device", "--dtype": "--dtype", "--seed": "--seeds N",
-           "--resume": "the same command again"}
+           "--resume": "the same command again", "--help": "--help"}
 NAMED = re.compile(r"\s*([^\W\d][\w.-]*)=(?=\S)")
 NEXT = re.compile(r"""\+(?=\s*[^\d\s])(?=(?:[^'"]|'[^']*'|"[^"]*")*$)""")  # + outside of quotes
 END_OF_FILE = re.compile(r"\.py(:\w+)?(?=[\s+]|$)")
@@ -118,9 +117,10 @@ def as_typed(word: str) -> str:
 
 @contextlib.contextmanager
 def told_of(stage: Stage) -> Iterator[None]:
-    """A UserError names the stage."""
+    """A UserError names the stage, and nothing else is said."""
     try:
-        yield
+        with quiet():
+            yield
     except UserError as e:
         raise UserError(f"{shlex.join(stage)}: {e}") from None
 
@@ -145,51 +145,28 @@ class Pace(NamedTuple):
     model: SimpleNamespace      # of the start model only .cfg, its sizes
 
 
-class StageRun(NamedTuple):
-    """The run of a stage, as nanouft.train reads it."""
-    stage: Stage
-    objective: Objective
-    cfg: TrainFlags
-    given: set[str]
-    words: list[str]            # the shared flags that it reads
-
-    @property
-    def reads(self) -> list[str]:
-        """Its files and folders, beside the start model."""
-        return files_of(self.stage[0], self.cfg, self.objective)
+def read_run(stage: Stage, shared: dict[str, Any]) -> RunConfig:
+    """The run of a stage, with its own flags and those of `shared` that it reads: --reward and
+    --max-new are of methods that sample, --noise of those that read demonstrations. Its own win."""
+    with told_of(stage):
+        own = parse_run(["--objective", *stage])
+        method, gone = own.objective(), {*own.given}
+        gone |= {"noise"} if "demos" not in method.kinds() else set()
+        gone |= {"reward", "max_new"} if not method.on_policy else set()
+        gone |= {"steps", "epochs"} if own.given & {"steps", "epochs"} else set()
+        return own.but(**{name: x for name, x in shared.items() if name not in gone}).checked()
 
 
-@contextlib.contextmanager
-def silent(stage: Stage) -> Iterator[None]:
-    """Nothing is printed, and an error names the stage."""
-    try:
-        with (told_of(stage), contextlib.redirect_stdout(io.StringIO()),
-              contextlib.redirect_stderr(io.StringIO())):
-            yield
-    except SystemExit:
-        raise UserError(f"{shlex.join(stage)}: is not a method; nanouft.train --objective list "
-                        "names them") from None
-
-
-def read_run(stage: Stage, shared: dict[str, list[str]], init: str) -> StageRun:
-    """The run of a stage with its own flags and those of `shared` that it reads."""
-    with silent(stage):
-        objective, *_ = read_flags(["--objective", *stage])
-        words = words_for(stage, shared, objective)
-        return StageRun(stage, *read_flags(["--objective", stage[0], *words, *stage[1:],
-                                            "--init", init]), words)
-
-
-def look_ahead(run: StageRun) -> Pace:
+def look_ahead(stage: Stage, cfg: RunConfig) -> Pace:
     """What a run would do. UserError for whatever would end it at its start."""
-    objective, cfg = run.objective, run.cfg
-    with silent(run.stage):
+    with told_of(stage):
+        objective = cfg.objective()
         device = choose_device(cfg.device, cfg.dtype, cfg.threads)
         rows = load.load_rows(cfg, objective)
         model, tok = load.open_model(cfg, objective, device)
         if not cfg.lora:
             device = exact_if_small(device, cfg.dtype, model.n_params())
-        plan = plan_run(cfg, objective, run.given, rows, model, tok)
+        plan = plan_run(cfg, objective, rows, model, tok)
     answers = sum(role in ("chosen", "rejected", "answer", "demo") for role in plan.train[0].seqs)
     first = objective.first_models
     return Pace(plan.rate, plan.batch_size, plan.steps, len(plan.train),
@@ -198,18 +175,9 @@ def look_ahead(run: StageRun) -> Pace:
                 device.name, device.dtype, SimpleNamespace(cfg=model.cfg))
 
 
-def at_pace(run: StageRun, pace: Pace) -> Pace:
+def at_pace(stage: Stage, cfg: RunConfig, pace: Pace) -> Pace:
     """The same with the batch size, device and precision of this run."""
-    with told_of(run.stage):
-        rate, batch_size, steps = choose_pace(run.cfg, run.objective, pace.rows, pace.model)
-    return pace._replace(rate=rate, batch_size=batch_size, steps=steps, device=run.cfg.device,
-                         dtype=run.cfg.dtype)
-
-
-def words_for(stage: Stage, shared: dict[str, list[str]], objective: Objective) -> list[str]:
-    """The shared flags that this stage reads: --reward and --max-new are of methods that sample,
-    --noise of those that read demonstrations. Its own flags win."""
-    gone = {"--noise"} if "demos" not in objective.kinds() else set()
-    gone |= {"--reward", "--max-new"} if not objective.on_policy else set()
-    gone |= {"--steps", "--epochs"} if {"--steps", "--epochs"} & {*stage} else set()
-    return [word for flag, words in shared.items() if flag not in gone for word in (flag, *words)]
+    with told_of(stage):
+        rate, batch_size, steps = choose_pace(cfg, cfg.objective(), pace.rows, pace.model)
+    return pace._replace(rate=rate, batch_size=batch_size, steps=steps, device=cfg.device,
+                         dtype=cfg.dtype)

@@ -6,7 +6,8 @@
 import hashlib
 import os
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,14 +22,14 @@ from nanouft.compare.code import hash_of_input, short_hash
 from nanouft.data.rows import read
 from nanouft.objective import Positive
 from nanouft.own import try_reward
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import own_file, read_ini
 from nanouft.plumbing.printing import say
 from nanouft.reward import scorer
-from nanouft.run.flags import Parser, add_flags, as_flags, fill, narrow
+from nanouft.run.config import RunConfig, TrainFlags
+from nanouft.run.flags import Parser, add_flags, fill, from_python, narrow
 from nanouft.run.folder import check_free
 from nanouft.run.pace import PASSES
-from nanouft.run.settings import TrainFlags
 
 SHARED = ("data", "init", "lora", "lora_alpha", "lora_targets", "steps", "epochs", "batch_size",
           "reward", "rows", "skills", "noise", "max_length", "max_new", "accumulate",
@@ -77,10 +78,8 @@ class Comparison(Words):
     """All that was decided before training."""
     place: Path                         # of plan and report
     parts: dict[str, Path]              # of your rows; {} for NanoWorld
-    shared: dict[str, list[str]]        # flags of all runs
+    configs: dict[Stage, RunConfig] = field(default_factory=dict)
     paces: dict[Stage, Pace] = field(default_factory=dict)
-    words: dict[Stage, list[str]] = field(default_factory=dict)     # those it reads of `shared`
-    reads: dict[Stage, list[str]] = field(default_factory=dict)     # its files and folders
     programs: dict[Stage, str] = field(default_factory=dict)    # that train it otherwise
     asks: Arm | None = None             # the one whose leads are asked for [all are compared]
     rates: dict[Arm, float] = field(default_factory=dict)       # chosen
@@ -132,23 +131,21 @@ class Comparison(Words):
         rate = rate or self.rate(arm)
         first = [self.job(before[-1], seed)] if before else []
         init = str(first[0].folder) if first else self.train.init
-        words = ["--objective", stage[0], *self.words[stage], *stage[1:], "--lr", f"{rate:.4g}",
-                 "--seed", str(own_seed), "--init", init, *runs.MORE]
-        reads = self.reads[stage]
+        config = self.configs[stage].but(lr=float(f"{rate:.4g}"), seed=own_seed, init=init,
+                                         **runs.ONLY_TRAIN)
         if self.parts:
             seeds = TRIES if trying else self.seeds
-            drawn = str(rows.redrawn(self.parts["train"], seed, seeds, arm.copy))
-            words, reads = ([drawn if x == str(self.parts["train"]) else x for x in some]
-                            for some in (words, reads))
+            drawn = rows.redrawn(self.parts["train"], seed, seeds, arm.copy)
+            config = config.but(data=(str(drawn),))
         return runs.job_for(
-            self.root / "runs", f"{arm.words} {rate:.2g} seed {own_seed}", words, reads, init,
-            first, asked=self.asked("val" if trying else "test"),
+            self.root / "runs", f"{arm.words} {rate:.2g} seed {own_seed}", config, init, first,
+            asked=self.asked("val" if trying else "test"),
             name=f"{arm.name}, lr {short_rate(rate)}, seed {own_seed}",
-            program=self.programs.get(stage, "nanouft.train"),
+            program=self.programs.get(stage, "nanouft.train:carry_out"),
             alone=self.paces[stage].needs_others, try_out=trying)
 
     def start(self) -> runs.Job:
-        return runs.job_for(self.root / "runs", "start", [], [], self.train.init,
+        return runs.job_for(self.root / "runs", "start", None, self.train.init,
                             asked=self.asked("test"), name="the initial model")
 
 
@@ -165,6 +162,22 @@ def read_words(argv: list[str], about: str = "") -> Words:
             raise UserError("a plan names its methods itself; give it alone, and flags to change")
         values = given_in(read_plan(values["arms"][0])) | {
             name: x for name, x in values.items() if name != "arms"}
+    return words_of(values)
+
+
+def called(arms: Iterable[str], flags: dict[str, Any]) -> Words:
+    """Those of a call in Python."""
+    arms = [arms] if isinstance(arms, str) else [*arms]
+    if others := [x for x in arms if not isinstance(x, str)]:
+        raise UserError(f"{others[0]!r}: a comparison asks for a file or a name, because each run "
+                        'is a process of its own, as in ["sft", "dpo --beta 1", "mine.py"]')
+    known = {f.name for f in fields(CompareFlags)} - {"arms"} | {*SHARED}
+    values = from_python("nanouft.compare", (CompareFlags, TrainFlags), flags, known)
+    return words_of(values | {"arms": arms})
+
+
+def words_of(values: dict[str, Any]) -> Words:
+    """From values that have their types."""
     cfg, train = fill(CompareFlags, values), fill(TrainFlags, values)
     words = Words(cfg, train, values, methods.read_arms(cfg.arms or []))
     methods.check_names(words.arms)                 # before another comparison's end
@@ -197,14 +210,14 @@ def plan(words: Words) -> Comparison:
     folder = root if cfg.out and not has_other_report(words) else root / slug(words.arms, given)
     place = folder / "confirm" if cfg.confirm else folder
     parts = rows.cut(train.data, root) if train.data else {}
-    files = {"data": [str(parts["train"])], "eval_data": [str(parts["val"])]} if parts else {}
+    files: dict[str, Any] = {}
+    if parts:
+        files = {"data": (str(parts["train"]),), "eval_data": (str(parts["val"]),)}
     length = {} if train.steps or train.epochs else {"epochs": PASSES} if parts else {
         "steps": STEPS}
-    chosen = {name: getattr(train, name) for name in SHARED if name in given} | files | length
-    chosen.pop("init", None)
-    shared = {flag: more for name, x in chosen.items() for flag, *more in [as_flags({name: x})]}
-    c = Comparison(cfg, train, given, words.arms, place, parts, shared)
-    look_ahead(c)
+    shared = {name: getattr(train, name) for name in SHARED if name in given} | files | length
+    c = Comparison(cfg, train, given, words.arms, place, parts)
+    look_ahead(c, shared)
     on_cpu = next(iter(c.paces.values())).device == "cpu"
     cfg.workers = cfg.workers or (min(8, os.cpu_count() or 1) if on_cpu else 1)
     return c
@@ -244,27 +257,29 @@ def read_plan(file: str) -> list[str]:
     return words
 
 
-def look_ahead(c: Comparison) -> None:
-    """The pace of each stage. All take steps of as many rows, the fewest that one would take, and
-    compute in one precision, on one device."""
+def look_ahead(c: Comparison, shared: dict[str, Any]) -> None:
+    """The run and the pace of each stage. All take steps of as many rows, the fewest that one would
+    take, and compute in one precision, on one device."""
     for stage in dict.fromkeys(stage for arm in c.arms for stage in arm.stages):
-        run = methods.read_run(stage, c.shared, c.train.init)
-        c.paces[stage] = methods.look_ahead(run)
-    free = [pace.batch_size for stage, pace in c.paces.items() if "--batch-size" not in stage]
+        c.configs[stage] = methods.read_run(stage, shared)
+        c.paces[stage] = methods.look_ahead(stage, c.configs[stage])
     paces = [*c.paces.values()]
-    exact = any(pace.dtype == "fp32" for pace in paces)
-    c.shared |= {"--device": [paces[0].device],
-                 "--dtype": ["fp32" if exact else paces[0].dtype],
-                 "--batch-size": [str(min(free or [pace.batch_size for pace in paces]))]}
-    for stage, pace in c.paces.items():
-        run = methods.read_run(stage, c.shared, c.train.init)
-        c.paces[stage], c.words[stage] = methods.at_pace(run, pace), run.words
-        c.reads[stage] = run.reads
+    free = [c.paces[stage].batch_size for stage, run in c.configs.items() if not run.batch_size]
+    same: dict[str, Any] = {
+        "device": paces[0].device,
+        "dtype": "fp32" if any(pace.dtype == "fp32" for pace in paces) else paces[0].dtype,
+        "batch_size": min(free or [pace.batch_size for pace in paces])}
+    for stage, run in c.configs.items():
+        c.configs[stage] = run.but(**same | {"batch_size": run.batch_size or same["batch_size"]})
+        c.paces[stage] = methods.at_pace(stage, c.configs[stage], c.paces[stage])
 
 
 def plan_text(c: Comparison) -> str:
     """The command as an ini file."""
-    told = [["--arms", "", *(arm.typed for arm in c.arms)],
-            *(as_flags({name: x}) for name, x in c.given.items() if name not in ("arms", "plan"))]
-    lines = [f"{flag[2:]} = " + ("\n    ".join(words) or "yes") for flag, *words in told]
+    told: dict[str, list] = {"arms": ["", *(arm.typed for arm in c.arms)]}
+    for name, x in c.given.items():
+        if name not in ("arms", "plan"):
+            told[flag(name)[2:]] = [*x] if isinstance(x, (list, tuple)) else ["yes" if x is True
+                                                                             else x]
+    lines = [f"{name} = " + "\n    ".join(map(str, some)) for name, some in told.items()]
     return "\n".join(["[compare]", *lines, ""])

@@ -50,8 +50,8 @@ def looks(c: Comparison) -> list[Look]:
     for arm in c.arms:
         job = c.job(arm, c.seeds[0])
         code = [sorted(runs.made(x.folder)["files"].items()) for x in runs.with_needs(job)]
-        arms[arm.name] = short_hash([arm.words, arm.copy, c.rate(arm), code, [
-            x for x in job.words if x not in (job.init, str(c.seeds[0]))]])
+        arms[arm.name] = short_hash([arm.words, arm.copy, c.rate(arm), code,
+                                      job.config.but(init="", seed=0).argv()])
     now, every = Look(questions_of(c), arms, [c.seeds[0], len(c.seeds)]), read_looks(file)
     if now not in every:
         every.append(now)

@@ -5,12 +5,13 @@
 """
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nanouft.data.files import items
+from nanouft.data.files import as_told, items
 from nanouft.data.holdout import question_keys
 from nanouft.data.rows import LeftOut, Row, parse, reasons
 from nanouft.plumbing.errors import UserError
@@ -40,15 +41,15 @@ def by_draw(found: list[tuple[str, Any]],
     return of_draw, left_out
 
 
-def cut(files: list[str], out: Path) -> dict[str, Path]:
+def cut(files: Sequence[str], out: Path) -> dict[str, Path]:
     """{part: its file}, in a folder named by a hash of all rows. A hash of its question puts a row
     into a part, so other rows beside it do not move it far."""
     found = [x for file in files for x in items(file)]
-    of_draw, left_out = by_draw(found, ", ".join(files))
+    of_draw, left_out = by_draw(found, as_told(files))
     if left_out:
         say(f"{quantity(len(left_out), 'rows')} skipped: {reasons(left_out)}")
     if len(of_draw) < LEAST:
-        raise UserError(f"{', '.join(files)}: {len(of_draw)} distinct prompts or groups; at least "
+        raise UserError(f"{as_told(files)}: {len(of_draw)} distinct prompts or groups; at least "
                         f"{LEAST} are needed, because 40 % validate, test and confirm")
     part_of: dict[str, str] = {}
     left = [wheres for _, wheres in sorted(of_draw.items())]

@@ -157,11 +157,11 @@ def notes(c: Comparison, results: list[Result], earlier: list[Look]) -> list[str
     told = at_an_end(c, results)
     told += [text for arm in c.tried for text in about_rates(c, arm, measure)]
     told += unequal_work(results)
-    told += [text for arm in c.every
-             for text in runs.made(c.job(arm, c.seeds[0]).folder).get("told", ())]
+    told += dict.fromkeys(text for arm in c.every for text in runs.made(
+        c.job(arm, c.seeds[0]).folder).get("told", ()))
     told += [x for x in [measure.trained] if x]
     told += [f"{arm.name} optimises the reward of this test" for arm in c.arms
-             if any("--reward" in c.words[stage] for stage in arm.stages)]
+             if any("reward" in c.configs[stage].given for stage in arm.stages)]
     if len(c.seeds) < 3:
         two, three, five = (stats.student(0.025, freedom) for freedom in (1, 2, 4))
         told.append(f"with two seeds a 95 % CI is ±{two:.1f} standard errors; with three "

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from nanouft.compare.runs import Job, do, drop_heavy, is_done, is_usable, parts_of
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import remove
-from nanouft.plumbing.printing import SILENT, say
+from nanouft.plumbing.printing import BRIEF, say, shows
 from nanouft.run.checkpoint import handle_signals
 from nanouft.run.folder import locked
 
@@ -91,7 +91,8 @@ def alone_in(folder: Path) -> Iterator[None]:
                 break
             except UserError:
                 if not waited:
-                    say(f"{folder}: another comparison works there; this one waits for its end")
+                    say(f"{folder}: another comparison works there; this one waits for its end",
+                        at=BRIEF)
                 time.sleep(1)
         yield
 
@@ -118,7 +119,7 @@ def missing(jobs: Iterable[Job]) -> list[Job]:
 
 
 def bar_of(total: int) -> tqdm:
-    return tqdm(total=total, unit="run", disable=SILENT, leave=False, smoothing=0,
+    return tqdm(total=total, unit="run", disable=not shows(BRIEF), leave=False, smoothing=0,
                 mininterval=0.5 if sys.stderr.isatty() else 30)
 
 
@@ -198,5 +199,5 @@ def check(job: Job, process: Any, answer: connection.Connection) -> None:
     finally:
         answer.close()
     if said:
-        more = f" (to see more: {job.command})" if job.words else ""
+        more = f" (to see more: {job.command})" if job.config else ""
         raise UserError(f"{job.name or job.folder.name}: {said}{more}; {AGAIN}")

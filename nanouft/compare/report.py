@@ -1,6 +1,7 @@
 """What a comparison leaves in its folder: report.md, picture.svg, scores.csv, differences.csv."""
 import contextlib
 import csv
+import html
 import io
 import itertools
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -24,39 +26,78 @@ from nanouft.compare.picture import picture
 from nanouft.compare.printed import conditions, differences, notes, scores, signed, wrapped
 from nanouft.compare.verdicts import MEASURES, Question, Result, judged_by, mean_of
 from nanouft.plumbing.files import write_text
-from nanouft.plumbing.printing import say
+from nanouft.plumbing.printing import Picture, Table, say
 
-Table = list[list[str]]             # lines of cells, the head first
+Lines = list[list[str]]             # of cells, the head first
+
+
+class Verdict(NamedTuple):
+    """What came of a comparison. A cell of a notebook shows its tables and notes."""
+    folder: Path
+    table: Table                # for each method: name, mean, half_width ...
+    differences: Table          # for each pair: name, mean, half_width, verdict
+    text: str                   # as the command prints it
+
+    @property
+    def picture(self) -> Picture:
+        return Picture(self.folder / "picture.svg")
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        rest = self.text.partition("\nNote: ")
+        notes = f"<pre>{html.escape((rest[1] + rest[2]).strip())}</pre>" if rest[2] else ""
+        return self.table._repr_html_() + self.differences._repr_html_() + notes
+
+
+def verdict_of(c: Comparison, results: list[Result], questions: list[Question],
+               text: str) -> Verdict:
+    """In the units of the printed table."""
+    measure = MEASURES[results[0].measure]
+    table = Table({"name": x.name, "mean": measure.scale * x.mean,
+                   "half_width": measure.scale * x.half} for x in results)
+    differences = Table()
+    for q in questions:
+        mean, half = (measure.scale * x for x in q.interval())
+        differences.append({"name": f"{q.a.name} - {q.b.name}", "mean": measure.sign * mean,
+                            "half_width": half, "verdict": q.verdict})
+    return Verdict(c.place, table, differences, text)
 
 
 def tell(c: Comparison, results: list[Result], questions: list[Question],
-         earlier: list[Look]) -> None:
+         earlier: list[Look]) -> Verdict:
     """Print the table, and write report.md, picture.svg and two csv files beside plan.ini."""
     table = [*scores(c, results), "", *differences(c, questions)]
     for text in notes(c, results, earlier):
         table += wrapped(f"Note: {text}", "  ")
     say(*table, sep="\n")
-    write_text(c.place / "scores.csv", as_csv(of_seeds(c, results)))
-    write_text(c.place / "differences.csv", as_csv(of_pairs(questions)))
-    write_text(c.place / "picture.svg", picture(results, questions))
-    text = report(c, results, questions, table)
-    keep_earlier(c.place / "report.md", text)
-    write_text(c.place / "report.md", text)
+    files = {"scores.csv": as_csv(of_seeds(c, results)),
+             "differences.csv": as_csv(of_pairs(questions)),
+             "picture.svg": picture(results, questions),
+             "report.md": report(c, results, questions, table)}
+    keep_earlier(c.place, files)
+    for name, text in files.items():
+        write_text(c.place / name, text)
     say(f"\nReport (by task, learning rates, commands), scores, picture and plan: {c.place}")
+    return verdict_of(c, results, questions, "\n".join(table))
 
 
-def keep_earlier(file: Path, text: str) -> None:
-    """Rename a report that says something else, so that it is not lost."""
-    if not file.exists() or file.read_text(encoding="utf-8") == text:
+def keep_earlier(place: Path, files: dict[str, str]) -> None:
+    """Move a report that says something else, with its tables and picture, so that it is not lost.
+    files: {name: new text}, the report last, because it says whether there is something to keep."""
+    old = place / "report.md"
+    if not old.exists() or old.read_text(encoding="utf-8") == files["report.md"]:
         return
-    numbers = itertools.count(1)
-    names = (file.with_name(f"{file.stem}-{n}{file.suffix}") for n in numbers)
-    earlier = next(name for name in names if not name.exists())
-    file.rename(earlier)
-    say(f"Note: the report of before is now {earlier}")
+    folders = (place / f"earlier-{n}" for n in itertools.count(1))
+    earlier = next(folder for folder in folders if not folder.exists())
+    earlier.mkdir()
+    for file in filter(Path.exists, (place / name for name in files)):
+        file.rename(earlier / file.name)
+    say(f"Note: the report of before is now in {earlier}")
 
 
-def as_csv(lines: Table) -> str:
+def as_csv(lines: Lines) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
@@ -66,7 +107,7 @@ def as_markdown(head: list[str], *lines: list[str]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines)]
 
 
-def of_seeds(c: Comparison, results: list[Result]) -> Table:
+def of_seeds(c: Comparison, results: list[Result]) -> Lines:
     """The score of each seed in each task."""
     out = [["method", "seed", "part", results[0].measure]]
     for x in results:
@@ -77,7 +118,7 @@ def of_seeds(c: Comparison, results: list[Result]) -> Table:
     return out
 
 
-def of_pairs(questions: list[Question]) -> Table:
+def of_pairs(questions: list[Question]) -> Lines:
     """Each difference, as it was measured, of all and by task; of a task it is not corrected."""
     out = [["method", "minus", "part", "difference", "half_width", "corrected_for", "verdict"]]
     for q in questions:
@@ -177,6 +218,5 @@ def commands(c: Comparison) -> list[str]:
     """Of each training that was evaluated, into folders of its own; a chain starts from those."""
     jobs = [c.job(arm, seed) for arm in c.every for seed in c.seeds]
     typed = {str(job.folder): f"out/typed/{job.folder.name}" for job in jobs}
-    return [shlex.join(typed.get(word, word) for word in
-                       ["python", "-m", "nanouft.train", *job.words, "--out", str(job.folder)])
-            for job in jobs]
+    return [job._replace(config=job.config.but(
+        init=typed.get(job.init, job.init), out=typed[str(job.folder)])).command for job in jobs]

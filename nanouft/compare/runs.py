@@ -1,6 +1,6 @@
 """One training and its scores: what a run depends on, is it there, and how it is made.
 
-    job = job_for(place, "sft seed 0", words, [], "base", asked=Asked("", "test", 900, 100, tasks))
+    job = job_for(place, "sft seed 0", config, "base", asked=Asked("", "test", 900, 100, tasks))
     is_done(job)                        # made and scored, by the code and from the files of today
     for part in parts_of(job):          # the training, and its scoring
         do(part, since)                 # each in a process of its own (processes.py)
@@ -12,8 +12,6 @@ when it has run. So made.json in the folder lists every Python file that the pro
 outside of the installed libraries, nanouft's own too, with its hash. If one has changed, the run is
 made anew.
 """
-import contextlib
-import io
 import json
 import os
 import re
@@ -35,28 +33,28 @@ from nanouft.compare.passes import pass_file_in
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.files import (
-    own_file,
     read_json,
     removed_unless_whole,
     rename,
     write_arrays,
     write_json,
 )
+from nanouft.plumbing.printing import quiet
 
 MADE = "made.json"
-MORE = "--plain --items 0 --save-every 0 --threads 1".split()
+ONLY_TRAIN = {"plain": True, "items": 0, "save_every": 0, "threads": 1}
 KEPT = 40_000_000               # bytes: heavier weights are removed when they have been scored
 
 
 class Job(NamedTuple):
     """One training and its scores. Two jobs are the same if folder and questions are."""
     folder: Path
-    words: tuple[str, ...] = ()     # of the program; none: the start model is only scored
+    config: Any = None          # of its program, a RunConfig; None: the start model is only scored
     asked: Asked | None = None  # None: it is read by other jobs alone
     init: str = ""              # the start model
     needs: tuple["Job", ...] = ()   # what it reads, made before it
     name: str = ""              # as an error names it
-    program: str = "nanouft.train"  # the module whose main makes the folder, or module:function
+    program: str = "nanouft.train:carry_out"    # what makes the folder config.out
     alone: bool = False         # it trains other models first, so no other such job runs meanwhile
     try_out: bool = False       # a try may diverge
 
@@ -75,7 +73,7 @@ class Job(NamedTuple):
 
     @property
     def command(self) -> str:
-        return f"python -m {self.program.split(':')[0]} {shlex.join(self.words)}"
+        return f"python -m {self.program.split(':')[0]} {shlex.join(self.config.argv())}"
 
 
 @cache
@@ -84,15 +82,16 @@ def start_folder(init: str) -> str:
     return str(folder_of(init)) if init == "base" or init.startswith("hub:") else init
 
 
-def job_for(place: Path, label: str, words: Sequence[str], reads: Iterable[str], init: str,
-            needs: Sequence[Job] = (), **more: Any) -> Job:
+def job_for(place: Path, label: str, config: Any, init: str, needs: Sequence[Job] = (),
+            **more: Any) -> Job:
     """A job whose folder has a plain name with a hash of its command and of all that it reads: the
     start model, files and model folders. (What other jobs make is in their names.)"""
     made = tuple(str(x.folder) for x in needs)
-    told = [__version__, torch.__version__, *words, *map(hash_of_input, reads)]
+    told = [__version__, torch.__version__]
+    told += [*config.argv(), *map(hash_of_input, config.reads())] if config else []
     told += [hash_of_input(start_folder(init))] if init and not init.startswith(made) else []
     name = f"{re.sub('[^.a-zA-Z0-9]+', '_', label)[:60].strip('_')}-{short_hash(told)}"
-    return Job(place / name, tuple(words), init=init, needs=tuple(needs), **more)
+    return Job(place / name, config, init=init, needs=tuple(needs), **more)
 
 
 def with_needs(job: Job) -> list[Job]:
@@ -109,14 +108,14 @@ def made(folder: Path) -> dict[str, Any]:
 def is_made(job: Job) -> bool:
     """True if today's code made the folder, and from what its start would be today."""
     record = made(job.folder)
-    return all(map(is_made, job.needs)) and (not job.words or bool(record) and unchanged(
+    return all(map(is_made, job.needs)) and (not job.config or bool(record) and unchanged(
         record["files"]) and record["read"] == [made(x.folder)["left"] for x in job.needs])
 
 
 def is_usable(job: Job) -> bool:
     """Can another job read what it has left? (Heavy weights are removed.)"""
     return is_made(job) and (
-        not job.words or what_is_left(job.folder) == made(job.folder)["left"])
+        not job.config or what_is_left(job.folder) == made(job.folder)["left"])
 
 
 def is_done(job: Job) -> bool:
@@ -135,7 +134,7 @@ def is_done(job: Job) -> bool:
 
 def weights_of(job: Job) -> str:
     """Hash of what is scored; "" of a start model, whose hash is in the folder's name."""
-    return "".join(made(x.folder)["left"] for x in ([job] if job.words else job.needs))
+    return "".join(made(x.folder)["left"] for x in ([job] if job.config else job.needs))
 
 
 def what_is_left(folder: Path) -> str:
@@ -169,16 +168,13 @@ def make(job: Job, since: float, began: float) -> None:
     module, _, function = job.program.partition(":")
     start = sum(os.times()[:4])             # of this process and of those that it starts
     more = {"pass_file": pass_file_in(job.folder.parent / "references", since, began)
-            } if job.program == "nanouft.train" else {}
+            } if job.program == "nanouft.train:carry_out" else {}
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
     with removed_unless_whole(job.folder.with_name(f"{job.folder.name}.partial")) as partial:
         partial.mkdir(parents=True)
         try:
-            with contextlib.redirect_stdout(io.StringIO()) as said:
-                getattr(import_module(module), function or "main")(
-                    [*job.words, "--out", str(partial)], **more)
-            record["told"] = [line for line in said.getvalue().splitlines()
-                              if line.startswith(tuple(f"{x}:" for x in job.words if own_file(x)))]
+            with quiet() as record["told"]:
+                getattr(import_module(module), function)(job.config.but(out=str(partial)), **more)
         except Diverged as e:
             if not job.try_out:
                 raise
@@ -202,7 +198,7 @@ def write_scores(job: Job, since: float, began: float) -> None:
     assert job.asked
     job.folder.mkdir(parents=True, exist_ok=True)
     start = sum(os.times()[:4])
-    found = measure(job.asked, str(job.folder) if job.words else job.init)
+    found = measure(job.asked, str(job.folder) if job.config else job.init)
     said = {"files": hashes(since, began), "of": weights_of(job),
             "seconds": sum(os.times()[:4]) - start}
     arrays: Any = {f"{what}/{part}": x for what, of in found.items() for part, x in of.items()}
@@ -231,7 +227,7 @@ def seconds(job: Job) -> float:
 
 def drop_heavy(jobs: Iterable[Job]) -> None:
     """Remove the heavy weights of runs that have been scored."""
-    for folder in {job.folder for job in jobs if job.words and job.asked}:
+    for folder in {job.folder for job in jobs if job.config and job.asked}:
         for weights in folder.glob("*.safetensors"):
             if weights.stat().st_size > KEPT:
                 weights.unlink()

@@ -23,8 +23,8 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run import flags
+from nanouft.run.config import TrainFlags
 from nanouft.run.load import Rows, chosen_rows, count_readers, encode_rows
-from nanouft.run.settings import TrainFlags
 
 SHOWN = ("dpo", "kto", "una", "sft")    # the one of these that reads most rows; else any other
 
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
              *(f"refused by {', '.join(names)}: {e}" for e, names in refused.items())]
     say(f"{name}: {quantity(len(found), 'rows')}")
     say(*(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines), sep="\n")
-    as_run = TrainFlags(data=cfg.files, max_length=cfg.max_length)
+    as_run = TrainFlags(data=(*cfg.files,), max_length=cfg.max_length)
     split = Rows(*holdout(rows), left_out)
     try:
         say(f"\nWhat {objective.name} makes of them: {describe(objective.choose(rows))}")

@@ -5,6 +5,7 @@
 rows.py makes a Row of each item.
 """
 import csv
+import hashlib
 import io
 import json
 import os
@@ -16,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from nanouft.plumbing.errors import UserError, library
-from nanouft.plumbing.files import check_lfs
+from nanouft.plumbing.files import check_lfs, write_text
 from nanouft.plumbing.printing import quantity, say
 
 Items = Iterator[tuple[str, Any]]
+MEMORY = Path("out/.rows")              # files of rows that were in memory
 MOST_FILES = 8                          # names in a line
 
 
@@ -32,7 +34,9 @@ def items(path: str) -> Items:
     try:
         if not path.startswith("hub:"):
             check_lfs(path)
-        yield from read(path)
+        found = read(path)
+        yield from found if not in_memory(path) else (
+            (f"{as_told([path])}, row {i}", item) for i, (_, item) in enumerate(found))
     except UserError:
         raise
     except Exception as e:
@@ -202,6 +206,39 @@ def dataset_rows(dataset: Any, name: str) -> Items:
         dataset = dataset.to_dict("records")
     features = getattr(dataset, "features", None)
     yield from with_class_names(map(plain, dataset), features.to_dict() if features else {}, name)
+
+
+def as_files(rows: Any, name: str) -> list[str]:
+    """Files as they are named, or the one with these rows. `name` is what errors call them."""
+    if isinstance(rows, (str, Path)):
+        return [str(rows)]
+    if not isinstance(rows, Iterable):
+        raise UserError(f"{name}: give a file, or rows as a list of dictionaries, a Dataset or a "
+                        f"DataFrame, not {type(rows).__name__}")
+    found = [item for _, item in dataset_rows(rows, name)]
+    if not found:
+        raise UserError(f"{name}: is empty, so there is no row to learn from")
+    if all(isinstance(item, (str, Path)) for item in found):
+        return [*map(str, found)]
+    for i, item in enumerate(found):
+        if not isinstance(item, dict):
+            raise UserError(f"{name}, row {i}: is a {type(item).__name__}, and each row is a "
+                            "dictionary; or give files alone")
+    text = "".join(json.dumps(item, default=str) + "\n" for item in found)
+    file = MEMORY / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.jsonl"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, text)
+    return [file.as_posix()]
+
+
+def as_told(files: Iterable[str]) -> str:
+    """The names of files in words; of rows in memory that of the argument."""
+    return ", ".join(Path(x).stem.rpartition("-")[0] if in_memory(x) else x for x in files)
+
+
+def in_memory(file: str) -> bool:
+    return Path(file).parent == MEMORY
 
 
 def plain(value: Any) -> Any:

@@ -89,4 +89,13 @@ def find(name: str) -> type[Objective]:
             raise UserError(f"--objective {name}: {Path(file).stem} is a method of nanouft; give "
                             "the file another name")
         return class_in(name)
+    if name.startswith("<"):
+        raise UserError(f"--objective {name}: is a class that only Python has, as in "
+                        "nanouft.train.run(CLASS, resume=FOLDER)")
     return OBJECTIVES[one_of("objective", registry_name(name), OBJECTIVES)]
+
+
+def name_of(cls: type[Objective]) -> str:
+    """By which `find` has a class, as "dpo"; <Name> of one that only Python has."""
+    package, _, name = cls.__module__.rpartition(".")
+    return name if package == __name__ else f"<{cls.__name__}>"

@@ -8,7 +8,7 @@ import errno
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import decode_source, module_from_spec, spec_from_file_location
@@ -22,8 +22,27 @@ NO_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", 
 HF = "transformers peft accelerate datasets"        # the extra `hf`, to be installed by pip
 
 
+class Flag(str):
+    """A flag of nanouft.train."""
+
+
+def flag(name: str) -> Flag:
+    """The flag of a setting: "batch_size" -> "--batch-size"."""
+    return Flag("--" + name.replace("_", "-"))
+
+
 class UserError(Exception):
-    """One clear line: what is wrong, where, what to do."""
+    """One clear line: what is wrong, where, what to do. It may be given in parts, of which some are
+    flags: UserError(flag("lr"), " -1: must be above 0")."""
+
+    def __init__(self, *parts: str):
+        super().__init__("".join(parts))
+        self.parts = parts
+
+    def spelled(self, names: Mapping[str, str]) -> str:
+        """The line for a program in which settings have these other names."""
+        return "".join(names.get(x[2:].replace("-", "_"), x) if isinstance(x, Flag) else x
+                       for x in self.parts)
 
 
 class Diverged(UserError):
@@ -34,11 +53,6 @@ def out_of_memory(e: BaseException) -> bool:
     """True if the error says that the computer or the card has no memory left."""
     said = isinstance(e, RuntimeError) and NO_MEMORY.search(str(e))
     return bool(said) or isinstance(e, MemoryError) or getattr(e, "errno", 0) == errno.ENOMEM
-
-
-def flag(name: str) -> str:
-    """The flag of a setting: "batch_size" -> "--batch-size"."""
-    return "--" + name.replace("_", "-")
 
 
 def one_of(what: str, word: str, known: Iterable[str]) -> str:
@@ -107,4 +121,4 @@ def locate_errors(file: str, flag: str) -> Iterator[None]:
         lines = lines_in(file, e)
         if not lines or out_of_memory(e):
             raise
-        raise UserError(f"{flag} {file}, line {lines[-1]}: {type(e).__name__}: {e}") from None
+        raise UserError(flag, f" {file}, line {lines[-1]}: {type(e).__name__}: {e}") from None

@@ -1,11 +1,13 @@
 """Printing: control characters written out, numbers with their nouns, and only files that exist."""
+import html
 import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -60,9 +62,59 @@ def quoted(path: str | Path) -> str:
 SILENT = os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK") != "0"
 
 
-def say(*texts: object, sep: str = " ", write: Callable = print, **how: Any) -> None:
-    if not SILENT or "file" in how:
+MUTE, BRIEF, ALL = range(3)         # how much is said: nothing, a line and the bars, everything
+volume = ALL
+notes: list[str] = []               # of the block that is quiet now
+
+
+def shows(at: int) -> bool:
+    return volume >= at and not SILENT
+
+
+def say(*texts: object, sep: str = " ", write: Callable = print, at: int = ALL, **how: Any) -> None:
+    """Print it, where so much is said; errors, which have a file, always."""
+    if shows(at) or "file" in how:
         write(visible(sep.join(map(str, texts))), **how)
+
+
+def note(text: str, **how: Any) -> None:
+    """Say it, and keep it for whoever has asked for quiet."""
+    say(text, **how)
+    notes.append(visible(text).strip())
+
+
+@contextmanager
+def quiet(but_for: int = MUTE) -> Iterator[list[str]]:
+    """This block says no more than that. It gives the list of its notes."""
+    global volume, notes
+    before = volume, notes
+    volume, notes = min(volume, but_for), []
+    try:
+        yield notes
+    finally:
+        before[1].extend(notes)
+        volume, notes = before
+
+
+# ---- what a cell of a notebook shows -------------------------------------------------------------
+class Picture(NamedTuple):
+    file: Path
+
+    def _repr_png_(self) -> bytes | None:
+        return self.file.read_bytes() if self.file.suffix == ".png" else None
+
+    def _repr_svg_(self) -> str | None:
+        return self.file.read_text("utf-8") if self.file.suffix == ".svg" else None
+
+
+class Table(list):
+    """Dictionaries with the same keys."""
+
+    def _repr_html_(self) -> str:
+        lines = [[*row.values()] for row in self]
+        texts = [[html.escape(f"{x:.4g}" if isinstance(x, float) else str(x)) for x in line]
+                 for line in [[*self[0]], *lines]]
+        return f"<table><tr>{'<tr>'.join('<td>' + '<td>'.join(line) for line in texts)}</table>"
 
 
 # ---- a progress bar ------------------------------------------------------------------------------
@@ -73,5 +125,5 @@ def progress(total: int, what: str, rows: Iterable | None = None, begun: int = 0
     stays with its last loss."""
     seen = sys.stderr.isatty() or "ipykernel" in sys.modules
     return tqdm(rows, total=total, initial=begun, desc=what, unit="step" if training else "row",
-                disable=SILENT, delay=0 if training else 2, leave=training, miniters=0,
+                disable=not shows(BRIEF), delay=0 if training else 2, leave=training, miniters=0,
                 mininterval=0.5 if seen else 30)

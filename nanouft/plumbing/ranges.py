@@ -5,9 +5,9 @@
     share: Annotated[float, ">= 0", "<= 0.95"] = 0.0
     margin: Annotated[float, "any"] = 0.0
 """
-import math
 import operator
 import re
+import sys
 import types
 import typing
 from dataclasses import dataclass, fields
@@ -84,7 +84,7 @@ def check_ranges(record: object) -> None:
             wanted = str(limits)
         if wanted:
             told = value if isinstance(value, (Real, str)) else repr(value)     # tensor(0.1)
-            raise UserError(f"{flag(field.name)} {told}: must be {wanted}")
+            raise UserError(flag(field.name), f" {told}: must be {wanted}")
 
 
 def needs(value: Any, kind: Any) -> str:
@@ -95,9 +95,9 @@ def needs(value: Any, kind: Any) -> str:
     if kind is int:
         return "" if is_real and isinstance(value, Integral) else "a whole number"
     if kind is float:
-        return "" if is_real and math.isfinite(value) else "a finite number"
+        return "" if is_real and abs(value) <= sys.float_info.max else "a finite number"
     if kind is bool:
         return "" if isinstance(value, bool) else "True or False"
-    if typing.get_origin(kind) is list:
+    if typing.get_origin(kind) in (list, tuple):
         return "" if isinstance(value, (list, tuple)) else "a list"
     return "" if kind is not str or isinstance(value, str) else "a text"

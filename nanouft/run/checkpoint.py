@@ -30,7 +30,7 @@ from tqdm import tqdm
 from nanouft.gpt import GPT
 from nanouft.loop import Device, Step
 from nanouft.plumbing import files
-from nanouft.plumbing.errors import Diverged, UserError
+from nanouft.plumbing.errors import Diverged, UserError, flag
 from nanouft.plumbing.printing import progress, say
 from nanouft.plumbing.tensors import load_tensors, not_finite, read_tensors, save_tensors
 from nanouft.run.folder import read_lines
@@ -164,7 +164,7 @@ def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.opt
     """Write steps/<step>/ whole, rename it once, keep the two newest."""
     if name := not_finite(trained_weights(model)):
         raise Diverged(f"weights are no longer finite after step {step} ({name}) and were not "
-                       "saved; lower --lr")
+                       "saved; lower ", flag("lr"))
     steps = run / "steps"
     states = optimizer.state_dict()["state"]                # {number of a parameter: its moments}
     flat = {f"{i}.{name}": x for i, state in states.items() for name, x in state.items()}
@@ -252,8 +252,8 @@ def check_finite(line: Mapping[str, float | None], step: int, named: set[str]) -
     odd = {name: x for name, x in line.items() if x is not None and not math.isfinite(x)}
     for name in odd:
         if name in ("loss", "eval_loss", "grad_norm"):
-            raise Diverged(f"{name} is {odd[name]} at step {step}: the run diverged; lower --lr, "
-                           "or look at the data of that step")
+            raise Diverged(f"{name} is {odd[name]} at step {step}: the run diverged; lower ",
+                           flag("lr"), ", or look at the data of that step")
     for name in odd.keys() - named:
         named.add(name)
         say(f"the metric {name} is {odd[name]} at step {step}, and the loss is finite: it is "

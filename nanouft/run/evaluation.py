@@ -24,9 +24,9 @@ from nanouft.plumbing.files import read_json, write_text
 from nanouft.plumbing.printing import if_in_checkout, progress, quantity, say
 from nanouft.plumbing.seeds import chunk_seed
 from nanouft.rollout import Score
+from nanouft.run.config import TrainFlags
 from nanouft.run.measure import Metrics, bootstrap, demo_metrics, held_out_metrics, measure_rewards
 from nanouft.run.plan import Plan
-from nanouft.run.settings import TrainFlags
 from nanouft.world.answers import read_question
 
 FEW = 10                # held-out rows; with fewer, chance decides the figures
@@ -148,12 +148,8 @@ def print_report(before: Evaluation, after: Evaluation, question: dict, leak: st
         say(f"\n{leak}:" if leak else "")
         about_rows = "held-out rows" if leak else "rows that were not trained on"
         say(f"{about_rows:<42}before    after")
-    for name, about in METRICS.items():
-        kind = "demos" if name in now.get("demos", ()) else "held_out"
-        if name in now.get(kind, ()):
-            old, new, n = was[kind][name], now[kind][name], now[kind]["rows"]
-            rows = quantity(n, "rows") + (": too few" if n < FEW else "")
-            say(f"{about:<42}{old:6.3f}{new:9.3f}   ({rows})")
+    for line in of_held_out(was, now):
+        say(line)
     if question:
         show(question["before"], question["after"])
     elif "families" in now:
@@ -161,6 +157,27 @@ def print_report(before: Evaluation, after: Evaluation, question: dict, leak: st
     else:
         for both in list(zip(before.answers, after.answers))[:SHOWN]:
             show(*both)
+
+
+def of_held_out(was: Metrics, now: Metrics) -> list[str]:
+    """A line for each metric of held-out rows."""
+    lines = []
+    for name, about in METRICS.items():
+        kind = "demos" if name in now.get("demos", ()) else "held_out"
+        if name in now.get(kind, ()):
+            old, new, n = was[kind][name], now[kind][name], now[kind]["rows"]
+            rows = quantity(n, "rows") + (": too few" if n < FEW else "")
+            lines.append(f"{about:<42}{old:6.3f}{new:9.3f}   ({rows})")
+    return lines
+
+
+def figures(was: Metrics, now: Metrics) -> list[str]:
+    """The figures of eval.json, before and after, in lines."""
+    lines = of_held_out(was, now)
+    if "families" in now:
+        old, new = (100 * mean_score(x["families"]) for x in (was, now))
+        lines.append(f"{'mean score of 100':<42}{old:6.1f}{new:9.1f}")
+    return [f"{'':<42}before    after", *lines] if lines else []
 
 
 def about_rewards(log: list[dict]) -> str:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from nanouft import world
 from nanouft.data.batches import BORROWED, Encoded, EncodeReport, encode, encode_what_fits
-from nanouft.data.files import items
+from nanouft.data.files import as_told, items
 from nanouft.data.holdout import holdout
 from nanouft.data.report import about_grades, describe, report_use, unread_fields
 from nanouft.data.rows import Row, parse, read
@@ -34,11 +34,10 @@ from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import own_file, remove
-from nanouft.plumbing.printing import LeftOut, if_in_checkout, quantity, say
+from nanouft.plumbing.printing import LeftOut, if_in_checkout, note, quantity, say
+from nanouft.run.config import RunConfig, TrainFlags, parse_run
 from nanouft.run.device import choose_device, exact_if_small, precision_of_run
-from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, hash_of_code, locked
-from nanouft.run.settings import TrainFlags
 
 
 class Rows(NamedTuple):
@@ -86,7 +85,7 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
         return Rows(world.mixed_rows("train", n=cfg.rows, seed=cfg.seed, noise=cfg.noise, **how),
                     world.mixed_rows("val", n=200, seed=0, **how), [])
     rows, left_out = read(cfg.data, kinds)
-    say(f"{', '.join(cfg.data)}: {describe(rows)}")
+    say(f"{as_told(cfg.data)}: {describe(rows)}")
     exact = objective.scorer != "none" and objective.on_policy and cfg.reward == "exact"
     if cfg.init == "base":
         say("the shipped base has read only NanoWorld; for other text give another --init"
@@ -128,7 +127,8 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
     if cfg.data:
         used, held = ({e.row.where for e in side} for side in (train, held_out))
         sides = {"to learn from": (rows.train, used), "held out": (rows.held_out, held)}
-        say(report_use(sides, rows.left_out, report.why, kinds))
+        tell = note if rows.left_out or report.why else say
+        tell(report_use(sides, rows.left_out, report.why, kinds))
         report.notes += [(where, f"without one of its answers: {why}")
                          for where, why in report.why.items() if where in used | held]
         good, bad = (getattr(objective, f"{name}_weight", 0.0)
@@ -152,8 +152,8 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
         try:
             held_out = objective.choose(data)[0].where
         except NoRows as e:
-            files = cfg.data or []
-            counts, _ = count_readers([x for file in files for x in items(file)], ", ".join(files))
+            files = cfg.data or ()
+            counts, _ = count_readers([x for file in files for x in items(file)], as_told(files))
             readers = [first + (f" and {quantity(len(rest), 'others')}" if rest else "")
                        + f": {quantity(n, 'rows')}" for (first, *rest), n in counts.items()]
             raise NoRows(f"{e}; methods that read these rows: {'; '.join(readers)}") from None
@@ -196,8 +196,8 @@ INHERITED = ("init", "data", "rows", "skills", "mix", "noise", "seed", "max_leng
 
 
 def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
-                      train: Callable[[list[str]], int]) -> Objective:
-    """The objective with the folders of its first models. train(argv) makes each of them once."""
+                      train: Callable[[RunConfig], Any]) -> Objective:
+    """The objective with the folders of its first models. `train` makes each of them once."""
     first = objective.first_models
     if first is None or getattr(objective, first.setting) is not None:
         return objective
@@ -208,18 +208,18 @@ def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
                and getattr(cfg, name) != getattr(TrainFlags, name)}
     folders = []
     for own_flags in first.flags:
-        argv = [*shlex.split(own_flags), *as_flags(changed)]
+        config = parse_run(shlex.split(own_flags)).but(**changed)
         files = [str(folder_of(cfg.init) / "model.safetensors"), *(cfg.data or ())]
-        told = [argv, *map(hash_of, files), hash_of_code()]
+        told = [config.argv(), *map(hash_of, files), hash_of_code()]
         key = hashlib.sha256(repr(told).encode()).hexdigest()[:16]
         folder = Path("out/.first", f"{first.setting}-{key}")
-        argv += ["--plain", "--save-every", "0", "--out", str(folder)]
+        config = config.but(plain=True, save_every=0, out=str(folder))
         if not (folder / "model.safetensors").exists():
             if (folder / "run.json").exists():
                 with locked(folder):            # UserError if a run trains there now
                     pass
             remove(folder)                      # what a stopped run has left
-            say(f"needed first, made once: python -m nanouft.train {shlex.join(argv)}")
-            train([*argv, "--device", device.name])
+            say(f"needed first, made once: python -m nanouft.train {shlex.join(config.argv())}")
+            train(config.but(device=device.name))
         folders.append(str(folder))
     return replace(objective, **{first.setting: folders})

@@ -10,9 +10,9 @@ from typing import Any
 
 from nanouft.data.batches import Encoded
 from nanouft.objective import Objective
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.printing import quantity, say
-from nanouft.run.settings import TrainFlags
+from nanouft.run.config import TrainFlags
 
 WIDTH = 128                 # of the model for which the default learning rates were chosen
 PASSES = 3                  # over the rows; more passes learn a small file by heart (docs/data.md)
@@ -50,12 +50,12 @@ def choose_pace(cfg: TrainFlags, objective: Objective, rows: int,
     most = math.inf if objective.on_policy else rows        # prompts may repeat in a step
     batch_size = cfg.batch_size or int(min(defaults.batch_size, most))
     if batch_size > most:
-        raise UserError(f"--batch-size {batch_size}: the data has only {quantity(rows, 'rows')} "
-                        "to learn from; give at most so many")
+        raise UserError(flag("batch_size"), f" {batch_size}: the data has only "
+                        f"{quantity(rows, 'rows')} to learn from; give at most so many")
     if cfg.accumulate > (of_step := batch_size * objective.samples):
-        raise UserError(f"--accumulate {cfg.accumulate}: a step has only "
-                        f"{quantity(of_step, 'rows')}; give at most so many, or a larger "
-                        "--batch-size")
+        raise UserError(flag("accumulate"), f" {cfg.accumulate}: a step has only "
+                        f"{quantity(of_step, 'rows')}; give at most so many, or a larger ",
+                        flag("batch_size"))
     steps = cfg.steps or choose_steps(objective, rows, defaults, batch_size, cfg.epochs)
     return cfg.lr or learning_rate(objective, model, defaults, cfg.lora > 0), batch_size, steps
 

@@ -1,8 +1,8 @@
 """The plan of a run: all that it trains on and how, decided before training.
 
-    plan = plan_run(cfg, objective, given, rows, model, tok)
+    plan = plan_run(cfg, objective, rows, model, tok)
     say(plan.headline(model, device))
-    plan.describe(model, tok, device, argv)                     # run.json
+    plan.describe(model, tok, device)                           # run.json
 
 pace.py chooses learning rate, batch size and steps where the flags leave them open.
 """
@@ -23,18 +23,18 @@ from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import quantity, say
+from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.device import processor
 from nanouft.run.folder import fingerprint, hash_of, questions_of_run
 from nanouft.run.load import Rows, encode_rows
 from nanouft.run.pace import choose_pace, with_beta
-from nanouft.run.settings import TrainFlags, named_objective
 
 
 @dataclass(frozen=True)
 class Plan:
     """All that decides what a run learns; it never changes. If a flag was not given (lr,
     batch_size, steps, epochs, max_new), `cfg` has None and the plan has the chosen value."""
-    cfg: TrainFlags             # the flags, as they were given
+    cfg: RunConfig              # the flags, as they were given
     objective: Objective        # the method with its settings
     rate: float                 # peak learning rate (pace.learning_rate)
     batch_size: int             # rows of a step, or prompts if the model samples
@@ -74,7 +74,7 @@ class Plan:
                       "the whole model is saved, and no adapter/"]
         return "\n".join(textwrap.fill(line, 80, break_long_words=False) for line in lines)
 
-    def describe(self, model: GPT, tok: Tokenizer, device: Device, argv: list[str]) -> dict:
+    def describe(self, model: GPT, tok: Tokenizer, device: Device) -> dict:
         """The contents of run.json, to compare a resumed run with. `model` is not trained yet."""
         cfg, objective = self.cfg, self.objective
         chosen = {"lr": self.rate, "batch_size": self.batch_size, "max_new": self.max_new}
@@ -82,12 +82,12 @@ class Plan:
         first = objective.first_models
         first_folders = getattr(objective, first.setting) if first else None
         files_it_reads = [reward, *(first_folders or ()), *(cfg.eval_data or ())]
-        user_code = own_file(named_objective(argv))
+        user_code = own_file(cfg.method)
         first_turns = {e.row.prompt[:1] for e in self.train}
         system = [t.text for turns in first_turns for t in turns if t.role == "system"]
         return {"command": "train", "objective": objective.name, "steps": self.steps,
-                "passes": self.epochs, "config": asdict(cfg) | chosen, "hp": asdict(objective),
-                "argv": argv, "tokenizer": tok.name,
+                "passes": self.epochs, "config": cfg.flags() | chosen, "hp": asdict(objective),
+                "argv": cfg.argv(), "tokenizer": tok.name,
                 "system": system[0] if len(first_turns) == len(system) == 1 else "",  # of all rows
                 "key": fingerprint(model, self.train, cfg.reward, *map(hash_of, files_it_reads)),
                 "code": hash_of(user_code) if user_code else None,
@@ -97,13 +97,12 @@ class Plan:
                 "processor": processor() if device.kind == "cpu" else None}
 
 
-def plan_run(cfg: TrainFlags, objective: Objective, given: set[str], rows: Rows, model: GPT,
-             tok: Tokenizer) -> Plan:
-    """Make the plan. `given`: names of the flags that were given; `rows`: from load_rows. It also
-    prints which rows are used, which beta suits them, and how many are held out."""
+def plan_run(cfg: RunConfig, objective: Objective, rows: Rows, model: GPT, tok: Tokenizer) -> Plan:
+    """Make the plan. `rows`: from load_rows. It also prints which rows are used, which beta suits
+    them, and how many are held out."""
     max_new = cfg.max_new or (longest_answer(model, tok) if cfg.data else MAX_NEW)
     train, held_out = encode_rows(cfg, objective, rows, model.cfg.n_ctx, tok, max_new)
-    if cfg.data and "beta" not in given:
+    if cfg.data and "beta" not in cfg.given:
         objective = with_beta(objective, train)
     rate, batch_size, steps = choose_pace(cfg, objective, len(train), model)
     asked = questions(rows.train, train) | questions_of_run(cfg.init)

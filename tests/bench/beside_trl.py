@@ -27,6 +27,7 @@ from nanouft.loop import Device, Step, Update, make_optimizer, steps
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.rollout import Rollouts, Sampler
+from nanouft.run.config import RunConfig
 from nanouft.run.reference import FrozenModels
 
 SAMPLES = 4         # answers that GRPO samples to each prompt
@@ -59,8 +60,8 @@ class Subject:
 
 def nano() -> Subject:
     """The base after SFT, which is trained once. Its bar is shown."""
-    words = "--objective sft --seed 0 --init base --device cpu".split()
-    sft = runs.Job(Path("out/bench/sft"), (*words, *runs.MORE), None)
+    config = RunConfig.of("sft", {"seed": 0, "init": "base", "device": "cpu"} | runs.ONLY_TRAIN)
+    sft = runs.Job(Path("out/bench/sft"), config)
     with contextlib.redirect_stdout(io.StringIO()):
         runs.do(sft, time.time())
     return Subject(str(sft.folder), rows=32, turns=40)

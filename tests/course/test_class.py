@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,10 @@ from lessons.behind.tasks.task import KEYS, STUBS, Judge, Measure, Verdict, diff
 from lessons.behind.website import pages
 from nanouft import train
 from nanouft.gpt import BASE
+from nanouft.objective import Objective
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.run.config import RunConfig, parse_run
 from nanouft.run.folder import locked
 
 POSIX = pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without limits")
@@ -490,13 +493,17 @@ def test_what_an_entry_leaves_is_its_weights():
     Path("mine.py").write_text(ENTRY)
     Path("ends.py").write_text(f"import os; print('verdict: better'); os._exit(0)\n{ENTRY}")
     rest = ("--skills list --rows 16 --steps 2 --batch-size 8 --lr 2e-5 --seed 0 --init base "
-            "--plain --items 0 --threads 1 --device cpu --out").split()
+            "--plain --items 0 --threads 1 --device cpu").split()
     for name in ("mine", "ends"):
         Path("out", name).mkdir(parents=True)
+
+    def entry(name: str) -> RunConfig:
+        sft = parse_run(["--objective", "sft", *rest, "--out", f"out/{name}"])
+        return replace(sft, method=f"{name}.py", cls=Objective)     # as `enter` has it
     with pytest.raises(UserError, match="it ended Python and left no weights"):
-        arena.in_container(["--objective", "ends.py", *rest, "out/ends"])
-    arena.in_container(["--objective", "mine.py", *rest, "out/mine"])
-    train.main(["--objective", "sft", "--reduction", "sequence", *rest, "out/sft"])
+        arena.in_container(entry("ends"))
+    arena.in_container(entry("mine"))
+    train.main(["--objective", "sft", "--reduction", "sequence", *rest, "--out", "out/sft"])
     mine, sft = (load_file(f"out/{name}/model.safetensors") for name in ("mine", "sft"))
     base = load_file(BASE / "model.safetensors")
     assert all(torch.equal(x, sft[name]) for name, x in mine.items())

@@ -36,8 +36,8 @@ from nanouft.generate import Answer
 from nanouft.models.folders import start_model
 from nanouft.objectives.ift import IFT, own_guess
 from nanouft.plumbing.errors import UserError
+from nanouft.run.config import read_flags
 from nanouft.run.load import load_rows
-from nanouft.run.settings import read_flags
 
 
 # ---- the interval --------------------------------------------------------------------------------
@@ -170,11 +170,11 @@ def test_what_a_plan_makes(name):
     made: dict = {}
     for (training, *_), job in train.jobs_of(run, 0).items():
         for x in runs.with_needs(job):
-            assert not x.words or made.setdefault(x.folder, x.words) == x.words
+            assert not x.config or made.setdefault(x.folder, x.config) == x.config
             needed = {word.removesuffix(".jsonl").rpartition("/")[0] if word.endswith(".jsonl")
-                      else word for word in x.words if word.startswith(str(train.OUT))}
-            assert needed == {str(y.folder) for y in x.needs if x.words}
-        assert "--" not in run.trainings[training] or job.program == "nanouft.train"
+                      else word for word in x.config if word.startswith(str(train.OUT))}
+            assert needed == {str(y.folder) for y in x.needs if x.config}
+        assert "--" not in run.trainings[training] or job.program == "nanouft.train:main"
     typed = train.commands(name, 0)
     assert len({*typed}) == len(typed) == len(made)
 
@@ -410,7 +410,8 @@ def test_all_trainings_of_a_condition_read_the_same_demonstrations_and_questions
     asked, shown, run = {}, {}, plan.read("C17")
     for name in run.trainings:
         if name.startswith("FEW") and "passed" not in name:
-            objective, cfg, _ = read_flags([*run.flags(name, 0)[0].split(), "--seed", "5"])
+            cfg = read_flags([*run.flags(name, 0)[0].split(), "--seed", "5"])
+            objective = cfg.objective()
             rows = objective.choose(load_rows(cfg, objective).train)
             shown[name] = frozenset((row.prompt, row.answer) for row in rows
                                     if {"demo", "answer"} & {*row.roles})

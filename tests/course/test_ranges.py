@@ -13,7 +13,7 @@ from made import FORMS, Form, push, with_logps
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.ranges import check_ranges, ranges_of, without_notes
-from nanouft.run.settings import read_flags
+from nanouft.run.config import read_flags
 
 # beyond what the range of one setting can say
 REFUSED = ["tofu gamma 0.5", "ada_dpo tau_min 9.0"]
@@ -103,6 +103,7 @@ def test_a_wrong_setting_is_refused_in_python_by_the_line_of_its_flag(name):
 
 @pytest.mark.parametrize("setting, told", [
     ({"beta": torch.tensor(0.5)}, "--beta tensor(0.5000): must be a finite number"),
+    ({"beta": 10 ** 400}, "000: must be a finite number"),
     ({"reduction": np.array(["sum", "mean"])}, "must be one of sum, mean")])
 def test_a_setting_of_a_type_that_no_flag_has_is_named_as_it_is(setting, told):
     with pytest.raises(UserError, match=re.escape(told)):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import nanouft
 from lessons import __main__ as course
 from nanouft import __main__ as main
 from nanouft.objectives import NAMES
@@ -129,6 +130,13 @@ def test_every_program_begins_with_command():
     programs = {f: text for f, text in texts().items() if 'if __name__ == "__main__"' in text
                 and "tests" not in f.parts}
     assert programs and not [f for f, x in programs.items() if "command(" not in x]
+
+
+def test_the_index_names_what_is_there():
+    """Each file, and what is named in it: "loop.py, steps"."""
+    found = re.findall(r"([\w/]+\.py)(?:, (?!its)(\w+))?", nanouft.__doc__.partition("What to")[2])
+    assert len(found) > 20 and not [(file, name) for file, name in found
+                                    if name not in (ROOT / "nanouft" / file).read_text("utf-8")]
 
 
 def exists(module: str) -> bool:

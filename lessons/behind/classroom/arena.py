@@ -17,7 +17,7 @@ import csv
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -33,11 +33,13 @@ from nanouft.compare.verdicts import verdicts
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt, save_model
 from nanouft.models.tokenizer import nano
+from nanouft.objective import Objective
 from nanouft.objectives import NAMES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, read_text, remove
 from nanouft.plumbing.printing import say
+from nanouft.run.config import RunConfig
 from nanouft.run.flags import as_flags, parse
 
 CSV = Path("arena.csv")                 # a line for each entry
@@ -89,19 +91,19 @@ def check_entry(file: Path) -> None:
                             "writes loss, its settings, and helpers whose names begin with _")
 
 
-def in_container(words: list[str]) -> None:
+def in_container(config: RunConfig) -> None:
     """Train in a process of its own. Of what it leaves only the weights are taken, into a folder
     that this program writes; what it prints is never believed."""
-    out = Path(words[-1])
+    out = Path(str(config.out))
     room = (out / "room").resolve()
     room.mkdir()
-    entry = Path(words[1]).resolve()
+    entry = Path(config.method).resolve()
+    config = config.but(method=str(entry), out=str(room / "run"))
     jail, ended = container(entry.parent, [], room=room), "it ended Python"
     with (room / "said.txt").open("wb") as said:
         try:
-            subprocess.run([*jail, PYTHON, "-m", "nanouft.train", words[0], str(entry),
-                            *words[2:-1], str(room / "run")], cwd=room, stdout=said, stderr=said,
-                           timeout=WAITING, env=os.environ | {
+            subprocess.run([*jail, PYTHON, "-m", "nanouft.train", *config.argv()], cwd=room,
+                           stdout=said, stderr=said, timeout=WAITING, env=os.environ | {
                                "PYTHONPATH": environment()["PYTHONPATH"]})
         except subprocess.TimeoutExpired:
             ended = f"it had not ended after {WAITING} seconds"
@@ -125,8 +127,9 @@ def enter(entry: str, file: Path, task: Task, seed: int | None, workers: list[st
         c.asks = Arm((stage,), entry.replace("/", "."))
         c.arms.append(c.asks)
         c.place = c.root / c.asks.name
-        c.paces[stage], c.words[stage] = c.paces[first], c.words[first]
-        c.reads[stage] = [str(file)]
+        c.paces[stage] = c.paces[first]
+        c.configs[stage] = replace(c.configs[first], method=str(file), settings=(),
+                                   cls=Objective)       # its own is executed in the container alone
         c.programs[stage] = "lessons.behind.classroom.arena:in_container"
         compare.train_all(c)
         results, questions = verdicts(c)

@@ -1,0 +1,279 @@
+"""A run is a value: a command line, a call in Python and an object make the same one, it gives its
+command line back, and a mistake is the same line everywhere."""
+import dataclasses
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made import killed_in_step, one_error
+
+from nanouft import compare, evaluate, sample, train
+from nanouft.objective import Objective
+from nanouft.objectives.dpo import DPO
+from nanouft.objectives.una import UNA
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError, flag
+from nanouft.plumbing.files import read_json, write_json
+from nanouft.plumbing.printing import Table, note, quiet, say
+from nanouft.run.config import RunConfig, parse_run
+
+DEMOS = [{"prompt": f"Say {i}.", "response": f"{i}"} for i in range(12)]
+PAIRS = [{"prompt": f"Say {i}.", "chosen": f"{i}", "rejected": f"no {i}"} for i in range(12)]
+SHORT = {"steps": 2, "batch_size": 4, "device": "cpu", "threads": 1}
+OWN = """from nanouft.objective import Objective
+class Mine(Objective):
+    lr = 1e-3
+    shift: float = 0.0
+    mean: bool = True
+    words: str = ""
+    tables: list[str] | None = None
+
+    def loss(self, batch):
+        s = batch.seqs["answer"]
+        return -(s.mask * s.logp).sum() / batch.tokens["answer"], {}
+"""
+
+
+class Here(Objective):
+    """As a class in a cell of a notebook."""
+    lr = 1e-3
+    weight: float = 1.0
+
+    def loss(self, batch):
+        s = batch.seqs["answer"]
+        return -self.weight * (s.mask * s.logp).sum() / batch.tokens["answer"], {}
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Here, "__module__", "__main__")
+    Path("mine.py").write_text(OWN)
+
+
+def weights(folder: object) -> bytes:
+    return Path(str(folder), "model.safetensors").read_bytes()
+
+
+# ---- the value -----------------------------------------------------------------------------------
+@pytest.mark.parametrize("method, flags", [
+    ("dpo", {"beta": 0.2, "data": ("a.jsonl", "-b.jsonl"), "lr": 1e-05, "plain": True}),
+    ("mine.py", {"shift": -1e-05, "mean": False, "words": "--lr 3"}),
+    ("mine.py:Mine", {"shift": -2.5, "words": "-x", "tables": ["a b", "c=d", "e\\f"]}),
+    (DPO(beta=0.3), {"reward": "exact"}), (DPO, {"out": Path("a=b", "c d"), "mix": "", "seed": 3}),
+    (UNA, {"steps": np.int64(3), "noise": np.float32(0.5)}), (None, {"skills": "sum"})])
+def test_a_run_gives_its_command_line_and_the_line_gives_the_run(method, flags):
+    config = RunConfig.of(method, flags)
+    again = parse_run(config.argv())
+    told = {name: x for name, x in again.said().items() if name != "data"}
+    assert told == {name: x for name, x in config.said().items() if name != "data"}
+    assert again.objective() == config.objective() or "mine" in config.method
+    assert config.data is None or [*map(Path, again.data)] == [*map(Path, config.data)]
+
+
+def test_a_run_never_changes_and_another_process_can_have_it():
+    config = RunConfig.of("mine.py", {"data": ["a.jsonl"], "tables": ["x"]})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 3
+    assert config.data == ("a.jsonl",) and config.settings == (("tables", ("x",)),)
+    assert hash(config.but(seed=3)) != hash(config)
+    there = pickle.loads(pickle.dumps(config))
+    assert there == config and there.objective().tables == ["x"]
+    assert there.reads() == ["mine.py", "a.jsonl", "x"]
+
+
+def test_an_error_has_its_flags_as_data():
+    error = UserError(flag("batch_size"), " 9: at most 4, or --lr as the user typed it")
+    assert str(error) == "--batch-size 9: at most 4, or --lr as the user typed it"
+    assert error.spelled({"batch_size": "--rows", "lr": "--rate"}) == (
+        "--rows 9: at most 4, or --lr as the user typed it")
+
+
+def test_what_is_said_has_one_door(capsys):
+    with quiet() as notes:
+        say("nothing")
+        with quiet() as inner:
+            note("kept")
+        say("an error", file=sys.stderr)
+    assert capsys.readouterr() == ("", "an error\n") and notes == inner == ["kept"]
+
+
+# ---- calls ---------------------------------------------------------------------------------------
+def test_a_call_an_object_and_a_command_train_the_same_weights(capsys):
+    one = train.run("dpo", data=PAIRS, beta=0.2, **SHORT)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    other = train.run(DPO(beta=0.2), data=PAIRS, plain=True, **SHORT)
+    about = read_json(one.folder / "run.json")
+    assert command(train.main, [*about["argv"], "--out", "typed"]) == 0
+    assert weights(one.folder) == weights(other.folder) == weights("typed")
+    assert [x["step"] for x in one.metrics] == [1, 2] and "loss" in one.metrics[0]
+    assert {"accuracy", "rows"} <= one.after["held_out"].keys() and other.after == {}
+    assert repr(one).startswith("out/dpo: 2 steps\n") and "before    after" in repr(one)
+    assert one.curves._repr_png_()[:4] == b"\x89PNG"
+    assert train.run(resume=one.folder).metrics == one.metrics
+
+
+@pytest.mark.parametrize("method, flags, told", [
+    ("dpo", {"betta": 1}, "dpo has no --betta; did you mean --beta"),
+    ("dpo", {"beta": -1}, "--beta -1: must be above 0"), ("dpo", {"beta": "x"}, "--beta x: must"),
+    ("dpo", {"steps": 2.5}, "must be a whole number"), ("sft", {"lr": "1e-4"}, "a finite number"),
+    ("sft", {"learning_rate": 1.0}, "here it is --lr"), ("dpo", {"noise": 0.1}, "dpo reads none"),
+    ("sft", {"dtype": "fp64"}, "one of auto"), ("poft", {"aligned": 5}, "must be a list"),
+    ("dpoo", {}, "did you mean dpo"), (3, {}, "is no method"), (Objective, {}, "has no `loss"),
+    ("sft", {"data": []}, "^data: is empty"), ("sft", {"data": iter(())}, "^data: is empty"),
+    ("sft", {"data": [DEMOS, DEMOS]}, "^data, row 0: is a list"),
+    ("sft", {"data": ["a.jsonl", DEMOS[0]]}, "^data, row 0: is a str"),
+    ("sft", {"data": 3}, "^data: give a file, or rows"),
+    ("sft", {"data": {"prompt": ["a"]}}, "^data: holds prompt and no rows"),
+    ("sft", {"data": [*DEMOS[:3], {"prompt": 5, "response": "a"}]}, "^data, row 3: "),
+    ("dpo", {"data": DEMOS}, "needs pairs"), ("sft", {"data": "none.jsonl"}, "No such file"),
+    ("sft", {"data": DEMOS, "eval_data": []}, "^eval_data: is empty")])
+def test_a_mistake_in_a_call_is_one_line_that_names_no_file_nobody_wrote(method, flags, told):
+    with pytest.raises(UserError, match=told) as error:
+        train.run(method, **flags)
+    assert ".rows" not in str(error.value) and "\n" not in str(error.value)
+    assert not [*Path().glob("out/[a-z]*")], "nothing was trained"
+
+
+def test_rows_may_be_a_table_or_a_dataset_and_what_is_left_out_is_noted():
+    tables = [DEMOS]
+    tables.append(pytest.importorskip("datasets").Dataset.from_list(DEMOS))
+    tables.append(pytest.importorskip("pandas").DataFrame(DEMOS))      # datasets brings it
+    found = {weights(train.run("sft", data=rows, plain=True, **SHORT).folder) for rows in tables}
+    assert len(found) == 1
+    result = train.run("sft", data=[*DEMOS, {"other": "x"}], plain=True, **SHORT)
+    assert "as in data, row 12" in result.notes[0] and result.notes[0] in repr(result)
+
+
+def test_a_class_of_a_notebook_trains_and_goes_on_in_python_alone(capsys):
+    whole = train.run(Here, data=DEMOS, weight=0.5, out="whole", **SHORT)
+    with killed_in_step(2), pytest.raises(KeyboardInterrupt) as stopped:
+        train.run(Here, data=DEMOS, weight=0.5, out="cut", save_every=1, **SHORT)
+    assert "nanouft.train.run(Here, resume='cut')" in stopped.value.__notes__[0]
+    capsys.readouterr()
+    assert command(train.main, ["--resume", "cut"]) == 2
+    assert "is a class that only Python has" in one_error(capsys)
+    with pytest.raises(UserError, match="--weight was another"):
+        train.run(Here, resume="cut", weight=0.7)
+    assert weights(train.run(Here, resume="cut").folder) == weights(whole.folder)
+    with pytest.raises(UserError, match="Here.*: a comparison asks for a file"):
+        compare.run(["sft", Here])
+
+
+def test_a_folder_of_somebody_else_executes_nothing(monkeypatch, capsys):
+    """Neither what its words name, nor what is no word."""
+    folder = train.run("sft", data=DEMOS, plain=True, out="theirs", **SHORT).folder
+    Path("evil.py").write_text("open('ran', 'w')\n")
+    monkeypatch.setattr("nanouft.models.folders.download", lambda *a, **k: pytest.fail("asked"))
+    about = read_json(folder / "run.json")
+    for argv, told in (
+            (["--objective", "evil.py"], "only if you name it"),
+            (["--objective=evil.py:Mine"], "only if you name it"),
+            (["--init", "hub:them/x"], "only if you name it"),
+            (["--objective", "grpo", "--reward=evil.py:f"], "only if you name it"),
+            ([5], "names no command"), ("--objective sft", "names no command"),
+            ({"data": "x"}, "names no command"), (["--steps", "x"], "--steps x: must be"),
+            (["--data"], "expected at least one"), (["x"], "has no x")):
+        write_json(folder / "run.json", about | {"argv": argv})
+        capsys.readouterr()
+        assert command(train.main, ["--resume", str(folder)]) == 2
+        assert told in one_error(capsys), argv
+        with pytest.raises(UserError, match=told):
+            train.run(resume=folder)
+    assert not Path("ran").exists()
+
+
+def test_evaluate_and_sample_give_their_figures(capsys):
+    rows = evaluate.run("base", data=PAIRS, items=0, device="cpu")
+    assert rows["base"]["pairs"]["rows"] == 12 and "prefers" in rows["base"]["pairs"]
+    scores = evaluate.run(["base"], items=2, device="cpu")["base"]
+    assert 0 <= scores["sum"]["score"] <= 1
+    found = sample.run("Say oak backwards.", n=2, max_new=4, device="cpu")
+    assert isinstance(found, Table) and [x["model"] for x in found] == ["base", "base"]
+    assert capsys.readouterr().out == ""
+
+
+# ---- comparisons ---------------------------------------------------------------------------------
+CALL = """from nanouft import compare
+{guard}
+    found = compare.run(["sft", "dpo"], seeds=2, tries=1, steps=2, items=10, skills="sum",
+                        workers=2, device="cpu", out="out/c")
+    print(found)
+    print(sorted(found.table[1]), found.differences[0]["verdict"])
+"""
+
+
+@pytest.mark.parametrize("guard, told", [
+    ('if __name__ == "__main__":', "['half_width', 'mean', 'name'] worse"),
+    ("if True:", "call it below `if __name__"),
+    ("if __name__:", "each reads the script anew")])
+def test_a_script_compares_or_is_told_that_it_has_no_guard(guard, told):
+    """It once waited for itself, for ever."""
+    Path("script.py").write_text(CALL.format(guard=guard))
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True,
+                          timeout=200)
+    assert told in done.stdout + done.stderr, done.stderr
+    assert (done.returncode == 0) == ("==" in guard)
+    if done.returncode == 0:
+        assert done.stdout.startswith("sft, dpo: 2 seeds\n") and "dpo - sft" in done.stdout
+
+
+@pytest.mark.parametrize("methods, flags, told", [
+    (["sft"], {}, "name two methods"), ("sft", {}, "name two methods"),
+    (["sft", "dpo"], {"seed": 3}, "did you mean --seeds"),
+    (["sft", 3], {}, "a file or a name"),
+    (["sft", "dpo"], {"seeds": 1}, "--seeds 1: must be at least 2"),
+    (["sft", "dpo"], {"data": []}, "^data: is empty"),
+    (["sft", "dpo"], {"data": PAIRS}, "^data: 12 distinct prompts"),
+    (["sft --help", "dpo"], {}, "--help is the same for all")])
+def test_a_mistake_in_a_comparison_is_one_line(methods, flags, told):
+    with pytest.raises(UserError, match=told):
+        compare.run(methods, **flags)
+
+
+# ---- a notebook ----------------------------------------------------------------------------------
+CELLS = ['''import nanouft.train, nanouft.compare, nanouft.evaluate
+from nanouft.objective import Objective
+rows = [{"prompt": f"Say {i}.", "chosen": f"{i}", "rejected": f"no {i}"} for i in range(40)]
+short = dict(steps=2, batch_size=4, device="cpu")''',
+         'result = nanouft.train.run("dpo", data=rows, beta=0.2, **short)\nresult',
+         "result.curves",
+         '''class Mine(Objective):
+    lr = 1e-3
+    end: float = 3.0
+
+    def loss(self, batch):
+        s = batch.seqs["answer"]
+        return -self.end * (s.mask * s.logp).sum() / batch.tokens["answer"], {}
+demos = [{"prompt": x["prompt"], "response": x["chosen"]} for x in rows]
+nanouft.train.run(Mine, data=demos, end=2.0, **short)''',
+         'nanouft.evaluate.run(result.folder, data=rows, items=0)',
+         '''verdict = nanouft.compare.run(["sft", "dpo"], data=rows, seeds=2, tries=1, **short)
+verdict''', "verdict.differences", "verdict.picture"]
+
+
+def test_the_calls_in_a_notebook(monkeypatch):
+    """A call prints one line and a bar; its value shows figures, a picture is one."""
+    nbformat = pytest.importorskip("nbformat", reason='pip install -e ".[pages]"')
+    client = pytest.importorskip("nbclient", reason='pip install -e ".[pages]"')
+    pytest.importorskip("ipykernel", reason='pip install -e ".[pages]"')
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(x) for x in CELLS])
+    client.NotebookClient(book, timeout=300, kernel_name="python3").execute()
+    shown: list[dict[str, str]] = [{} for _ in book.cells]
+    for cell, said in zip(book.cells, shown):
+        for x in cell.outputs:
+            for kind, text in x.data.items() if "data" in x else [(x.name, x.text)]:
+                said[kind] = said.get(kind, "") + text
+    assert shown[1]["stdout"].splitlines() == [
+        "dpo: 2 steps of 4 rows, 0.22 passes over 36 rows"]
+    bar = shown[1]["stderr"].strip().rpartition("\r")[2]     # what is seen: it begins the line anew
+    assert "100%" in bar and "2/2" in bar and "\n" not in shown[1]["stderr"].strip()
+    assert shown[1]["text/plain"].startswith("out/dpo: 2 steps\n")
+    assert "image/png" in shown[2] and shown[3]["text/plain"].startswith("out/mine: 2 steps")
+    assert "pairs" in shown[4]["text/plain"]
+    assert shown[5]["stdout"] == "sft, dpo: 2 seeds\n" and "<table>" in shown[5]["text/html"]
+    assert "dpo - sft" in shown[6]["text/html"] and "image/svg+xml" in shown[7]
