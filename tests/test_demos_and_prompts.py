@@ -1,16 +1,14 @@
 """Demonstrations beside sampled answers: which stand where, and what CHORD and HPT make of them."""
 from copy import deepcopy
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from made import CPU, NANO, TINY, learn, same, say
+from made import CPU, NANO, TINY, same, say
 
 from nanouft import world
 from nanouft.batch import Batch
-from nanouft.data.batches import Batching, collate, encode
+from nanouft.data.batches import Batching, encode
 from nanouft.data.rows import Row
 from nanouft.data.selection import demo_and_prompt_rows
 from nanouft.gpt import GPT
@@ -21,7 +19,6 @@ from nanouft.rollout import Rollouts, Sampler, credit_rollout, score_demos
 from nanouft.run.evaluation import about_rewards
 
 K, P = 3, 4
-HERE = Path(__file__).parents[1] / "lessons" / "evidence"
 SKILLS = "rules,list,sum,truth"
 
 
@@ -164,27 +161,10 @@ def test_rows_without_a_demonstration_are_not_read(monkeypatch):
     assert read == [P * K + int(batch.per_row["demo"].sum())]
 
 
-@pytest.mark.parametrize("name, settings", [
-    ("chord", {}), ("hpt", {}), (str(HERE / "grpo_beside.py"), {"beta": 0.02})])
-def test_without_demonstrations_or_beside_those_that_are_not_read_it_is_grpo(name, settings):
-    made = source(name, **settings)
-    if not settings:
-        made.demos_of = lambda prompts, rollout: [None] * len(prompts)
+@pytest.mark.parametrize("name", ["chord", "hpt"])
+def test_without_demonstrations_it_is_grpo(name):
+    made = source(name)
+    made.demos_of = lambda prompts, rollout: [None] * len(prompts)
     batch = moved(made)
-    grpo = OBJECTIVES["grpo"](samples=K, **{"beta": 0.0} | settings)
-    assert bool(batch.tokens["demo"]) == bool(settings)
-    same(made.objective.loss(batch)[0].detach(), grpo.loss(batch)[0].detach(),
-         0 if settings else 1e-6)
-
-
-def test_dropped_micro_batches_leave_the_gradient_of_the_last_one():
-    """Of the whole step's mean, so a step that is not cut is SFT."""
-    rows, _ = encode(OBJECTIVES["sft"]().choose(world.rows("train", "demos", 8, 0)), NANO, 115)
-    batch, model = collate(rows, range(8), NANO.pad), GPT(replace(TINY, vocab_size=NANO.n_vocab))
-    batch = replace(batch, accumulate=4)
-    sft, dropped = OBJECTIVES["sft"](), find(str(HERE / "sft_dropped.py"))()
-    gradients = [learn(SimpleNamespace(objective=o), model, parts)[1] for o, parts in (
-        (dropped, batch.micro_batches()), (sft, batch.micro_batches()[3:]),
-        (dropped, [batch]), (sft, [batch]))]
-    same(gradients[0], gradients[1], 1e-6)
-    same(gradients[2], gradients[3], 1e-6)
+    same(made.objective.loss(batch)[0].detach(),
+         OBJECTIVES["grpo"](samples=K, beta=0.0).loss(batch)[0].detach(), 1e-6)

@@ -3,11 +3,7 @@
     python -m lessons.evidence                      # what was found, a sentence or two a page
     python -m lessons.evidence C4                   # one run, with the score of each training
     python -m lessons.evidence all                  # all verdicts; nothing is trained
-    python -m lessons.evidence --commands C4        # the commands that train it, to be typed
-    python -m lessons.evidence --train C4           # train it again; goes on where it stopped
-    python -m lessons.evidence --train C4 --seeds 1 --workers 2     # one seed, in two processes
-    python -m lessons.evidence --train C4 --keep    # of a new or changed plan: keep its scores
-    python -m lessons.evidence --train my.ini --keep    # a plan of your own, then: evidence my.ini
+    python -m lessons.evidence --commands C4        # how to train it again, at its commit
     python -m lessons.evidence --write              # the pages and pictures that show verdicts
 
 C4 is a run: a set of trainings that are alike but for what is compared, and questions about their
@@ -18,18 +14,15 @@ is N1, a family is a task.
 import sys
 import textwrap
 from dataclasses import dataclass
-from typing import Annotated
 
 from lessons.evidence import judge, plan
 from lessons.evidence.judge import Line
 from lessons.evidence.pages import fill, found, write
 from lessons.evidence.plan import MODELS, UNIT
-from nanouft import __version__
 from nanouft.compare.judge import mean_without
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
-from nanouft.plumbing.ranges import Natural
 from nanouft.run.flags import parse
 
 EXPLAINED = (
@@ -126,13 +119,10 @@ def print_scores(name: str) -> list[str]:
 
 @dataclass
 class EvidenceFlags:
-    runs: list[str] | None = None   # runs, as listed below, plans, or all [what was found]
-    commands: bool = False          # print what trains a run
-    train: bool = False             # train and score a run again
+    runs: list[str] | None = None   # runs, as listed below, or all [what was found]
+    commands: bool = False          # print how to train a run again, by the code that trained it
+    train: bool = False             # the same: this version trains no old run
     write: bool = False             # write docs/results and README's results
-    seeds: Natural = 0              # with --train or --commands: only the first N [all]
-    keep: bool = False              # with --train: put the scores of all seeds into results/
-    workers: Annotated[int, ">= 1"] = 1     # with --train: processes
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -140,14 +130,13 @@ def main(argv: list[str] | None = None) -> int:
     listed = "".join(f"\n  {x:5}{title(x)}" for x in known)
     flags = parse(EvidenceFlags, argv, "python -m lessons.evidence", f"{__doc__}\nRuns:{listed}\n",
                   words="runs")
-    names = [name if name.endswith(".ini") else one_of("run", name, [*known, "all"])
-             for name in flags.runs or ()]
-    if flags.train or flags.commands:
-        if not names or not all(plan.read(name).trainings for name in names):
-            raise UserError("--train and --commands need a run with a plan, such as C13; the code "
-                            "that measured C5 and C7 is that of version 1.1.0, commit ffb6a607")
+    may_be = known if flags.commands or flags.train else [*known, "all"]
+    names = [one_of("run", name, may_be) for name in flags.runs or ()]
+    if flags.commands or flags.train:
+        if not names:
+            raise UserError("--commands needs a run, such as C13")
         for name in names:
-            retrain(name, flags)
+            say(*plan.commands(name), sep="\n")
         return 0
     if flags.write:
         write()
@@ -156,27 +145,6 @@ def main(argv: list[str] | None = None) -> int:
     for name in names:
         print_all() if name == "all" else print_one(name)
     return 0
-
-
-def retrain(name: str, flags: EvidenceFlags) -> None:
-    """Train a run, or print the commands that do. Compare its scores with those that are kept."""
-    from lessons.evidence import train
-    if flags.commands:
-        return say(*train.commands(name, flags.seeds), sep="\n")
-    whole = flags.seeds in (0, len(plan.read(name).seeds()))
-    if flags.keep and not whole:
-        raise UserError("--keep needs all seeds: leave out --seeds")
-    if flags.keep:
-        plan.check_free(name, __version__)
-    else:
-        plan.scores(name)               # are there any, of this plan?
-    trained = train.train(name, flags.seeds, flags.workers)
-    if flags.keep:
-        plan.keep(name, trained, __version__)
-    say(*train.compare(name, trained), sep="\n")
-    if whole:
-        say("Judged from these trainings:")
-        print_lines(judge.judged(name, trained))
 
 
 if __name__ == "__main__":

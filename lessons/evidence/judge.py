@@ -1,6 +1,6 @@
 """From kept scores to the lines that `python -m lessons.evidence` prints.
 
-A verdict and the task that it rests on are explained in nanouft/compare/judge.py.
+verdicts.py has the tests, nanouft/compare/judge.py the task that a verdict rests on.
 """
 import json
 from collections.abc import Mapping
@@ -11,12 +11,13 @@ import numpy as np
 
 from lessons.evidence import plan
 from lessons.evidence.plan import FROZEN, UNIT, Run, parse_question
+from lessons.evidence.verdicts import LIMITS, Finding, findings_of, points, verdict
 from nanouft.compare import stats
-from nanouft.compare.judge import Difference, Finding, findings_of, moments, points
+from nanouft.compare.judge import Difference, moments
 
 Kept = Mapping[str, np.ndarray]
 Figure = tuple[float, float]            # mean, half of its 95 % interval; of 100
-ASKED = [x for x in plan.NAMES if plan.read(x).questions and plan.file_of(x).exists()]
+ASKED = [x for x in plan.NAMES if plan.read(x).questions]
 LAKES = plan.HERE.parents[1] / "frozen_lake" / "hundred.json"
 RUNS = sorted([*ASKED, *FROZEN["asks"]], key=plan.number)
 
@@ -27,11 +28,11 @@ class Line:
     question: str
     verdict: str
     figures: str
-    test: str = ""
     findings: tuple[Finding, ...] = ()  # one per model; in C5 of moves alone
     key: str = ""                       # "C1 better: released - SFT"; in C5 and C7 its words
     whose: str = ""                     # "the paper's", "ours" or "premise"
     doubts: dict[str, list[str]] = field(default_factory=dict)  # {a doubt: trainings that it is of}
+    test: str = ""                      # of frozen.json
 
     @property
     def without(self) -> str:
@@ -66,7 +67,7 @@ def asked_of(run: Run, formula: str, model: int, kept: Kept | None = None) -> Di
         gap = mean_where(gap, kept["ended"][at, model].all(0))
     place = {task: run.tasks.index(task) for part in parts for task in part}
     return Difference({task: gap[:, i] for task, i in place.items()},
-                 {task: kept["groups"][i] for task, i in place.items()}, parts, test)
+                 {task: kept["groups"][i] for task, i in place.items()}, parts, LIMITS[test])
 
 
 def mean_where(gap: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -106,14 +107,14 @@ def against_placebo() -> list[Line]:
     for policy, found in json.loads(LAKES.read_text(encoding="utf-8")).items():
         for k, lam in enumerate((0.2, 1)):          # the LAMS of frozen_lake/record.py
             mean, half = found["lead"]["random cell"][k]
-            verdict = stats.verdict(mean, half, "better")
+            told = verdict(mean, half, LIMITS["better"])
             question = (f"IFT's residual (lam {lam}) estimates better than a placebo of its size "
                         f"({policy})")
-            told = [f"{100 * mean:+.3f} ± {100 * half:.3f}" for mean, half in (
+            figures = [f"{100 * mean:+.3f} ± {100 * half:.3f}" for mean, half in (
                 (mean, half), found["lead"]["uniform"][k], found["lead by move"]["random cell"][k])]
-            out.append(Line("C5", question, verdict, "closer to the true value by {} points in the "
+            out.append(Line("C5", question, told, "closer to the true value by {} points in the "
                             "mean of updates 0 to 8; than uniform logits by {}; move by move by {}"
-                            .format(*told), "better", (Finding(mean, half, verdict),),
+                            .format(*figures), (Finding(mean, half, told),),
                             f"C5 {question}", "ours"))
     return out
 
@@ -122,10 +123,10 @@ def judged(name: str, kept: Kept | None = None) -> list[Line]:
     """All questions of a run, from its kept scores or from others."""
     run, by_model, out = plan.read(name), asked_by_model(name, kept), []
     by_question = zip(*map(findings_of, by_model))
-    for (formula, words), asked, found in zip(run.questions.items(), by_model[0], by_question):
+    for (formula, words), found in zip(run.questions.items(), by_question):
         verdicts = {f.verdict for f in found}       # it holds if it holds on all models
-        out.append(Line(run.label, words, verdicts.pop() if len(verdicts) == 1 else "undecided",
-                        " and ".join(points(f.mean, f.half) for f in found), asked.test, found,
+        out.append(Line(name, words, verdicts.pop() if len(verdicts) == 1 else "undecided",
+                        " and ".join(points(f.mean, f.half) for f in found), found,
                         f"{name} {formula}", whose(f"{name} {formula}"), doubts_of(run, formula)))
     return out
 
@@ -136,7 +137,7 @@ def fragile(name: str) -> list[tuple[Line, str]]:
     seeds there are: "N2 7 of 8"."""
     run, kept, out = plan.read(name), plan.scores(name), []
     without = [judged(name, {what: np.delete(x, seed, 2) if x.ndim > 2 else x
-                             for what, x in kept.items()}) for seed in range(len(run.seeds()))]
+                             for what, x in kept.items()}) for seed in range(len(run.seeds))]
     for line, *others in zip(lines(name), *without):
         seeds = [sum(x.findings[model].verdict != line.verdict for x in others)
                  for model in range(len(run.models))]

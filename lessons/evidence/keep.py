@@ -8,12 +8,12 @@ The helper, a second model, says how likely each answer is, as the mean log-prob
 tokens. PoFT reads the same number and gives each row a weight; here the least likely rows are left
 out. --passed keeps the rows instead to which NanoWorld's scorer gives full marks.
 """
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from lessons.evidence.harvest import trained_families, write
 from nanouft import world
 from nanouft.data.batches import encode
 from nanouft.data.rows import Row, read
@@ -22,6 +22,7 @@ from nanouft.models.folders import start_model
 from nanouft.objective import Count, Share
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import say
 from nanouft.plumbing.ranges import Natural
 from nanouft.run.flags import parse
 from nanouft.run.folder import check_free
@@ -50,6 +51,16 @@ class KeepFlags:
                             "--seed 900")
 
 
+def trained_families(words: str) -> tuple[str, ...]:
+    """Those that --skills names. UserError if training has none of them."""
+    try:
+        families, = world.parse_skills(words)
+        world.rows("train", "demos", 0, 0, skills=families)
+    except ValueError as e:
+        raise UserError(f"--skills: {e}") from None
+    return families
+
+
 def likeliest(rows: list[Row], aligned: str, share: float) -> list[Row]:
     """The share of the rows that the model in `aligned` finds most likely, in their order."""
     model, tok = start_model(aligned)
@@ -71,14 +82,16 @@ def right_demos(rows: list[Row]) -> list[Row]:
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(KeepFlags, argv, "python -m lessons.evidence.keep", __doc__)
     check_free(cfg.out)
-    folder = Path(cfg.out)
     families = trained_families(cfg.skills)
     rows = read(cfg.data)[0] if cfg.data else world.rows("train", "demos", cfg.rows, cfg.seed,
                                                          cfg.noise, families)
-    write(folder / "demos.jsonl", [row.extra if cfg.data else
-                                   {"prompt": row.prompt[0].text, "response": row.answer[0].text}
-                                   for row in (right_demos(rows) if cfg.passed else
-                                               likeliest(rows, cfg.aligned, cfg.share))])
+    kept = right_demos(rows) if cfg.passed else likeliest(rows, cfg.aligned, cfg.share)
+    file = Path(cfg.out, "demos.jsonl")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps(
+        row.extra if cfg.data else {"prompt": row.prompt[0].text, "response": row.answer[0].text}
+        ) + "\n" for row in kept), encoding="utf-8")
+    say(f"{file}: {len(kept):,} rows")
     return 0
 
 

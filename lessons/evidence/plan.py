@@ -1,14 +1,15 @@
 """A run as it was planned (questions/NAME.ini) and what its trainings scored (results/NAME.npz.xz).
-A plan of your own may lie anywhere; its results are kept beside it.
+They are trained again by the code of their commit (COMMITS). A new claim is a comparison's folder.
 
 [run]           what it asks, its models, seeds, prompts and tasks; what was expected before; split
                 = val: it tries settings for another run, and has no questions
-[made]          models and files that several trainings read: {likeliest} in their commands
+[made]          models and files that several trainings read: {likeliest} in their commands.
+                `harvest`, a program of their commit, wrote a model's own answers with their scores
 [trainings]     name = flags of nanouft.train. "<- NAME": it starts from that training's model, else
                 from the model of [run]. Two lines: one for each model. No flags: not trained
 [questions]     test: a sum of trainings = the question in words. "better: A - B" asks whether A
                 scores more than B, "better: A - B - C + D" whether A's lead over B is larger than
-                C's over D; stats.py has the tests. "better, stops: A - B" asks of the share of
+                C's over D; verdicts.py has the tests. "better, stops: A - B" asks of the share of
                 answers that stop, "score in sort" of one task, "score where both stop" of answers
                 that stop after A and after B; "recovers" of the share of answers that recovery.py
                 tells of, if [run] has "also = recovers". "..." is the question before it, of one
@@ -40,8 +41,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lessons.evidence.verdicts import LIMITS
 from nanouft.compare.judge import Parts
-from nanouft.compare.stats import LIMITS
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.files import read_ini
 
@@ -53,12 +54,12 @@ HONESTY = ("truth", "unknown")
 MANY_RIGHT = "list"                     # in all other tasks one answer is right
 UNIT = 240                              # every score of NanoWorld is a whole number of 240ths
 MODELS = {"base": "N1", "base-1": "N2", "smollm2": "SmolLM2"}
-SETTINGS = ("asks", "models", "seeds", "prompts", "split", "tasks", "mean of", "items", "longest",
-            "also", "scores of", "expected")    # of [run]
 COMPARED = {"score": "scores", "stops": "ended", "score where both stop": "both stop"}
-ALSO = {"recovers": "lessons.evidence.recovery:recovers"}     # measured if a plan says so
 FROZEN = json.loads((HERE / "results" / "frozen.json").read_text(encoding="utf-8"))     # C5, C7
-FOLDERS = {"base": "base", "base-1": "out/base-1", "smollm2": "out/smollm2"}    # what --init takes
+COMMITS = {     # {version of kept scores: the commit that wrote them; its code trains them}
+    "1.1.0": "ffb6a607", "3.0.0": "5e01b141", "3.3.0": "4ba79cda", "3.4.0": "c0af59fe",
+    "3.5.0": "036232a1", "4.0.0": "5136f454", "4.5.0": "9d2ae388"}
+MEASURED = {"C5": "lessons.evidence.reads --measure"}       # it trains nothing
 
 Words = dict[str, str]
 
@@ -74,15 +75,6 @@ class Run:
     doubts: Words = field(default_factory=dict)
     edges: Words = field(default_factory=dict)
     afterwards: Words = field(default_factory=dict)
-
-    @property
-    def own(self) -> bool:
-        """A plan elsewhere, whose results lie beside it."""
-        return self.name.endswith(".ini")
-
-    @property
-    def label(self) -> str:
-        return Path(self.name).stem
 
     @property
     def models(self) -> list[str]:
@@ -108,20 +100,10 @@ class Run:
         """The run whose trainings it asks."""
         return self.run.get("scores of", self.name)
 
-    def seeds(self, training: str = "") -> range:
-        first, last = self.run.get(f"seeds of {training}", self.run["seeds"]).split(" to ")
+    @property
+    def seeds(self) -> range:
+        first, last = self.run["seeds"].split(" to ")
         return range(int(first), int(last) + 1)
-
-    def flags(self, name: str, model: int) -> tuple[str, str]:
-        """(flags, the training that it starts from or "") of a training or of what is made."""
-        lines = (self.made.get(name) or self.trainings[name]).split("\n")
-        flags, _, start = lines[min(model, len(lines) - 1)].partition("<- ")
-        return flags.strip(), start
-
-
-def file_of_plan(name: str) -> Path:
-    """questions/C4.ini of "C4"; a plan of one's own is named by its file."""
-    return Path(name) if name.endswith(".ini") else HERE / "questions" / f"{name}.ini"
 
 
 @cache
@@ -129,34 +111,11 @@ def read(name: str) -> Run:
     if name in FROZEN["asks"]:
         return Run(name, {what: FROZEN[what][name] for what in ("asks", "expected")
                           if name in FROZEN[what]})
-    ini = read_ini(file_of_plan(name))
+    ini = read_ini(HERE / "questions" / f"{name}.ini")
     found = {part: dict(ini[part]) if part in ini else {} for part in list(Run.__annotations__)[1:]}
     for part in ("run", "questions", "premises", "doubts"):
         found[part] = {key: " ".join(text.split()) for key, text in found[part].items()}
-    run = Run(name, **found)
-    try:
-        check(run, ini.sections())
-    except UserError as e:
-        raise UserError(f"{file_of_plan(name)}: {e}") from None
-    return run
-
-
-def check(run: Run, sections: list[str]) -> None:
-    """UserError for a word that nothing would read."""
-    settings = [*SETTINGS, *(f"seeds of {name}" for name in run.trainings)]
-    for what, words, known in (
-            ("section", sections, [*Run.__annotations__][1:]), ("setting", run.run, settings),
-            ("question in [doubts]", run.doubts, ["all", *run.questions]),
-            ("training in [edges]", run.edges, run.trainings), ("measure", run.also, ALSO)):
-        for word in words:
-            one_of(what, word, known)
-    for needed in ("asks", "models", "seeds", "prompts"):
-        if needed not in run.run:
-            raise UserError(f"[run] has no {needed}")
-    if not re.fullmatch(r"\d+ to \d+", run.run["seeds"]) or not run.run["prompts"].isdecimal():
-        raise UserError("[run]: seeds are such as 0 to 4, prompts is the seed of the questions")
-    for formula in [*run.questions, *(f"better, {x}" for x in run.premises)]:
-        parse_question(run, formula)
+    return Run(name, **found)
 
 
 def parse_question(run: Run, formula: str) -> tuple[str, list[tuple[int, str]], str, Parts]:
@@ -184,67 +143,30 @@ def parse_question(run: Run, formula: str) -> tuple[str, list[tuple[int, str]], 
 
 
 # ---- kept scores ---------------------------------------------------------------------------------
-def file_of(name: str) -> Path:
-    scores_of = read(name).scores_of
-    return (Path(scores_of).with_suffix(".npz.xz") if read(name).own else
-            HERE / "results" / f"{scores_of}.npz.xz")
-
-
 @cache
 def scores(name: str) -> dict[str, np.ndarray]:
     """`scores` (trainings, models, seeds, tasks, prompts) in 240ths; `ended`: which answers stop
     (C1 to C6: `stops`, the share of lists); `recovers` in R12; `groups` (tasks, prompts): one
     number for all prompts that ask for the same fact; `version`: that of nanouft; `plans`: hashes.
     """
-    if not file_of(name).exists():
-        raise UserError(f"{name} has no scores yet: python -m lessons.evidence --train {name} "
-                        "--keep")
-    kept = dict(np.load(io.BytesIO(lzma.decompress(file_of(name).read_bytes()))))
+    file = HERE / "results" / f"{read(name).scores_of}.npz.xz"
+    kept = dict(np.load(io.BytesIO(lzma.decompress(file.read_bytes()))))
     for what, now in hashes(read(name)).items():
         if f"{name} {what} {now}" not in kept["plans"]:
-            todo = ("train them: python -m lessons.evidence --train "
-                    f"{read(name).scores_of} --keep" if what == "trainings" else
-                    "ask in a plan with seeds of its own")
-            raise UserError(f"{file_of_plan(name)}: its {what} are not those that "
-                            f"{file_of(name).name} was kept for; restore them, or {todo}")
+            raise UserError(f"questions/{name}.ini: its {what} are not those that {file.name} was "
+                            "kept for; restore them")
     return kept
 
 
-def check_free(name: str, version: str) -> None:
-    """UserError if kept scores would be replaced that pages quote by this version, or that were
-    seen before a question of theirs was asked."""
-    file = file_of(name)
-    if not file.exists():
-        return
-    kept = np.load(io.BytesIO(lzma.decompress(file.read_bytes())))
-    if kept["version"] == version and not read(name).own:
-        raise UserError(f"results/{file.name} was kept by this version, {version}, and pages may "
-                        "quote its scores by it: raise nanouft.__version__ first")
-    trained = {str(x).split()[-1] for x in kept["plans"] if " trainings " in x}
-    for run in those_that_ask(name):
-        now = hashes(run)
-        if now["trainings"] in trained and (f"{run.name} questions {now['questions']}"
-                                            not in kept["plans"]):
-            raise UserError(f"{file_of_plan(run.name)}: its questions are not those that "
-                            f"{file.name} was kept for; restore them, or ask in a plan with seeds "
-                            "of its own")
-
-
-def those_that_ask(name: str) -> list[Run]:
-    """All plans that ask the trainings of this one."""
-    names = [name] if read(name).own else NAMES
-    return [run for run in map(read, names) if run.scores_of == read(name).scores_of]
-
-
-def keep(name: str, arrays: dict[str, np.ndarray], version: str) -> None:
-    """Write results/NAME.npz.xz, for all plans that ask these trainings, as they are now."""
-    check_free(name, version)
-    plans = [f"{run.name} {what} {now}" for run in those_that_ask(name)
-             for what, now in hashes(run).items()]
-    packed = io.BytesIO()
-    np.savez(packed, **arrays | {"version": np.array(version), "plans": np.array(plans)})
-    file_of(name).write_bytes(lzma.compress(packed.getvalue(), preset=9))
-    scores.cache_clear()
+def commands(name: str) -> list[str]:
+    """What trains a run again, by the code that trained it."""
+    version = FROZEN["version"] if name in FROZEN["asks"] else str(scores(name)["version"])
+    folder = f"../nanouft-{COMMITS[version]}"
+    typed = [] if name in FROZEN["asks"] else [
+        f"python -m lessons.evidence --commands {name}       # each training as a command, or"]
+    return [f"git worktree add {folder} {COMMITS[version]}       # its scores: {version}",
+            f"cd {folder}", *typed,
+            f"python -m {MEASURED.get(name, f'lessons.evidence --train {name}')}"]
 
 
 def hashes(run: Run) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Does a model find back after a wrong first word, put into its mouth? (R12, lesson 04)
 
-    recovers(model, tok, rows, 44)          # (rows,) 1 where it does
+    python -m lessons.evidence.recovery base out/ift     # how often each does
 
 The right answer to "Say hen cow pig bee saw backwards." is "saw bee pig cow hen". The model is told
 that it has begun with "cow", a later word, and goes on greedily. It recovers if all the rest is
@@ -10,15 +10,34 @@ first word after all nor goes on from the place where "cow" belongs.
 It is asked of tasks in which one answer is right, so not of lists. All models get the same wrong
 words.
 """
+import sys
+from dataclasses import dataclass
+
 import numpy as np
 
+from lessons.evidence.plan import FAMILIES, MANY_RIGHT
 from nanouft import world
 from nanouft.data.rows import Row
 from nanouft.generate import generate, stops
 from nanouft.gpt import GPT
+from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
+from nanouft.objective import Count
+from nanouft.plumbing.entry import command
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.printing import say
+from nanouft.plumbing.ranges import Natural
+from nanouft.run.flags import parse
 
 TOGETHER = 100              # answers that are decoded together
+TASKS = tuple(name for name in FAMILIES if name != MANY_RIGHT)
+
+
+@dataclass
+class RecoveryFlags:
+    models: list[str] | None = None     # folders of models that know NanoWorld, or base
+    items: Count = 100                  # test questions of each task
+    seed: Natural = 0                   # draws them
 
 
 def wrong_first(right: list[str], number: int) -> str:
@@ -40,3 +59,19 @@ def recovers(model: GPT, tok: Tokenizer, rows: list[Row], longest: int) -> np.nd
         found += [stops(answer, tok) and tok.decode(answer.ids).split() == words[1:]
                   for answer, words in zip(said, right)]
     return np.array(found, np.uint8)
+
+
+def main(argv: list[str] | None = None) -> int:
+    cfg = parse(RecoveryFlags, argv, "python -m lessons.evidence.recovery", __doc__, words="models")
+    if not cfg.models:
+        raise UserError("a model is needed, such as base or out/ift")
+    rows = world.rows("test", "prompts", cfg.items * len(TASKS), cfg.seed, skills=TASKS)
+    for name in cfg.models:
+        model, tok = start_model(name)
+        found = recovers(model.eval(), tok, rows, 44)
+        say(f"{name}: recovers in {100 * found.mean():.1f} % of {len(rows):,} answers")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(command(main))

@@ -1,4 +1,4 @@
-"""From scores to verdicts, for comparisons and for lessons/evidence.
+"""A difference, task by task, and the task that it rests on.
 
 The verdict is always that over all parts: the tasks of NanoWorld, or one part of your rows. Beside
 it stands the largest task, which adds most in the direction of the mean, and the difference without
@@ -22,18 +22,8 @@ class Difference(NamedTuple):
     gaps: dict[str, np.ndarray]         # (seeds, prompts) of each task
     groups: dict[str, np.ndarray]       # (prompts,) one number for prompts that ask the same fact
     parts: Parts                        # the mean is that of the means of the parts
-    test: str                           # "better", "not inferior" or "as good"
+    limits: tuple[float, ...] = (0.0,)  # of the test: 0 if it asks for a lead
     redrawn: bool = False               # are the training rows of each seed drawn anew?
-
-
-class Finding(NamedTuple):
-    """What came of it; `half` of its interval is not corrected, `verdict` is (Holm)."""
-    mean: float
-    half: float
-    verdict: str
-    largest: str = ""                   # the task that adds most; "" where one task is asked
-    without: float = 0.0                # the difference without it
-    rests: bool = False                 # does the verdict rest on it?
 
 
 def weights(parts: Parts, without: str = "") -> dict[str, float]:
@@ -69,32 +59,15 @@ def largest(asked: Difference) -> str:
     return max(adds, key=lambda task: direction * adds[task])
 
 
-def rests_on_largest(asked: Difference, verdict: str) -> bool:
+def rests_on_largest(asked: Difference) -> bool:
+    """Of a difference whose verdict is decided."""
     task, tasks = largest(asked), len(asked.gaps)
-    if verdict == "undecided" or tasks == 1:
+    if tasks == 1:
         return False
     against = {name: -share for name, share in weights(asked.parts, task).items()}
     apart, variance, freedom = moments(asked, {task: 1.0} | against)
     if abs(apart) < stats.half_width(variance, freedom, looks=tasks):
         return False
     mean, rest = mean_without(asked, ""), mean_without(asked, task)
-    limits = stats.LIMITS[asked.test]
-    beyond = any((mean > limit) != (rest > limit) for limit in limits)
-    return beyond or limits == (0.0,) and rest * np.sign(mean) < abs(mean) / 2
-
-
-def findings_of(questions: list[Difference]) -> list[Finding]:
-    """What came of all questions of a run, on one model."""
-    out, found = [], [(*moments(asked), asked.test) for asked in questions]
-    for asked, (mean, variance, freedom, _), (_, verdict) in zip(questions, found,
-                                                                 stats.decide(found)):
-        out.append(Finding(mean, stats.half_width(variance, freedom), verdict))
-        if len(asked.gaps) > 1:
-            task = largest(asked)
-            out[-1] = out[-1]._replace(largest=task, without=mean_without(asked, task),
-                                       rests=rests_on_largest(asked, verdict))
-    return out
-
-
-def points(mean: float, half: float) -> str:
-    return f"{100 * mean:+.1f} ± {100 * half:.1f}"
+    beyond = any((mean > limit) != (rest > limit) for limit in asked.limits)
+    return beyond or asked.limits == (0.0,) and rest * np.sign(mean) < abs(mean) / 2

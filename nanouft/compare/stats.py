@@ -3,7 +3,6 @@
     moments(gaps, groups)       # mean, its variance, degrees of freedom
     half_width(variance, freedom)
     luck_of(gaps, groups).half()        # where each seed has drawn its training rows
-    decide([(mean, variance, freedom, "better"), ...])  # half width and verdict of each, corrected
 
 A score is modelled as a share of the seed, plus a share of the prompt, plus what is left, and each
 of the three has a variance of its own (Owen 2007, arXiv:0712.1111). Both the variance over seeds
@@ -32,11 +31,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-MARGIN = 0.02       # of "not inferior" and "as good": two points
 OF_FILE = 4 / 3     # luck of a file of rows, as variance, in the mean square of its seeds
 OF_REST = 2 / 3     # this part of what is left is subtracted
-LIMITS = {"better": (0.0,), "not inferior": (-MARGIN,), "as good": (-MARGIN, MARGIN),
-          "within 3": (-0.03, 0.03)}            # C13, C14: three points
 
 Moments = tuple[float, float, float]            # mean, variance of the mean, degrees of freedom
 
@@ -120,35 +116,3 @@ def student(p: float, freedom: float) -> float:
 def half_width(variance: float, freedom: float, looks: int = 1) -> float:
     """Half of the 95 % interval; `looks`: so many questions share the error (Bonferroni)."""
     return student(0.025 / looks, freedom) * math.sqrt(variance)
-
-
-def verdict(mean: float, half: float, test: str) -> str:
-    """Where does the interval lie, compared with the limits of the test?"""
-    low, high = LIMITS[test][0], LIMITS[test][-1]
-    between = low < high                                            # "as good" has two limits
-    if mean - half > low and (not between or mean + half < high):
-        return "holds"
-    if mean + half < low or (between and mean - half > high):
-        return "does not hold"
-    return "undecided"
-
-
-def clearness(mean: float, variance: float, freedom: float, test: str) -> float:
-    """How many half widths a difference lies away from the nearest limit."""
-    distance = min(abs(mean - limit) for limit in LIMITS[test])
-    return distance / max(half_width(variance, freedom), 1e-9)
-
-
-def decide(questions: list[tuple[float, float, float, str]]) -> list[tuple[float, str]]:
-    """(half of the interval that decides, verdict) of each (mean, variance, freedom, test),
-    corrected by Holm's rule: the clearest question is judged as one of all, the next as one of the
-    others, and so on. After the first doubt all that follow are undecided, by its correction."""
-    decided, looks, doubt = [(0.0, "undecided")] * len(questions), len(questions), False
-    for i in sorted(range(len(questions)), key=lambda i: -clearness(*questions[i])):
-        mean, variance, freedom, test = questions[i]
-        half = half_width(variance, freedom, looks)
-        said = "undecided" if doubt else verdict(mean, half, test)
-        decided[i] = half, said
-        doubt = said == "undecided"
-        looks -= not doubt
-    return decided

@@ -75,7 +75,7 @@ class Result(NamedTuple):
 
     @property
     def asked(self) -> Difference:
-        return Difference(self.scores, self.groups, (tuple(self.groups),), "better", self.redrawn)
+        return Difference(self.scores, self.groups, (tuple(self.groups),), redrawn=self.redrawn)
 
     def only(self, part: str) -> "Result":
         """Of one task."""
@@ -149,8 +149,8 @@ class Question(NamedTuple):
 
     def driven_by(self) -> tuple[str, float]:
         """(the one task that makes a lead, or "", the difference without it)."""
-        said = {"better": "holds", "worse": "does not hold"}.get(self.verdict, "undecided")
-        task = largest(self.asked()) if rests_on_largest(self.asked(), said) else ""
+        leads = self.verdict in ("better", "worse")
+        task = largest(self.asked()) if leads and rests_on_largest(self.asked()) else ""
         return task, float(mean_without(self.asked(), task)) if task else 0.0
 
 

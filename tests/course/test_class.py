@@ -98,7 +98,7 @@ def graded(monkeypatch) -> list[tuple[str, str]]:
 
 # ---- one class, graded once ----------------------------------------------------------------------
 NONE = "not handed in"
-CLONED = [STUBS / "ex12.py", *(x for folder in ("behind/keys", "evidence", "../nanouft/objectives")
+CLONED = [STUBS / "ex12.py", *(x for folder in ("behind/keys", "../nanouft/objectives")
                                for x in (ROOT / "lessons" / folder).resolve().glob("*.py"))]
 NEAR = ["EX02.PY", "Exercise 02.py", "ex02 (1).py", "ex02_final.py", "ex02v2.py", "ex2.py",
         "my-mine.py", "zoe_ex02.py", str(Path("week2/Ex02.py"))]

@@ -434,7 +434,8 @@ LINES = [       # task, program, what is said
     ("una_loss", TYPED + "from nanouft import simple\nsimple.BETA = 5.0\nsimple.METHODS['una'] = ()"
      "\n" + getsource(simple.una_loss).replace("BETA", "5.0").replace("log_", "simple.log_"),
      "the loss is "),
-    *((name, source_with(KNOWN[name], (mistake := KNOWN[name].mistakes[0],)), mistake[2])
+    *((name, f"from lessons.behind.keys.{name} import *\n" + source_with(
+        KNOWN[name], (mistake := KNOWN[name].mistakes[0],)), mistake[2])
       for name in ("luffy", "srft")),
     ("luffy", "class Mine: 0\n", "one subclass of Objective")]
 

@@ -127,8 +127,8 @@ def test_the_readme_names_both_commands():
 
 def test_every_program_begins_with_command():
     """Which makes what a person can cause one line, and any text printable."""
-    programs = {f: text for f, text in texts().items() if 'if __name__ == "__main__"' in text
-                and "tests" not in f.parts}
+    programs = {f: text for f, text in texts().items() if f.suffix == ".py"
+                and 'if __name__ == "__main__"' in text and "tests" not in f.parts}
     assert programs and not [f for f, x in programs.items() if "command(" not in x]
 
 

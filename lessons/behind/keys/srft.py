@@ -1,6 +1,37 @@
-"""Common mistakes in srft.md; the right program is lessons/evidence/srft.py."""
+"""The right program of srft.md, and common mistakes."""
+import torch
+from torch import Tensor
+
+from lessons.behind.keys.luffy import LUFFY
 from lessons.behind.tasks.papers import SIGN, Paper
-from lessons.evidence.srft import SRFT
+from nanouft.batch import Batch
+from nanouft.objective import AtLeast0, GroupSize, Objective, Share
+from nanouft.on_policy import log_rho
+
+
+class SRFT(Objective):
+    data = "demos + prompts"
+    samples: GroupSize = 4          # answers to each prompt
+    sft: AtLeast0 = 0.5             # weight of the demonstrations, at entropy 0
+    rl: AtLeast0 = 0.1              # weight of right answers, at entropy 0
+    gamma: Share = 0.1              # as in luffy.py
+
+    def credit(self, batch: Batch) -> tuple[Batch, dict]:
+        LUFFY(samples=self.samples).credit(batch)           # the advantage of a demonstration
+        s, demo, R = batch.seqs["answer"], batch.seqs["demo"], batch.per_row["reward"]
+        H, H_demo = s.mean(s.extra["entropy"]), demo.mean(demo.extra["entropy"])
+        batch.per_row |= {"advantage": torch.where(R >= 1, self.rl * H.exp(), -1.0).to(R),
+                          "imitate": self.sft * (-H_demo).exp()}
+        return batch, {}
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict]:
+        s, demo, row = batch.seqs["answer"], batch.seqs["demo"], batch.per_row
+        rho, p = log_rho(s).clamp(-20, 20).exp(), demo.logp.exp()
+        explored = -s.sum(rho * row["advantage"][:, None]).sum()
+        shaped = -demo.sum(p / (p + self.gamma) * row["demo_advantage"][:, None]).sum()
+        imitated = -(row["imitate"] * demo.sum(demo.logp)).sum() / max(1, batch.tokens["demo"])
+        return imitated + (explored + shaped) / sum(batch.tokens.values()), {}
+
 
 TASKS = {"srft": Paper(SRFT,
     {"samples": [2, 3], "gamma": [0.002, 0.1], "sft": [0.2, 0.5], "rl": [0.1, 0.3]},
@@ -18,10 +49,10 @@ TASKS = {"srft": Paper(SRFT,
       "answer's tokens, not their sum."),
      ("demo.sum(demo.logp)", "demo.mean(demo.logp)", "Imitation is a mean over all demonstrated "
       "tokens, so take the sum of each row first."),
-     ('max(1, batch.tokens["demo"])', "all_tokens(batch)", "Imitation is divided by the tokens of "
-      "the demonstrations alone."),
+     ('max(1, batch.tokens["demo"])', "sum(batch.tokens.values())", "Imitation is divided by "
+      "the tokens of the demonstrations alone."),
      ("imitated = -", "imitated = ", SIGN),
      ("explored = -", "explored = ", "The sign of your own answers' part is wrong."),
-     ("explored + shaped(batch, self.gamma)", "explored", "The middle part is missing: f(p) times "
+     ("explored + shaped", "explored", "The middle part is missing: f(p) times "
       "the advantage of the demonstration."),
-     ("imitated + (", "(", "Imitation is missing.")], whole_file=True)}
+     ("imitated + (", "(", "Imitation is missing.")])}

@@ -36,7 +36,7 @@ OUT_OF_TIME = "out of time, it had not ended after"
 GIGABYTES, BYTES, PROCESSES = 4, 2**26, 200     # of memory; of a file; processes in a container
 LARGEST = 2**21                     # bytes of what one call gives
 MOST = 200                          # results of a program: more than any task has cases
-HAS_KEYS = [ROOT / x for x in ("lessons/behind/keys", "lessons/exercises", "lessons/evidence")]
+HAS_KEYS = [ROOT / x for x in ("lessons/behind/keys", "lessons/exercises")]
 OF_SYSTEM = ("/usr /bin /lib /lib32 /lib64 /etc/ld.so.cache /etc/ld.so.conf /etc/ld.so.conf.d "
              "/etc/alternatives /sys/devices/system/cpu").split()
 NEEDED = "PATH LD_LIBRARY_PATH SYSTEMROOT TMPDIR TEMP".split()      # of the teacher's environment

@@ -6,7 +6,6 @@ not change the next. Demonstrations have different lengths, so there is padding.
 """
 import copy
 import functools
-import inspect
 import itertools
 import warnings
 from collections.abc import Callable
@@ -43,13 +42,9 @@ class Paper(Task):
     name = ""                                           # the class may have any
 
     def __init__(self, right: type, settings: dict[str, list], mistakes: list[Mistake],
-                 steps: int = 1, whole_file: bool = False):
+                 steps: int = 1):
         super().__init__(right, lambda draw: (), mistakes, losses_of, seconds=120)
-        self.settings, self.steps, self.whole_file = settings, steps, whole_file
-
-    @property
-    def source(self) -> str:
-        return inspect.getsource(inspect.getmodule(self.right) if self.whole_file else self.right)
+        self.settings, self.steps = settings, steps
 
     def cases(self, seed) -> list[tuple]:
         """The edges of the settings, which stand first, in small and large cases; others too."""

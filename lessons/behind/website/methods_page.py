@@ -11,19 +11,25 @@ docs/methods.md has three such parts. The tables have the equations of the heads
 (nanouft/playground/heads.py), and the letters are those that all equations share. The pushes are
 measured on one fixed pair of answers, by pushes.py. For the page of
 `python -m nanouft.playground` the command writes the score of each method after a whole run, from
-the kept scores of evidence/whole_runs.py.
+the kept scores: of C13 (from the base) and C14 (after SFT), where each loss had equally many tries
+for its learning rate; of methods that these leave out, of evidence/results/methods.csv, whose
+figures are exploratory.
 """
 import argparse
+import csv
 import inspect
 import json
 import re
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from lessons.behind.lesson_list import LESSONS, by_subject, table
-from lessons.evidence import whole_runs
+from lessons.evidence import judge, plan
 from lessons.evidence.page_marks import write_between
 from nanouft import simple
+from nanouft.compare import stats
 from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
@@ -45,6 +51,10 @@ ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs" / "methods.md"
 LESSONS_PAGE = ROOT / "lessons" / "README.md"
 SCORES = ROOT / "nanouft" / "playground" / "web" / "scores.json"
+TABLE = plan.HERE / "results" / "methods.csv"
+STARTS = {                              # {start: (claim, before a method there, in the table)}
+    "from the base model": ("C13", "", ""), "after SFT": ("C14", "sft, ", "sft->")}
+Score = tuple[float, float, str]        # mean of 100, half of the 95 % interval, where it is from
 COUNTS = {"methods": len(OBJECTIVES), "lessons": len(LESSONS),
           "lines": len(inspect.getsource(simple).splitlines())}
 COUNT = re.compile(rf"(<!-- count of ({'|'.join(COUNTS)}) -->)\d*")
@@ -155,10 +165,41 @@ def with_counts(text: str) -> str:
     return COUNT.sub(lambda m: f"{m[1]}{COUNTS[m[2]]}", text)
 
 
+def scores() -> dict[str, dict[str, Score]]:
+    """{method: {start: its score}}, without what was never measured, and without chains."""
+    found: dict[str, dict[str, Score]] = {}
+    table = {method: np.array(x) for method, x in of_table().items() if len(x) > 1}
+    for start, (claim, before, in_table) in STARTS.items():
+        known = {name.removeprefix(in_table): score_of(
+            x.mean(), x.var(ddof=1) / len(x), len(x) - 1, "exploratory")
+            for name, x in table.items() if name.startswith(in_table)}
+        known |= {name.removeprefix(before): score_of(*judge.score_of(claim, name, 0), claim)
+                  for name, flags in plan.read(claim).trainings.items()
+                  if flags and name.startswith(before)}
+        for name in filter(str.isidentifier, known):
+            found.setdefault(name, {})[start] = known[name]
+    return found
+
+
+def of_table() -> dict[str, list[float]]:
+    """{recipe, such as "sft->dpo": the mean over tasks, of each seed}"""
+    points: dict[str, list[float]] = {}
+    with TABLE.open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            mean = sum(float(row[family]) for family in plan.FAMILIES) / len(plan.FAMILIES)
+            points.setdefault(row["method"], []).append(mean)
+    return points
+
+
+def score_of(mean: float, variance: float, freedom: float, source: str) -> Score:
+    """A mean from 0 to 1 and its variance -> points of 100, in tenths."""
+    half = stats.half_width(float(variance), freedom)
+    return round(100 * float(mean), 1), round(100 * half, 1), source
+
+
 def scores_text() -> str:
-    """The scores of all methods, each on a line of JSON; a chain of methods is left out."""
-    lines = [f" {json.dumps(name)}: {json.dumps(score)}"
-             for name, score in whole_runs.scores().items() if name.isidentifier()]
+    """The scores of all methods, each on a line of JSON."""
+    lines = [f" {json.dumps(name)}: {json.dumps(score)}" for name, score in scores().items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
