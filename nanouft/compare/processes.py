@@ -7,7 +7,6 @@ and it may end without harm to the rest. A process that has imported no loss sco
 Whoever starts it may be stopped or killed at any moment. A worker ends when its parent does, so
 what is half done in a folder that nobody else works in belongs to nobody.
 """
-import itertools
 import os
 import re
 import signal
@@ -15,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,9 @@ from tqdm import tqdm
 from nanouft.compare.runs import Job, do, drop_heavy, is_done, is_usable, parts_of
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import remove
-from nanouft.plumbing.printing import BRIEF, say, shows
+from nanouft.plumbing.printing import BRIEF, shows
 from nanouft.run.checkpoint import handle_signals
-from nanouft.run.folder import locked
+from nanouft.run.folder import waiting
 
 BEGAN = time.time()
 AGAIN = "what is done is kept, and the same command goes on"
@@ -84,16 +83,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     def stop(number: int, frame: Any) -> None:
         raise KeyboardInterrupt(AGAIN)
     folder.mkdir(parents=True, exist_ok=True)
-    with handle_signals(("SIGTERM", "SIGINT"), stop), ExitStack() as at_end:
-        for waited in itertools.count():
-            try:
-                at_end.enter_context(locked(folder, "lock"))
-                break
-            except UserError:
-                if not waited:
-                    say(f"{folder}: another comparison works there; this one waits for its end",
-                        at=BRIEF)
-                time.sleep(1)
+    told = f"{folder}: another comparison works there; this one waits for its end"
+    with handle_signals(("SIGTERM", "SIGINT"), stop), waiting(folder, "lock", told):
         yield
 
 
