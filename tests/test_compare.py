@@ -3,6 +3,7 @@ comparison that was stopped, killed or run twice has the figures of one that was
 import io
 import json
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -296,9 +297,12 @@ def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(
 
 
 def test_all_that_log_probs_depend_on_is_in_the_name_of_their_file(monkeypatch):
-    def name(**other) -> Path:
-        run = dict.fromkeys(passes.OF_RUN, "x") | {
-            "hp": {"beta": 1}, "config": {"seed": 0, "lr": 1}, "code": None, "argv": []}
+    shutil.copytree(BASE, "start")
+
+    def name(**other: Any) -> Path:
+        run: dict[str, Any] = dict.fromkeys(passes.OF_RUN, "x") | {
+            "hp": {"beta": 1}, "code": None, "argv": [], "config": {}}
+        run["config"] = {"seed": 0, "lr": 1, "init": "start"} | other.pop("config", {})
         return passes.pass_file_in(Path("x"), time.time(), time.time())(run | other)
     monkeypatch.delitem(sys.modules, "nanouft.objectives.slic", raising=False)
     was = name()
@@ -314,15 +318,19 @@ def test_all_that_log_probs_depend_on_is_in_the_name_of_their_file(monkeypatch):
         with monkeypatch.context() as now:
             now.setitem(sys.modules, module, SimpleNamespace(__version__="0", __file__=None))
             found.append(name())
-    with monkeypatch.context() as now:
-        now.setattr(torch, "get_num_threads", lambda: 99)
-        found.append(name())
+    for module, what in ((torch, "get_num_threads"), (platform, "node")):
+        with monkeypatch.context() as now:
+            now.setattr(module, what, lambda: 99)
+            found.append(name())
     monkeypatch.setitem(sys.modules, "helper", ModuleType("helper"))
     sys.modules["helper"].__file__ = "helper.py"
     found.append(name())
     Path("helper.py").write_text("SCALE = 3")
     found.append(name())
-    assert len({*found}) == len(found) == 15
+    with Path("start/config.json").open("a") as file:
+        file.write(" ")
+    found.append(name())
+    assert len({*found}) == len(found) == 17
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")

@@ -2,12 +2,13 @@
 of a method, and other methods at the same seed, read the same rows in the same order. One run reads
 them, and the others have its numbers (reference.once), to the last digit those of their own.
 
-    train.main(words, pass_file=pass_file_in(folder, since, began))
+    train.carry_out(config, pass_file_in(folder, since, began))
 
-A file has 4 bytes for each token of an answer. Without its folder a run reads the rows itself.
+A file has 4 bytes for each token of an answer. The folder may be removed at any time.
 """
 import hashlib
 import json
+import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import torch
 
 from nanouft.compare.code import hashes
+from nanouft.models.folders import OF_HUB, folder_of
 
 LIBRARIES = ("numpy", "peft", "torch", "transformers")
 OF_RUN = ("key", "tokenizer", "device", "processor")    # key: start weights, rows and their order
@@ -27,13 +29,14 @@ def pass_file_in(folder: Path, since: float, began: float) -> Callable[[dict], P
         code = {name: x for name, x in hashes(since, began).items()
                 if not name.startswith("nanouft:objectives/")}      # they only read the numbers
         own = [run["hp"], run["config"]["seed"]] if run["code"] else []     # setup() has them
+        start = folder_of(run["config"]["init"])        # its config.json and buffers, too
+        files = sorted((x.name, x.stat().st_size, x.stat().st_mtime_ns)
+                       for pattern in OF_HUB for x in start.glob(pattern))
+        libraries = [(name, sys.modules[name].__version__) for name in LIBRARIES
+                     if name in sys.modules]
         card = torch.cuda.get_device_name() if torch.cuda.is_initialized() else ""
-        told = [*map(run.get, OF_RUN), card, torch.get_num_threads(), versions(), code, own]
-        text = json.dumps(told, sort_keys=True)
-        return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.npz"
+        told = [platform.node(), card, torch.get_num_threads(), *map(run.get, OF_RUN), files,
+                libraries, code, own]
+        name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        return folder / f"{name[:24]}.npz"
     return file_of
-
-
-def versions() -> list[str]:
-    """Of the libraries that compute, as far as they are imported."""
-    return [f"{name} {sys.modules[name].__version__}" for name in LIBRARIES if name in sys.modules]

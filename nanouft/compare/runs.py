@@ -32,13 +32,7 @@ from nanouft.compare.code import hash_at, hash_of_input, hashes, short_hash, unc
 from nanouft.compare.passes import pass_file_in
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.errors import Diverged
-from nanouft.plumbing.files import (
-    read_json,
-    removed_unless_whole,
-    rename,
-    write_arrays,
-    write_json,
-)
+from nanouft.plumbing.files import read_json, removed_unless_whole, rename, write_arrays, write_json
 from nanouft.plumbing.printing import quiet
 
 MADE = "made.json"
