@@ -15,37 +15,36 @@ from nanouft.gpt import GPT
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity
 
-NOT_SET: Any = None                 # the value of a field that nobody has written yet
+NOT_SET: Any = None                 # the value of a field that has not been written yet
 
 
 @dataclass
 class Seqs:
     """One role of a batch, as padded sequences: B rows, T tokens.
     Tokens are shifted once, in data/batches.py: targets[t] follows inputs[t]. The mask, made by
-    `chat` of models/tokenizer.py, is shifted there with the targets. So no prompt token has a
-    log-prob (the output head runs at `positions` alone) or a loss: a loss adds up tokens only by
-    `sum` or `mean`, which are masked, and it shows which of them it takes (ORPO alone counts
-    prompts too).
+    `chat` of models/tokenizer.py, is shifted there with the targets. Prompt tokens have no log-prob
+    because the output head runs only at `positions`. They have no loss either, because a loss adds
+    up tokens by `sum` or `mean`, which are masked. (Only ORPO counts prompts too.)
     Log-probs are natural logarithms; their unit is the nat."""
     inputs: Tensor                  # (B,T) token ids
     targets: Tensor                 # (B,T) token ids
     mask: Tensor                    # (B,T) 1 where the TARGET is a response token, <|end|> included
     not_padding: Tensor             # (B,T) 1 where the target is a real token, prompt included; for
     #   counts and widths: attention needs no mask, because padding is on the right
-    # forward() writes:
+    # written by forward():
     logp: Tensor = NOT_SET          # (B,T) nats, the policy's log-prob of each target; 0 off mask
-    # run/reference.py writes, before training; for sampled answers rollout.py:
-    ref_logp: Tensor = NOT_SET      # (B,T) nats, the start model's log-prob of each target
-    # rollout.py writes, when answers are sampled:
+    # written before training by run/reference.py; for sampled answers by rollout.py:
+    ref_logp: Tensor = NOT_SET      # (B,T) nats, the reference's log-prob of each target
+    # written by rollout.py, when answers are sampled:
     sampled_logp: Tensor = NOT_SET  # (B,T) nats, the log-prob of each token when it was sampled
-    # an objective's credit() writes:
+    # written by an objective's credit():
     token_advantage: Tensor = NOT_SET   # (B,T) how much better a token is than expected (PPO)
     extra: dict[str, Tensor] = field(default_factory=dict)      # (B,T) numbers of one method
-    positions: Tensor = NOT_SET     # (N,) where `mask` is 1, counted through the flattened (B,T)
+    positions: Tensor = NOT_SET     # (N,) indices into the flattened (B,T) where `mask` is 1
     rows: Tensor = NOT_SET          # (R,) rows with response tokens, in order [all]
 
     def __post_init__(self) -> None:
-        if self.positions is None:      # on the CPU; a GPU would make the CPU wait for their number
+        if self.positions is None:      # on the CPU: a GPU would have to wait for their number
             self.positions = self.mask.flatten().nonzero()[:, 0]
             self.rows = self.mask.any(-1).nonzero()[:, 0]
 
@@ -58,12 +57,12 @@ class Seqs:
         return self.sum(x) / self.mask.sum(-1).clamp_min(1)
 
     def take(self, picked: Any) -> "Seqs":
-        """The picked rows, without the columns where all of them are padding."""
+        """The picked rows, without columns that are only padding."""
         T = int(self.not_padding[picked].sum(-1).max())
         return self.map(lambda x: x[picked, :T])
 
     def without_empty_rows(self) -> "Seqs":
-        """What a network reads of it; the same if all rows have response tokens."""
+        """The rows that a network has to read: those with response tokens."""
         if self.rows is None or len(self.rows) == len(self.inputs):
             return self
         width = max(1, self.inputs.shape[1])
@@ -74,7 +73,7 @@ class Seqs:
 
     def map(self, change: Callable, positions: Tensor = NOT_SET,
             rows: Tensor = NOT_SET) -> "Seqs":
-        """`change` applied to every tensor that is there. Positions and rows are found again or
+        """`change` applied to every tensor that is set. Positions and rows are recomputed unless
         given."""
         names = [f.name for f in fields(self) if f.name not in ("extra", "positions", "rows")]
         tensors = {name: change(x) for name in names if (x := getattr(self, name)) is not None}
@@ -88,19 +87,19 @@ class Seqs:
 
 @dataclass
 class Batch:
-    """The rows of one optimizer step; or a micro-batch of it, with the totals of the whole step."""
+    """The rows of one optimizer step, or a micro-batch of it with the totals of the whole step."""
     seqs: dict[str, Seqs]           # role -> Seqs: "answer" | "chosen", "rejected" | "mismatch" ...
     #   "demo" beside sampled answers: a demonstration in a prompt's first row, or nothing
     per_row: dict[str, Tensor] = field(default_factory=dict)    # (B,) of whole rows:
     #   from the data: score 0..1; label 1 good, 0 bad; p 0..1, how sure that `chosen` is better
-    #   of sampled answers: reward, in the scorer's unit; ended, 1 if the answer stops by itself
+    #   of sampled answers: reward, in the scorer's unit; ended, 1 if the answer ends by itself
     #   of demonstrations beside them: demo, 1 where there is one; demo_reward
     #   by credit(): advantage, how much better the answer is than expected
     n: int = 1                      # rows of the whole step: the batch size
     tokens: dict[str, Any] = field(default_factory=dict)    # role -> response tokens of the step
     seed: int = 0                   # of this step: all its micro-batches draw the same numbers
     progress: float = 0.0           # share of the run's steps that are done
-    accumulate: int = 1             # micro-batches in which this step is taken, to save memory
+    accumulate: int = 1             # number of micro-batches of this step, to save memory
     offset: int = 0                 # number of this micro-batch's first row in the step
     across: Callable = lambda x: x  # sum over this micro-batch -> over all processes (hf_trainer)
     part_of: "Batch | None" = None      # the whole step, on the CPU, if this is a micro-batch
@@ -113,9 +112,9 @@ class Batch:
     @classmethod
     def of(cls, seqs: dict[str, Seqs], per_row: dict[str, Tensor]) -> "Batch":
         """A whole step, with its totals."""
-        some_role = next(iter(seqs.values()))
+        first = next(iter(seqs.values()))
         tokens = {role: int(s.mask.sum()) for role, s in seqs.items()}
-        return cls(seqs, per_row, n=len(some_role.inputs), tokens=tokens)
+        return cls(seqs, per_row, n=len(first.inputs), tokens=tokens)
 
     def take(self, picked: Any) -> "Batch":
         """The picked rows (a list or array of numbers) as a step of their own."""
@@ -134,7 +133,7 @@ class Batch:
         return self.cut(slice(self.n * part // parts, self.n * (part + 1) // parts))
 
     def cut(self, rows: slice) -> "Batch":
-        """Some of its rows, with their place in the whole step and its totals."""
+        """A slice of its rows, with their place in the whole step and its totals."""
         seqs = {role: s.take(rows) for role, s in self.seqs.items()}
         per_row = {name: x[rows] for name, x in self.per_row.items()}
         return replace(self, seqs=seqs, per_row=per_row, offset=self.offset + rows.start,
@@ -157,14 +156,14 @@ class Batch:
 
 
 def write_logp(model: GPT, batch: Batch) -> None:
-    """Write `logp` of every role, by one forward over all rows with response tokens. The output
-    head runs only where these are."""
+    """Write `logp` of every role, by one forward pass over all rows with response tokens. The
+    output head runs only at these tokens."""
     roles = list(batch.seqs.values())
     read = [s.without_empty_rows() for s in roles]
     T = max(s.inputs.shape[1] for s in read)
 
     def stack(name: str) -> Tensor:
-        """All roles, one below the other. Causal attention never sees the padding on the right."""
+        """All roles, one below the other. Causal attention never reads padding on the right."""
         padded = [F.pad(getattr(s, name), (0, T - s.inputs.shape[1])) for s in read]
         return torch.cat(padded)
 

@@ -4,8 +4,8 @@
     python -m nanouft.flat sft my.jsonl out/sft --init FOLDER   # or from a folder with a model
 
 Read it after simple.py and before train.py. It is train.py without its flags, its run folder, its
-held-out rows and scores, and resume; on the same rows both have the same losses, as a test says.
-Methods that sample their answers, or that need another model first, are left to train.py.
+held-out rows and scores, and resume; on the same rows both have the same losses, as a test checks.
+Methods that sample their answers, or that need another model first, need train.py.
 """
 import argparse
 import sys
@@ -37,20 +37,19 @@ def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
     model, tok = start_model(init)                      # the weights, and words <-> token ids
     objective.setup(model, seed=0)                      # most methods change nothing here
 
-    # ---- the data: lines of JSON -> Rows -> token ids and masks -> log-probs of the start model
-    rows, left_out = read([file], objective.kinds())
+    # ---- the data: lines of JSON -> Rows -> token ids and masks -> log-probs of the reference
+    rows, skipped = read([file], objective.kinds())
     data, report = encode(objective.choose(rows), tok, model.cfg.n_ctx)
-    print(f"{len(data)} rows; {len(left_out)} cannot be read", *report.lines(),
-          sep="\n")
+    print(f"{len(data)} rows; {len(skipped)} cannot be read", *report.lines(), sep="\n")
     objective = with_beta(objective, data)              # UNA, UFT: long answers, small beta
     data = FrozenModels(model, tok.pad).prepare(data, objective)    # of the model as it is now
 
-    # ---- how fast: what suits so many rows and this model
-    cfg = TrainFlags(data=(file,))                       # no flag is given
-    rate, batch_size, steps = choose_pace(cfg, objective, len(data), model)
-    rate_of = warmup_cosine(rate, steps, share=0.1)     # up in a tenth of the steps, then down to 0
+    # ---- learning rate, batch size and steps, by the number of rows and the model
+    cfg = TrainFlags(data=(file,))                      # no flag is given
+    lr, batch_size, steps = choose_pace(cfg, objective, len(data), model)
+    schedule = warmup_cosine(lr, steps, share=0.1)      # up in a tenth of the steps, then down to 0
     source = RowSource(data, Batching(batch_size, steps), tok.pad)
-    optimizer = make_optimizer(model, rate, fused=True)
+    optimizer = make_optimizer(model, lr, fused=True)
 
     losses = []
     for step in range(steps):
@@ -59,13 +58,13 @@ def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
         loss, metrics = objective.loss(batch)           # loss: one number for the whole batch
         loss.backward()                                 # its gradient
         clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.param_groups[0]["lr"] = rate_of(step)
+        optimizer.param_groups[0]["lr"] = schedule(step)
         optimizer.step()                                # update
         optimizer.zero_grad()
         losses.append(loss.item())
         if step % 20 == 0 or step == steps - 1:
-            more = "".join(f"   {name} {float(x):.3f}" for name, x in metrics.items())
-            print(f"step {step + 1:4d}   loss {losses[-1]:.3f}{more}")
+            values = "".join(f"   {name} {float(x):.3f}" for name, x in metrics.items())
+            print(f"step {step + 1:4d}   loss {losses[-1]:.3f}{values}")
     save_model(Path(folder), model, tok)                # python -m nanouft.sample FOLDER
     return losses
 

@@ -17,17 +17,17 @@ LOGIT_BUDGET = 2**26    # logits that exist at once while measuring and decoding
 LOGIT_COPIES = 5        # tensors of that size at the same time: log-softmax, its exp, the sum ...
 STATES = 2**22          # numbers in the final states of rows that are read together
 CACHE = 2**30           # bytes of keys and values, and of their copy when some answers have ended
-FEW = 32                # tokens: a CPU's products of so few rows are rounded differently
-ROWS = 64               # most rows that are read together
+FEW = 32                # tokens: on a CPU, products of so few rows are rounded differently
+ROWS = 64               # largest number of rows that are read together
 MAX_NEW = 44            # NanoWorld's longest right answer has 36 tokens
 
 
 @dataclass
 class Answer:
     ids: list[int]                      # without the stop token
-    ended: bool                         # True: it said a stop token; False: it reached the limit
+    ended: bool                         # True: with a stop token; False: it reached the limit
     logp: list[float] = field(default_factory=list)     # nats of each token, also of `stop`
-    stop: int | None = None             # the stop token that it said
+    stop: int | None = None             # its stop token (EOS, or the end of a turn)
 
 
 @torch.inference_mode()
@@ -35,14 +35,13 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
              max_new: int = 64, temperature: float = 0.0, seed: int = 0,
              places: range | None = None, count: Callable[[int], Any] = lambda n: None,
              stream: Callable[[Tensor], Any] | None = None) -> list[Answer]:
-    """Answer every prompt until the answer says `stop`. As many as fit into CACHE are decoded
+    """Answer every prompt, each until a `stop` token. As many as fit into CACHE are decoded
     together. temperature 0 is greedy. The random numbers of a prompt depend on its place in the
     list, not on how many are decoded together. An answer ends where the context ends. A prompt that
-    fills the context loses its beginning, so that one token fits.
+    fills the context is truncated on the left, so that one token fits.
     places: numbers of the prompts that are answered here [all].
     count(n): called when n more answers have ended.
-    stream(tokens): called with the (b,) new tokens of the answers that go on; a GPU waits for
-    it."""
+    stream(tokens): called with the (b,) new tokens of unfinished answers; a GPU waits for it."""
     max_new = min(max_new, model.cfg.n_ctx - 1)
     prompts = [p[-(model.cfg.n_ctx - 1):] for p in prompts]
     together = answers_together(model, max(map(len, prompts), default=0) + max_new)
@@ -79,16 +78,16 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
            stream: Callable[[Tensor], Any] | None) -> list[Answer]:
     """Answers to prompts that are decoded together."""
     device, B, n_ctx = model.wte.weight.device, len(prompts), model.cfg.n_ctx
-    rows = torch.arange(B, device=device)                           # (b,) those still there
+    rows = torch.arange(B, device=device)                           # (b,) those still decoded
     ids, attention_mask, pos = pad_left(prompts, pad, max_new, device)
     P = ids.shape[1]
     pos = pos.clamp_max(n_ctx - 1)          # for rows that have ended
     room = torch.tensor([n_ctx - len(p) for p in prompts], device=device)  # for answers
     stop_ids = torch.tensor(stop, device=device)
-    speaks = torch.ones(B, dtype=torch.bool, device=device)         # (b,) of the rows still there
+    unfinished = torch.ones(B, dtype=torch.bool, device=device)     # (b,) of these rows
     new_ids = torch.full((B, max_new), pad, device=device)
     logp = torch.zeros(B, max_new, device=device)
-    over = 0                                    # answers of which it is known that they have ended
+    n_ended = 0                                 # answers that were found to have ended
     small = device.type == "cpu" and B <= 128 and model.cfg.n_embd <= 256
     with one_thread(small):
         hidden, cache = read_prompts(model, prompts, ids, attention_mask, pos, max_new)
@@ -96,27 +95,27 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
             logits = model(hidden=hidden)                                   # (b,V)
             token = sample_token(logits, rows)                              # (b,)
             if stream:
-                stream(token[speaks])
+                stream(token[unfinished])
             new_ids[rows, step] = token
             logp[rows, step] = logits.float().log_softmax(-1).gather(1, token[:, None])[:, 0]
-            speaks &= (token[:, None] != stop_ids).all(1) & (step + 1 < room)
+            unfinished &= (token[:, None] != stop_ids).all(1) & (step + 1 < room)
             if step == max_new - 1:
                 break
             if (step + 1) % ask_every(device) == 0:
-                left = int(speaks.sum())
-                count(B - over - left)
-                over = B - left
-                if left == 0:
+                n_left = int(unfinished.sum())
+                count(B - n_ended - n_left)
+                n_ended = B - n_left
+                if n_left == 0:
                     break
-                if left <= 0.75 * len(rows):                        # moving the cache has a cost
-                    still = speaks.nonzero()[:, 0]
-                    cache.take(still)
-                    rows, attention_mask, pos, speaks, room = (
-                        x[still] for x in (rows, attention_mask, pos, speaks, room))
+                if n_left <= 0.75 * len(rows):                      # moving the cache has a cost
+                    kept = unfinished.nonzero()[:, 0]
+                    cache.take(kept)
+                    rows, attention_mask, pos, unfinished, room = (
+                        x[kept] for x in (rows, attention_mask, pos, unfinished, room))
             n = P + step
             hidden = model(new_ids[rows, step:step + 1], want="hidden", pos=pos[:, n:n + 1],
                            cache=cache, attention_mask=attention_mask[:, :n + 1])[:, -1]
-    count(B - over)
+    count(B - n_ended)
     ends = [min(step + 1, n_ctx - len(prompt)) for prompt in prompts]
     return [cut(row[:n], nats[:n], stop)
             for row, nats, n in zip(new_ids.tolist(), logp.tolist(), ends)]
@@ -145,8 +144,8 @@ def read_prompts(model: GPT, prompts: list[list[int]], ids: Tensor, attention_ma
 
 
 def ask_every(device: torch.device) -> int:
-    """Number of decoding steps between two looks at which answers have ended. On a GPU it is large,
-    because the CPU waits for each look."""
+    """Number of decoding steps between two checks of which answers have ended. On a GPU it is
+    large, because the CPU waits for each check."""
     return 1 if device.type == "cpu" else 16
 
 
@@ -159,13 +158,13 @@ def answers_together(model: GPT, tokens: int) -> int:
 
 
 def positions_together(vocab: int) -> int:
-    """How many positions have their logits in memory at once, with the copies of them."""
+    """How many positions can have their logits, with copies, in memory at once."""
     return max(1, LOGIT_BUDGET // (LOGIT_COPIES * vocab))
 
 
 def rows_together(model: GPT, tokens: int) -> int:
-    """How many rows of `tokens` tokens are read together without gradient. However large the
-    vocabulary: the head runs in pieces."""
+    """How many rows of `tokens` tokens are read together without gradient. The vocabulary does not
+    matter: the head runs in pieces."""
     return max(1, min(ROWS, STATES // max(1, tokens * model.cfg.n_embd)))
 
 
@@ -174,7 +173,7 @@ def draw(logits: Tensor, u: Tensor) -> Tensor:
     probabilities reach 1 - u. (torch.multinomial draws a number for each token, which is slow.)"""
     cdf = logits.softmax(-1).cumsum(-1)
     token = torch.searchsorted(cdf, (1 - u) * cdf[:, -1:])[:, 0]    # the sum is not quite 1
-    return token.clamp_max(logits.shape[1] - 1)     # NaN: searchsorted says V, so the last token
+    return token.clamp_max(logits.shape[1] - 1)     # NaN: searchsorted gives V, so the last token
 
 
 def cut(row: list[int], logp: list[float], stop: list[int]) -> Answer:
@@ -185,7 +184,7 @@ def cut(row: list[int], logp: list[float], stop: list[int]) -> Answer:
 
 def why_unfinished(a: Answer, tok: Tokenizer) -> str:
     """Why an answer is unfinished, in words; "" if it ended by itself. An answer that begins
-    another turn before <|end|> has not stopped."""
+    another turn before its EOS token <|end|> has not stopped."""
     if tok.user in a.ids or tok.assistant in a.ids:
         return "goes on with another question"
     return "" if a.ended else f"cut at {len(a.ids)} tokens"
@@ -196,13 +195,13 @@ def stops(a: Answer, tok: Tokenizer) -> bool:
 
 
 def longest_answer(model: GPT, tok: Tokenizer) -> int:
-    """The default limit of an answer, in tokens: 44 for a model of NanoWorld."""
+    """The default limit of an answer's length, in tokens: 44 for a model of NanoWorld."""
     return MAX_NEW if tok.name == "nano" else min(256, model.cfg.n_ctx // 2)
 
 
 @contextlib.contextmanager
 def one_thread(small: bool) -> Iterator[None]:
-    """One CPU thread for a small model: its step is over before a second thread wakes up."""
+    """One CPU thread for a small model: its step takes less time than waking a second thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1 if small else before)
     try:

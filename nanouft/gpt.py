@@ -8,7 +8,7 @@ It is GPT-2's architecture (Radford et al. 2019): learned positions, LayerNorm b
 tanh GELU, output head tied to the input embedding. Parameter names are GPT-2's own, so a folder
 that models/folders.py writes opens in transformers, and the reverse (logits agree to 1e-4 in fp32).
 
-Objectives reach the network through `GPT.forward` alone. Its costly output head runs only where it
+Objectives reach the network only through `GPT.forward`. Its costly output head runs only where it
 is needed:
     SFT       ids in, logp out
     IFT       ids in, argmax out; then blended embeddings in, logp out
@@ -16,7 +16,7 @@ is needed:
     SFTMix    ids in, hidden out; then mixed hidden states in, logits out
 
 Shapes: B rows, T tokens, C width, V vocabulary, nh heads, hs = C / nh.
-Left out: dropout (always 0 here: references are scored exactly as the policy is), untied heads.
+Not implemented: dropout (so the reference is evaluated exactly as the policy is), untied heads.
 """
 import math
 from dataclasses import dataclass
@@ -40,10 +40,10 @@ class GPTConfig:
     n_head: int = 4
     n_embd: int = 128
     eps: float = 1e-5           # LayerNorm's epsilon
-    init_std: float = 0.02      # standard deviation of fresh weights
+    init_std: float = 0.02      # standard deviation of initial weights
 
 
-NANO = GPTConfig(init_std=0.08)     # 0.99M parameters; at width 128 a spread of .02 is too small
+NANO = GPTConfig(init_std=0.08)     # 0.99M parameters; at width 128 a std of .02 is too small
 BASE = Path(__file__).parent / "assets" / "base"        # the shipped base, fp16
 # GPT-2's folders keep four matrices of each layer as (in, out); nn.Linear has (out, in).
 CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
@@ -69,9 +69,9 @@ class Cache:
     def take(self, picked: Tensor) -> None:
         """Keep only the picked rows."""
         L, _, _, nh, room, hs = self.kv.shape
-        left = self.kv.new_empty(L, 2, len(picked), nh, room, hs)
-        left[..., :self.n, :] = self.kv[..., :self.n, :].index_select(2, picked)
-        self.kv = left
+        kept = self.kv.new_empty(L, 2, len(picked), nh, room, hs)
+        kept[..., :self.n, :] = self.kv[..., :self.n, :].index_select(2, picked)
+        self.kv = kept
 
 
 class Attention(nn.Module):
@@ -87,7 +87,7 @@ class Attention(nn.Module):
                    for part in self.c_attn(x).split(C, dim=-1))             # each (B,nh,T,hs)
         if cache is not None:
             k, v = cache.add(layer, k, v)
-        causal = mask is None and (cache is None or T > 1)      # one new token sees all before it
+        causal = mask is None and (cache is None or T > 1)      # one new token attends to all
         y = attend(q, k, v, attn_mask=mask, is_causal=causal)   # softmax(q k / sqrt(hs) + mask) v
         return self.c_proj(y.transpose(1, 2).reshape(B, T, C))
 
@@ -125,7 +125,7 @@ class GPT(nn.Module):
           | "logits" (B,T,V), or (N,V) for the N positions `at`
           | "argmax" (B,T) the greedy next token, 0 outside `at`
           | "logp"   (B,T) nats, log-prob of `targets` (B,T), 0 outside `at`
-          | "value"  (B,T) the value head's guess in each state (0 without a head).
+          | "value"  (B,T) the value head's estimate in each state (0 without a head).
     at:   where the head is needed: (N,) positions in the flattened (B,T), as in Seqs.positions;
           None = everywhere.
     pos:  (T,) or (B,T) positions; None = counted from the cache's end.
@@ -148,8 +148,8 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def reset(self, seed: int) -> None:
-        """New weights. The 2 L matrices that write to the residual stream start smaller, because
-        their outputs add up (GPT-2, section 2.3)."""
+        """Initialise all weights. The 2 L matrices that write to the residual stream start smaller,
+        because their outputs add up (GPT-2, section 2.3)."""
         rng = torch.Generator().manual_seed(seed)
         for name, p in self.named_parameters():
             if p.dim() == 2:
@@ -199,22 +199,22 @@ class GPT(nn.Module):
         if attention_mask is not None or (n and T > 1):
             mask = _mask(T, n, attention_mask, x.device, x.dtype)
         x = x + self.wpe(pos)
-        again = self.recomputes and torch.is_grad_enabled() and cache is None
+        recompute = self.recomputes and torch.is_grad_enabled() and cache is None
         for layer, block in enumerate(self.h):
-            x = (checkpoint(block, x, mask, cache, layer, use_reentrant=False) if again else
+            x = (checkpoint(block, x, mask, cache, layer, use_reentrant=False) if recompute else
                  block(x, mask, cache, layer))
         if cache is not None:
             cache.n += T
         return self.ln_f(x)
 
     def activation_checkpointing_enable(self, **how: object) -> None:
-        """A forward with gradient keeps only the input of each block, and the backward pass
-        computes the rest again: under a tenth of the activations, for up to a third more time.
-        how: what transformers' Trainer says; there is one way here."""
+        """A forward pass with gradient keeps only the input of each block, and the backward pass
+        recomputes the rest: under a tenth of the activations, for up to a third more time.
+        how: arguments of transformers' Trainer, ignored."""
         self.recomputes = True
 
     def gradient_checkpointing_enable(self, **how: object) -> None:
-        """The name by which older Trainers call it."""
+        """The name that older Trainers use."""
         self.activation_checkpointing_enable(**how)
 
     def new_cache(self, batch_size: int, room: int) -> Cache:
@@ -226,18 +226,18 @@ class GPT(nn.Module):
 
 def _mask(T: int, n: int, attention_mask: Tensor | None, device: torch.device,
           dtype: torch.dtype) -> Tensor:
-    """(B|1, 1, T, n+T) to add to the scores: 0 where query i may look at key j, else -inf.
-    No query sees later keys or padding. Padding sees itself, since softmax over nothing is NaN."""
+    """(B|1, 1, T, n+T) to add to the scores: 0 where query i may attend to key j, else -inf.
+    No query attends to later keys or padding. Padding does to itself: an empty softmax is NaN."""
     i = torch.arange(n, n + T, device=device)[:, None]
     j = torch.arange(n + T, device=device)[None]
-    seen = (j <= i)[None, None]
+    allowed = (j <= i)[None, None]
     if attention_mask is not None:
-        seen = (seen & attention_mask[:, None, None, :]) | (i == j)
-    return torch.where(seen, 0.0, -torch.inf).to(dtype)
+        allowed = (allowed & attention_mask[:, None, None, :]) | (i == j)
+    return torch.where(allowed, 0.0, -torch.inf).to(dtype)
 
 
 def shipped_base() -> GPT:
-    """The shipped base, made by pretrain.py: the start model unless --init names another. Other
+    """The shipped base, made by pretrain.py: the initial model unless --init names another. Other
     models are read by models/folders.py."""
     model, stored = GPT(NANO), load_file(BASE / "model.safetensors")
     weights = {name: stored[f"transformer.{name}"].float() for name, _ in model.named_parameters()}
@@ -247,7 +247,7 @@ def shipped_base() -> GPT:
 
 
 def select_at(x: Tensor, at: Tensor | None) -> Tensor:
-    """(B,T,...) -> (N,...): x at these positions of its flattened (B,T); at None: all of x."""
+    """(B,T,...) -> (N,...): x at these positions of its flattened (B,T); None: all of x."""
     return x if at is None else x.flatten(0, 1).index_select(0, at)
 
 

@@ -63,7 +63,7 @@ class Device:
 
 def grad_scaler(device: Device) -> torch.amp.GradScaler:
     """fp16 gradients underflow without a scale; for bf16 and fp32 this does nothing. A step whose
-    gradients overflow is left out. The scale starts at 2^10: there no method loses one of its first
+    gradients overflow is skipped. The scale starts at 2^10: there no method loses one of its first
     steps on the shipped base, while SPPO, whose loss squares large numbers, loses one at 2^12. The
     scale doubles after 2,000 steps without an overflow."""
     return torch.amp.GradScaler(device.kind, init_scale=2.0**10, enabled=device.dtype == "fp16")
@@ -75,7 +75,7 @@ class Update:
     optimizer: torch.optim.Optimizer
     schedule: Schedule | None = None    # number of a step -> learning rate [the optimizer's]
     clip: float = math.inf              # largest norm of the gradient
-    scaler: torch.amp.GradScaler | None = None  # a resumed run keeps its scale [a new one]
+    scaler: torch.amp.GradScaler | None = None  # that of a resumed run [a new one]
 
 
 def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch], update: Update,
@@ -103,19 +103,19 @@ def steps(model: nn.Module, objective: Objective, source: Callable[[int], Batch]
         # ---- update
         scaler.unscale_(optimizer)
         norm = nn.utils.clip_grad_norm_(model.parameters(), update.clip)
-        rate = optimizer.defaults["lr"]
+        lr = optimizer.defaults["lr"]
         if schedule is not None:
-            rate = schedule(number)
+            lr = schedule(number)
             for group in optimizer.param_groups:
-                group["lr"] = rate * group.get("times", 1)      # a group may learn faster
+                group["lr"] = lr * group.get("times", 1)        # a group may learn faster
         scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad(set_to_none=True)
         tokens_read = sum(int(s.not_padding.sum()) for s in batch.seqs.values())
-        yield Step(number + 1, sums, norm, rate, sum(batch.tokens.values()), tokens_read)
+        yield Step(number + 1, sums, norm, lr, sum(batch.tokens.values()), tokens_read)
 
 
-# ---- the optimizer, and how its learning rate moves ----------------------------------------------
+# ---- the optimizer and its learning-rate schedule ------------------------------------------------
 VALUE_TIMES = 30        # PPO's value head learns at this many times the learning rate
 
 

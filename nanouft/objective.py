@@ -7,11 +7,11 @@ Each file in objectives/ holds one. A training step uses it like this:
     objective.forward(model, batch)             # writes Seqs.logp; here the network is called
     loss, metrics = objective.loss(batch)       # a function of numbers; no network in it
 
-Three rules, with which one interface serves every method:
+Three rules let one interface serve every method:
 1. A loss never calls another model. Its numbers are computed earlier and stored beside the tokens:
    before training (run/reference.py), or when answers are sampled (rollout.py). Many methods share
    Seqs.ref_logp. Numbers that only one method reads are prepared in its own file.
-2. A method reaches the network through GPT.forward alone.
+2. A method reaches the network only through GPT.forward.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of a
    step's micro-batches (--accumulate) add up to the loss of the step.
 """
@@ -28,7 +28,7 @@ from nanouft.data.selection import CHOOSE
 from nanouft.plumbing.errors import nearest
 from nanouft.plumbing.ranges import check_ranges, ranges_of
 
-# What the number of a setting may be; others are written as these are, Annotated[float, "< 1"].
+# The range of a setting that is a number; others are written likewise, Annotated[float, "< 1"].
 Positive = Annotated[float, "> 0"]
 AtLeast0 = Annotated[float, ">= 0"]
 Share = Annotated[float, ">= 0", "<= 1"]
@@ -43,10 +43,10 @@ class FirstModels:
     setting: str                        # name of that setting
     what: str                           # the models in words
     flags: tuple[str, ...]              # for each model: the flags of train that make it
-    inherits: bool = True               # True: they take start model, rows and seed from the run
+    inherits: bool = True               # True: they take initial model, rows and seed from the run
 
     def stand_in(self, folder: str) -> dict[str, list[str]]:
-        """The setting with one model in place of them all, to show a method without training
+        """The setting with one model instead of them all, to show a method without training
         them."""
         return {self.setting: [folder] * len(self.flags)}
 
@@ -67,13 +67,13 @@ class Objective:
     lr = 2.5e-4                         # default learning rate, chosen on NanoWorld's validation
     reference = False                   # True: loss or credit read the reference's log-probs
     coupled = False                     # True: the loss of a row reads other rows' log-probs
-    reads_sums = False                  # True: of them it reads sums alone, without gradient
+    reads_sums = False                  # True: it reads only their sums, without gradient
     first_models: ClassVar[FirstModels | None] = None   # models that must be trained before it
-    scorer = "any"      # no function, a word for the range of rewards: "any", "grade" 0..1, "none"
-    demo = "own"                        # demonstration beside samples: its "own", or "any" in turn
-    measures_demos = True               # False: of these it reads only today's log-probs
+    scorer = "any"      # the range of its rewards, not a function: "any", "grade" 0..1, "none"
+    demo = "own"                        # a prompt's demonstration: its "own", or "any" in turn
+    measures_demos = True               # False: it reads only the policy's log-probs of these
     contrary = False                    # True: it may push a better answer down; the head says why
-    about = ""                          # what a run says of it first, if its name misleads
+    about = ""                          # a run prints this first, where the name could mislead
     # A method with "prompts" in its data is on-policy. It may turn these three into settings.
     samples = 1                         # answers to each prompt
     minibatches = 1                     # optimizer steps that a rollout is cut into
@@ -91,11 +91,11 @@ class Objective:
                                 f"setting needs a type, `{name}: float = ...`; a helper of your "
                                 "own begins with _")
             if inspect.isfunction(value) and name in known:
-                wanted, found = ([*inspect.signature(f).parameters]
-                                 for f in (getattr(cls.__mro__[1], name), value))
-                if len(wanted) != len(found):
+                expected, found = ([*inspect.signature(f).parameters]
+                                   for f in (getattr(cls.__mro__[1], name), value))
+                if len(expected) != len(found):
                     raise TypeError(f"{name}({', '.join(found)}): it must be "
-                                    f"{name}({', '.join(wanted)})")
+                                    f"{name}({', '.join(expected)})")
         if missing := [name for name in typed if name not in vars(cls)]:
             raise TypeError(f"{missing[0]}: a setting needs a default, `{missing[0]}: float = 0.1`")
         ranges_of(cls)                          # TypeError for one that cannot be read
@@ -122,7 +122,7 @@ class Objective:
 
     def other_models(self) -> list[str]:
         """The other models that it needs, in words."""
-        needs = ["the start model's log-probs"] if self.reference else []
+        needs = ["the reference's log-probs"] if self.reference else []
         return [*needs, self.first_models.what] if self.first_models else needs
 
     @property
@@ -139,7 +139,7 @@ class Objective:
         return {"demos": "demos", "pairs": "pairs"}.get(" + ".join(self.kinds()), "graded")
 
     def setup(self, model: Any, seed: int) -> None:
-        """Change the start model before training: add a head, freeze weights. Called before the
+        """Change the initial model before training: add a head, freeze weights. Called before the
         optimizer is made. A second call with the same seed changes nothing."""
 
     def choose(self, rows: list) -> list:
@@ -156,8 +156,8 @@ class Objective:
         return batch, {}
 
     def forward(self, model: Any, batch: Batch) -> None:
-        """Write `logp`, perhaps an `extra`: here alone a step's loss calls the network. The model
-        is a GPT, or is called like one, as a policy of frozen_lake is."""
+        """Write `logp`, perhaps an `extra`. Only here does a training step call the network. The
+        model is a GPT, or is called like one, as a policy of frozen_lake is."""
         write_logp(model, batch)
 
     @abstractmethod

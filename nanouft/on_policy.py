@@ -12,7 +12,7 @@ from nanouft.batch import Batch, Seqs
 
 def penalised_reward(batch: Batch, beta: float) -> Tensor:
     """(B,) the reward of each sampled answer minus its KL penalty.
-    The penalty is beta times the answer's log-ratio to the start model, as it was when the answer
+    The penalty is beta times the answer's log-ratio to the reference, as it was when the answer
     was sampled: the k1 estimate of the KL, summed over the answer."""
     s = batch.seqs["answer"]
     return batch.per_row["reward"] - beta * s.sum(s.sampled_logp - s.ref_logp)
@@ -21,7 +21,7 @@ def penalised_reward(batch: Batch, beta: float) -> Tensor:
 def log_rho(s: Seqs) -> Tensor:
     """(B,T) nats: log pi(token) now minus when it was sampled; 0 off the mask. In half precision
     `sampled_logp` is not set at the first step on a rollout. There the policy is still the one that
-    sampled, and only its own forward gives a ratio of exactly 1. (In fp32 it is 1 up to 2e-5.)"""
+    sampled, and only its own log-probs give a ratio of exactly 1. (In fp32 it is 1 up to 2e-5.)"""
     old = s.logp.detach() if s.sampled_logp is None else s.sampled_logp
     return (s.logp - old).masked_fill(s.mask == 0, 0)
 
@@ -30,7 +30,7 @@ def k3(x: Tensor) -> Tensor:
     """Schulman's estimate of KL(pi || pi_ref), token by token (arXiv:2402.03300, Eq. 4).
     x = log pi_ref(token) - log pi(token), on tokens that pi has drawn. Its mean is this KL, but
     the mean of its gradient on such tokens is the gradient of KL(pi_ref || pi)."""
-    x = x.clamp_max(20)             # both terms: fp32 stays finite, and no slope has the wrong sign
+    x = x.clamp_max(20)             # both terms: fp32 stays finite, no gradient has the wrong sign
     return torch.expm1(x) - x       # exp(x) - x - 1 falls below 0 by rounding at a small x
 
 
@@ -40,7 +40,7 @@ def clip_ratio(rho: Tensor, adv: Tensor, low: float, high: float) -> Tensor:
 
 
 def policy_gradient(batch: Batch) -> Tensor:
-    """(B,) GRPO's loss of each answer, without a KL penalty: Eq. 3, with a clip of .2."""
+    """(B,) GRPO's loss of each answer, without a KL penalty: Eq. 3 with eps = .2."""
     s = batch.seqs["answer"]
     rho = torch.exp(log_rho(s).clamp(-20, 20))
     return s.mean(clip_ratio(rho, batch.per_row["advantage"][:, None], 0.2, 0.2))

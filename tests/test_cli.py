@@ -178,6 +178,8 @@ def test_a_bar_is_drawn_seldom_in_a_log(terminal, seconds, least, most, monkeypa
     (KeyboardInterrupt(), 130, "interrupted"), (UserError("two\nlines \x1b[2J"), 2, "two lines"),
     (MemoryError(), 2, "out of memory; take a smaller model"),
     (RuntimeError("CUDA out of memory. Tried"), 2, "out of memory"),
+    (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), 2, "out of memory"),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), 2, "out of memory"),
     (RuntimeError("not enough memory: you tried to allocate"), 2, "out of memory"),
     (OSError(errno.ENOMEM, "Cannot allocate memory"), 2, "out of memory"),
     (BrokenPipeError(), 1, "")])

@@ -3,7 +3,6 @@ comparison that was stopped, killed or run twice has the figures of one that was
 import io
 import json
 import os
-import platform
 import re
 import shlex
 import shutil
@@ -23,6 +22,7 @@ import pytest
 import torch
 from made import CPU, NANO, write_jsonl
 from safetensors.torch import load_file
+from tqdm import tqdm
 
 from nanouft import evaluate, train
 from nanouft.compare import __main__ as compare
@@ -35,6 +35,7 @@ from nanouft.compare import (
     parts,
     passes,
     processes,
+    progress,
     report,
     runs,
     stats,
@@ -42,9 +43,10 @@ from nanouft.compare import (
 )
 from nanouft.compare.looks import looks
 from nanouft.compare.processes import missing
+from nanouft.compare.progress import RunsBar
 from nanouft.data.rows import read
 from nanouft.gpt import BASE, shipped_base
-from nanouft.plumbing import files
+from nanouft.plumbing import files, printing
 from nanouft.plumbing.errors import UserError
 from nanouft.run import folder as run_folder
 from nanouft.run import reference
@@ -91,6 +93,17 @@ class Own(SFT):
     how: Literal["all", "some"] = "all"
     table: str = "a.txt"
     tables: list[str] | None = None
+"""
+SEEN = """
+import os
+from nanouft.objectives.sft import SFT
+
+class Seen(SFT):
+    def loss(self, batch):
+        with open(f"seen-{os.getpid()}", "w") as file:
+            file.write(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+        pass
+        return super().loss(batch)
 """
 LENGTH = "def f(completions):\n    return [len(x.split()) for x in completions]\n"
 PAIRS = [{"prompt": f"Say {x} {y}.", "chosen": f"{x} {y}", "rejected": f"{y}"}
@@ -153,7 +166,7 @@ def planned(line: str) -> comparison.Comparison:
     return c
 
 
-def make_here(jobs, workers, bar, drop=False) -> None:
+def make_here(jobs, pool, bar, keep=()) -> None:
     """carry_out for tests that are not about processes: several times cheaper."""
     for part in (part for job in missing(jobs) for part in runs.parts_of(job)):
         runs.do(part, time.time())
@@ -198,11 +211,11 @@ def test_a_helper_has_the_name_by_which_it_was_imported(monkeypatch):
 
 
 def test_tries_of_older_code_choose_no_rate(in_process, monkeypatch):
-    def edit_before_the_seeds(jobs, workers, bar, drop=False):
-        if drop:
+    def edit_before_the_seeds(jobs, pool, bar, keep=None):
+        if keep is None:
             Path("helper.py").write_text("SCALE = 2\n")
             sys.modules.pop("helper", None)
-        make_here(jobs, workers, bar)
+        make_here(jobs, pool, bar)
     monkeypatch.setattr(compare, "carry_out", edit_before_the_seeds)
     with pytest.raises(UserError, match="mine.*, seed 100: its input has changed"):
         compare.train_all(planned(f"dpo mine.py {SMALL.replace('--tries 1', '--tries 2')}"))
@@ -318,9 +331,9 @@ def test_all_that_log_probs_depend_on_is_in_the_name_of_their_file(monkeypatch):
         with monkeypatch.context() as now:
             now.setitem(sys.modules, module, SimpleNamespace(__version__="0", __file__=None))
             found.append(name())
-    for module, what in ((torch, "get_num_threads"), (platform, "node")):
+    for module, what in ((torch, "get_num_threads"), (passes, "HOST")):
         with monkeypatch.context() as now:
-            now.setattr(module, what, lambda: 99)
+            now.setattr(module, what, "other" if what == "HOST" else lambda: 99)
             found.append(name())
     monkeypatch.setitem(sys.modules, "helper", ModuleType("helper"))
     sys.modules["helper"].__file__ = "helper.py"
@@ -460,7 +473,9 @@ def test_a_model_is_scored_when_it_is_trained_and_starts_others_though_its_score
     ("raise ValueError('no')", r"bad\.py.*line 7: ValueError: no"),
     ("import os; os._exit(3)", r"bad\.py.*exit code 3"),
     ("return super().loss(batch)[0] * float('nan'), {}",
-     r"bad\.py.*diverged at each learning rate")])
+     r"bad\.py.*diverged at each learning rate"),
+    ("raise RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')",
+     r"bad\.py.*: out of memory; fewer --workers, --lora 16 or a larger --accumulate need less")])
 def test_an_arm_that_fails_ends_in_one_line_and_what_is_done_is_kept(line, told):
     Path("bad.py").write_text("from nanouft.objectives.sft import SFT\n\n\nclass Bad(SFT):\n"
                               f"    lr = 1e-4\n    def loss(self, batch):\n        {line}\n")
@@ -476,6 +491,110 @@ def test_a_loss_reaches_neither_what_scores_it_nor_the_bar(capfd):
     assert call(f"sft cheat.py {SMALL}") == 0
     said = "".join(capfd.readouterr())
     assert "raw" not in said and "the same to the last digit" in said
+
+
+# ---- GPUs, the bar, heavy weights ----------------------------------------------------------------
+def test_each_worker_sees_one_gpu_and_there_are_as_many_workers(monkeypatch):
+    """Played: the names of GPUs go to processes that compute on the CPU."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for given, names in ((None, ["0", "1"]), ("3, MIG-5,-1", ["3", "MIG-5"])):
+        with monkeypatch.context() as now:
+            now.setenv("CUDA_VISIBLE_DEVICES", given) if given else now.delenv(
+                "CUDA_VISIBLE_DEVICES", raising=False)
+            assert processes.cards() == names
+            for device, some in (("cuda", names), ("cuda:1", ()), ("cpu", ())):
+                now.setattr(comparison.Comparison, "device", device)
+                c = planned(f"sft dpo {SMALL}".replace("--workers 2", ""))
+                assert list(compare.pool_of(c).cards) == list(some)
+                assert c.cfg.workers == {"cuda": 2, "cuda:1": 1}.get(device, os.cpu_count())
+    Path("own.py").write_text(SEEN)
+    c = planned(f"own.py sft {SMALL.replace('--seeds 2', '--seeds 3')}")
+    jobs = [c.job(c.arms[0], seed)._replace(asked=None) for seed in range(3)]
+    pool = processes.LocalPool(3, ["3", "MIG-5"])
+    with RunsBar(3) as bar:
+        processes.carry_out(jobs, pool, bar)
+    seen = sorted(x.read_text() for x in Path(".").glob("seen-*"))
+    assert seen in (["3", "3", "MIG-5"], ["3", "MIG-5", "MIG-5"])
+
+
+def test_what_workers_come_from_asks_for_no_gpu():
+    """Else CUDA_VISIBLE_DEVICES of a worker would come too late."""
+    code = ("import os, torch\nfor name in "
+            "'is_available device_count init _lazy_init current_device set_device'.split():\n"
+            "    setattr(torch.cuda, name, lambda *more, **how: os._exit(1))\n"
+            f"import {', '.join(processes.PRELOADED)}")
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_the_bar_moves_by_what_runs_of_a_kind_cost(monkeypatch):
+    """By hand: of two sft (8 s each) and two dpo (30 s), one of each and half of a dpo are done."""
+    costs = {"sft": 8.0, "dpo": 30.0}
+    monkeypatch.setattr(progress, "seconds", lambda job: costs[progress.kind_of(job)])
+    sft, dpo, sft1, dpo1 = (runs.Job(Path(f"{x}{seed}"), name=f"{x}, seed {seed}")
+                            for seed in range(2) for x in costs)
+    with RunsBar(4) as bar:
+        for share in (0.5, 0.0):                    # a run never goes back
+            bar.move({sft: share, dpo: 0.0})
+            assert bar.n == pytest.approx(0.5)      # all alike, two of a later round
+        bar.end(sft)
+        bar.end(dpo)
+        bar.move({sft1: 0.0, dpo1: 0.5})
+        assert bar.n == pytest.approx(4 * (38 + 15) / 76)
+        bar.move({dpo1: 0.5})                       # sft comes in a later round: 19 as the mean
+        assert bar.n == pytest.approx(4 * (38 + 15) / (68 + 19))
+
+
+def test_a_worker_writes_how_much_of_its_part_is_done(monkeypatch):
+    for name, value in (("done", 0.0), ("training", False), ("sign", Path())):
+        monkeypatch.setattr(progress.Counted, name, value)
+    monkeypatch.setattr(printing, "bar_class", tqdm)
+    monkeypatch.setattr(progress, "LOOK", 0)
+    training = runs.Job(Path("a"), ("--lr", "1"))
+    scoring = training._replace(asked=asked.Asked())
+    assert progress.share_done(training) is None
+    progress.count_for(training)
+
+    def shares() -> list[float]:
+        return [progress.share_done(x) for x in (training, scoring)]
+    with printing.bar_class(total=4, unit="row", delay=0) as reading:
+        reading.update(2)
+        assert shares() == pytest.approx([0.8 / 4, 0.8 + 0.2 / 4])
+        reading.update(2)
+    with printing.bar_class(total=1, unit="row", delay=2):
+        pass                                        # it was too short to be shown
+    steps = iter(printing.bar_class(range(4), total=4, unit="step", delay=0, miniters=0))
+    [next(steps) for _ in range(3)]
+    assert shares()[0] == pytest.approx(0.8 * 3 / 4)
+    with printing.bar_class(total=4, unit="row", delay=0) as sampling:
+        sampling.update(4)
+    assert shares()[0] == pytest.approx(0.8 * 3 / 4)
+
+
+def test_the_bar_moves_while_a_run_goes_on(monkeypatch):
+    Path("own.py").write_text(SEEN.replace("pass", "import time; time.sleep(0.5)"))
+    job = planned(f"own.py sft {SMALL.replace('--steps 2', '--steps 12')}")
+    moved = []
+    monkeypatch.setattr(RunsBar, "update", lambda bar, n: moved.append(n))
+    with RunsBar(1) as bar:
+        processes.carry_out([job.job(job.arms[0], 0)], processes.LocalPool(1), bar)
+    assert len({round(x, 3) for x in moved if 0 < x < progress.TRAINING}) >= 2, moved
+
+
+def test_heavy_weights_of_a_try_go_when_it_is_scored(monkeypatch):
+    """But not of one that a chain may begin with; and before the seeds all do."""
+    monkeypatch.setattr(runs, "KEPT", 0)
+    left = []
+
+    def look(jobs, pool, bar, keep=()):
+        left.append({x.parent.name.split("_")[0] for x in RUNS.glob("*/*.safetensors")})
+        make_here(jobs, pool, bar)
+        for job in jobs:                    # as carry_out does where nothing needs it
+            runs.drop_heavy([job] if job.key not in {x.key for x in keep} else [])
+    monkeypatch.setattr(compare, "carry_out", look)
+    compare.train_all(planned(f"sft dft sft+dpo {SMALL.replace('--tries 1', '--tries 2')}"))
+    *tries, seeds = left
+    assert {*map(frozenset, tries)} == {frozenset(), frozenset({"sft"})} and seeds == set()
+    assert not [*RUNS.glob("*/*.safetensors")]
 
 
 # ---- your rows -----------------------------------------------------------------------------------

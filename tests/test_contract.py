@@ -92,7 +92,7 @@ def test_a_file_whose_class_has_another_name_is_one_line(monkeypatch):
     """As is a file that is no method."""
     monkeypatch.setattr(objectives, "NAMES", ["mine"])
     monkeypatch.setattr(objectives, "import_module", lambda name: sys)
-    with pytest.raises(UserError, match="mine.py: it has no class"):
+    with pytest.raises(UserError, match="mine.py: no class is named after the file"):
         OBJECTIVES["mine"]
 
 

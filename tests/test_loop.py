@@ -453,7 +453,7 @@ def test_simple_py_shows_what_grpo_reads_and_that_it_learns(capsys):
     assert out.count("   score ") == 4 * simple.SAMPLES and "loss" not in out
     advantages = [float(x) for x in re.findall(r"advantage ([+-]\S+)", out)]
     assert sum(advantages[:4]) == pytest.approx(0, abs=0.03) and max(advantages) > 1
-    scores = [float(x) for x in re.findall(r"new questions (\S+)", out)]
+    scores = [float(x) for x in re.findall(r"validation prompts (\S+)", out)]
     assert scores[-1] > scores[0] + 0.1
 
 

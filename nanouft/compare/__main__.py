@@ -26,12 +26,12 @@ that it imports change.
 import sys
 import textwrap
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from nanouft.compare import printed, report, runs
 from nanouft.compare.arms import Arm
@@ -47,15 +47,18 @@ from nanouft.compare.comparison import (
     read_words,
     short_rate,
 )
+from nanouft.compare.executor import ExecutorPool
 from nanouft.compare.foretell import foretold, time_left
 from nanouft.compare.looks import looks, refuse_second
-from nanouft.compare.processes import alone_in, bar_of, carry_out
+from nanouft.compare.processes import LocalPool, Pool, alone_in, cards, carry_out
+from nanouft.compare.progress import RunsBar
 from nanouft.compare.verdicts import MEASURES, judged_by, lead, mean_of, of_tries, verdicts
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file, write_text
 from nanouft.plumbing.printing import ALL, BRIEF, quiet, say
 
+AGAIN = 4           # runs of an arm with two more seeds: the own rate is mostly one of the two best
 CLEAR = 1           # standard errors by which a rate must be behind the best to be out
 
 
@@ -64,14 +67,16 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def run(methods: Iterable[str], *, verbose: bool = False, **flags: Any) -> report.Verdict | None:
+def run(methods: Iterable[str], *, verbose: bool = False, executor: Executor | None = None,
+        **flags: Any) -> report.Verdict | None:
     """nanouft.compare.run: what the command does. methods: as they are typed there. flags: those of
-    the command; data may be rows. verbose: print what the command prints."""
+    the command; data may be rows. verbose: print what the command prints. executor: it carries the
+    runs to other machines (executor.py)."""
     check_guarded()
     with quiet(but_for=ALL if verbose else BRIEF):
         words = called(methods, flags)
         say(f"{', '.join(arm.name for arm in words.arms)}: {words.cfg.seeds} seeds", at=BRIEF)
-        return compare(words)
+        return compare(words, executor)
 
 
 def check_guarded() -> None:
@@ -84,10 +89,11 @@ def check_guarded() -> None:
                         "the script anew; call it below `if __name__ == \"__main__\":`")
 
 
-def compare(words: Words) -> report.Verdict | None:
+def compare(words: Words, executor: Executor | None = None) -> report.Verdict | None:
     """Train and judge; None if it is only planned."""
     with alone_in(words.root):
         c = plan(words)
+        c.executor = executor
         say(*printed.conditions(c), "", sep="\n")
         train_all(c)
         if c.cfg.plan:
@@ -104,7 +110,8 @@ def train_all(c: Comparison) -> None:
     write_text(c.place / "plan.ini", plan_text(c))
     tries = c.cfg.tries if c.cfg.tries > 1 else 0
     done: list[runs.Job] = []
-    with bar_of(1 + len(c.every) * (tries + len(c.seeds))) as bar:
+    due = tries + (AGAIN if tries else 0) + len(c.seeds)
+    with RunsBar(1 + len(c.every) * due) as bar:
         for depth in sorted({len(arm.stages) for arm in c.every}):
             arms = [arm for arm in c.every if len(arm.stages) == depth]
             arms.sort(key=lambda arm: not own_file(arm.stages[-1][0]))  # its mistakes first
@@ -120,12 +127,14 @@ def train_all(c: Comparison) -> None:
                 done += try_again(c, arms, bar)
             for arm in arms if not tries else ():
                 c.rates[arm._replace(label="")] = rates[arm][0]
+            begin = folders_of_beginnings(c, depth + 1) if tries else set()
+            runs.drop_heavy(job for job in done if job.folder not in begin)
         if told := foretold(c):
             bar.clear()
             say(*textwrap.wrap(f"{told} {time_left(c)}" if c.cfg.plan else told, 80), "", sep="\n")
         jobs = judged(c) if not c.cfg.plan else []
         bar.set_description("seeds", refresh=False)
-        carry_out(jobs, c.cfg.workers or 1, bar, drop=True)
+        carry_out(jobs, pool_of(c), bar)
     runs.drop_heavy([*done, *jobs])
     for job in [*done, *jobs]:          # asked anew: a file may have changed since it was trained
         if not runs.is_done(job):
@@ -133,34 +142,54 @@ def train_all(c: Comparison) -> None:
                             "command repeats the run")
 
 
+def pool_of(c: Comparison) -> Pool:
+    if c.executor:
+        return ExecutorPool(c.executor)
+    return LocalPool(c.cfg.workers or 1, cards() if c.device == "cuda" else ())
+
+
 def judged(c: Comparison) -> list[runs.Job]:
     """All that verdicts are from, the initial model too."""
     return [c.start(), *(c.job(arm, seed) for seed in c.seeds for arm in c.every)]
 
 
-def try_out(c: Comparison, rates: dict[Arm, list[float]], bar: tqdm) -> list[runs.Job]:
+def try_out(c: Comparison, rates: dict[Arm, list[float]], bar: RunsBar) -> list[runs.Job]:
     """Train with these rates where that is new, and choose. Returns what was trained."""
-    jobs = [c.job(arm, TRY, rate) for arm, some in rates.items() for rate in some
-            if rate not in c.tried.get(arm, ())]
-    carry_out(jobs, c.cfg.workers or 1, bar)
+    jobs = {c.job(arm, TRY, rate): arm for arm, some in rates.items() for rate in some
+            if rate not in c.tried.get(arm, ())}
+    train_tries(c, jobs, bar)
     for arm, some in rates.items():
         c.rates[arm._replace(label="")] = choose(c, arm, sorted(some))
-    return jobs
+    return [*jobs]
 
 
-def try_again(c: Comparison, arms: list[Arm], bar: tqdm) -> list[runs.Job]:
+def train_tries(c: Comparison, jobs: dict[runs.Job, Arm], bar: RunsBar) -> None:
+    """Of each its arm. Heavy weights go, but not those that a chain may begin with."""
+    begin = {part._replace(label="") for arm in c.every for part in arm.chain[:-1]}
+    own = [job for job, arm in jobs.items() if arm._replace(label="") in begin]
+    carry_out(jobs, pool_of(c), bar, keep=[*own, *(x for job in jobs for x in job.needs)])
+
+
+def folders_of_beginnings(c: Comparison, stages: int) -> set[Path]:
+    """Of the models that tries of chains with so many stages begin with."""
+    return {x.folder for arm in c.every if len(arm.stages) == stages for seed in TRIES
+            for x in c.job(arm, seed, 1.0).needs}
+
+
+def try_again(c: Comparison, arms: list[Arm], bar: RunsBar) -> list[runs.Job]:
     """The own rate and the two best of each arm with two more seeds, and choose anew. If all of
     these diverge, the others follow. Returns what was trained."""
     left, done = arms, list[runs.Job]()
+    bar.total -= AGAIN * len(arms)
     while left:
         for arm in left:
             own, alive = c.paces[arm.stages[-1]].rate, not_diverged(c, arm)
             c.again[arm] = sorted({min(alive, key=lambda rate: far(rate, own)),
                                    *sorted(alive, key=c.tried[arm].__getitem__)[-2:]})
-        jobs = [c.job(arm, seed, rate) for arm in left for rate in c.again[arm]
-                for seed in TRIES[1:]]
+        jobs = {c.job(arm, seed, rate): arm for arm in left for rate in c.again[arm]
+                for seed in TRIES[1:]}
         bar.total += len(jobs)
-        carry_out(jobs, c.cfg.workers or 1, bar)
+        train_tries(c, jobs, bar)
         done += jobs
         left = [arm for arm in left if not choose_again(c, arm)]
     return done

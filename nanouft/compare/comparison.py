@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from nanouft.compare import runs
 from nanouft.compare.arms import Arm, Pace, Stage
 from nanouft.compare.asked import Asked
 from nanouft.compare.code import hash_of_input, short_hash
+from nanouft.compare.processes import cards
 from nanouft.data.rows import read
 from nanouft.objective import Positive
 from nanouft.own import try_reward
@@ -55,7 +57,7 @@ class CompareFlags:
     test_seed: Annotated[int, ">= 0", "<= 1000000000"] = 900    # NanoWorld: which prompts
     confirm: bool = False           # test once more, with new seeds and prompts
     plan: bool = False              # only search learning rates; tell what lead would be decided
-    workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [a core each, at most 8]
+    workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [cores, at most 8; GPUs]
     out: str | None = None          # folder of plan, runs, scores and report [out/compare/...]
 
 
@@ -81,6 +83,7 @@ class Comparison(Words):
     configs: dict[Stage, RunConfig] = field(default_factory=dict)
     paces: dict[Stage, Pace] = field(default_factory=dict)
     programs: dict[Stage, str] = field(default_factory=dict)    # that train it otherwise
+    executor: Executor | None = None    # that carries the jobs [processes of this machine]
     asks: Arm | None = None             # the one whose leads are asked for [all are compared]
     rates: dict[Arm, float] = field(default_factory=dict)       # chosen
     tried: dict[Arm, dict[float, float]] = field(default_factory=dict)     # {arm: {rate: score}}
@@ -92,6 +95,10 @@ class Comparison(Words):
         found = {arm._replace(label=""): arm for arm in [
             *(part for arm in self.arms for part in arm.chain), *self.arms]}
         return sorted(found.values(), key=lambda arm: len(arm.stages))
+
+    @property
+    def device(self) -> str:
+        return next(iter(self.paces.values())).device
 
     @cached_property
     def fresh(self) -> int:
@@ -218,8 +225,8 @@ def plan(words: Words) -> Comparison:
     shared = {name: getattr(train, name) for name in SHARED if name in given} | files | length
     c = Comparison(cfg, train, given, words.arms, place, parts)
     look_ahead(c, shared)
-    on_cpu = next(iter(c.paces.values())).device == "cpu"
-    cfg.workers = cfg.workers or (min(8, os.cpu_count() or 1) if on_cpu else 1)
+    most = {"cpu": min(8, os.cpu_count() or 1), "cuda": len(cards())}
+    cfg.workers = cfg.workers or most.get(c.device, 1)
     return c
 
 

@@ -104,7 +104,7 @@ def time_left(c: Comparison) -> str:
     todo = {job.key for job in jobs}
     spent = sum(runs.seconds(c.job(arm, TRY, c.rate(arm))) for arm in c.every for seed in c.seeds
                 if c.job(arm, seed).key in todo)
-    workers = c.cfg.workers or 1
+    workers = 1 if c.executor else c.cfg.workers or 1
     minutes = math.ceil(spent / 60 / workers)
     time = f"{minutes / 60:.0f} hours" if minutes > 120 else quantity(minutes, "minutes")
     return f"The seeds take about {time} more, with {quantity(workers, 'workers')}."

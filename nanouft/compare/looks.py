@@ -49,6 +49,7 @@ def looks(c: Comparison) -> list[Look]:
     arms, file = {}, c.root / "looks.jsonl"
     for arm in c.arms:
         job = c.job(arm, c.seeds[0])
+        assert job.config
         code = [sorted(runs.made(x.folder)["files"].items()) for x in runs.with_needs(job)]
         arms[arm.name] = short_hash([arm.words, arm.copy, c.rate(arm), code,
                                       job.config.but(init="", seed=0).argv()])

@@ -8,7 +8,6 @@ A file has 4 bytes for each token of an answer. The folder may be removed at any
 """
 import hashlib
 import json
-import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 
 from nanouft.compare.code import hashes
 from nanouft.models.folders import OF_HUB, folder_of
+from nanouft.plumbing.files import HOST
 
 LIBRARIES = ("numpy", "peft", "torch", "transformers")
 OF_RUN = ("key", "tokenizer", "device", "processor")    # key: start weights, rows and their order
@@ -35,7 +35,7 @@ def pass_file_in(folder: Path, since: float, began: float) -> Callable[[dict], P
         libraries = [(name, sys.modules[name].__version__) for name in LIBRARIES
                      if name in sys.modules]
         card = torch.cuda.get_device_name() if torch.cuda.is_initialized() else ""
-        told = [platform.node(), card, torch.get_num_threads(), *map(run.get, OF_RUN), files,
+        told = [HOST, card, torch.get_num_threads(), *map(run.get, OF_RUN), files,
                 libraries, code, own]
         name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         return folder / f"{name[:24]}.npz"

@@ -1,11 +1,12 @@
 """Each training in a process of its own: it imports what its loss needs and nothing of another's,
 and it may end without harm to the rest. A process that has imported no loss scores it.
 
-    alone_in(folder)                    # waits while another comparison works there
-    carry_out(jobs, 2, bar)             # two at once; those that are done are not made again
+    alone_in(folder)                        # waits while another comparison works there
+    carry_out(jobs, LocalPool(2), bar)      # two at once; those that are done are not made again
 
-Whoever starts it may be stopped or killed at any moment. A worker ends when its parent does, so
-what is half done in a folder that nobody else works in belongs to nobody.
+executor.py has another pool, of any machines. Whoever starts it may be stopped or killed at any
+moment. A worker ends when its parent does. What is half done has the name of the machine and of the
+process that makes it (files.unfinished), so it is known when nobody works on it any more.
 """
 import os
 import re
@@ -13,29 +14,48 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from nanouft.compare.runs import Job, do, drop_heavy, is_done, is_usable, parts_of
-from nanouft.plumbing.errors import UserError
+from nanouft.compare.progress import LOOK, TRAINING, RunsBar, count_for, share_done, sign_of
+from nanouft.compare.runs import (
+    Job,
+    do,
+    drop_heavy,
+    is_abandoned,
+    is_done,
+    is_usable,
+    parts_of,
+    unfinished,
+)
+from nanouft.plumbing.errors import UserError, out_of_memory
 from nanouft.plumbing.files import remove
-from nanouft.plumbing.printing import BRIEF, shows
 from nanouft.run.checkpoint import handle_signals
 from nanouft.run.folder import waiting
 
 BEGAN = time.time()
+PRELOADED = ("nanouft.compare.processes", "nanouft.train", "nanouft.evaluate",
+             "torch._dynamo")       # AdamW imports it
+NEEDS_LESS = "fewer --workers, --lora 16 or a larger --accumulate need less"
 AGAIN = "what is done is kept, and the same command goes on"
 
 
 # ---- in the worker -------------------------------------------------------------------------------
-def work(job: Job, since: float, answer: connection.Connection) -> None:
+def work(part: Job, since: float, card: str, answer: connection.Connection) -> None:
     """Do a part of a job and send what went wrong, or ""."""
     end_with_parent()
+    if card:
+        os.environ["CUDA_VISIBLE_DEVICES"] = card       # PyTorch has not looked for GPUs yet
+    answer.send(said_of(part, since))
+
+
+def said_of(part: Job, since: float) -> str:
+    """Do a part of a job, in this process. What went wrong, in one line, or ""."""
     tqdm.set_lock(threading.RLock())    # tqdm's own is the system's, which misses it after a kill
     sys.stdout = sys.stderr = nowhere = open(os.devnull, "w", encoding="utf-8")
     for descriptor in (1, 2):           # what a library writes there is not for the bar
@@ -43,13 +63,23 @@ def work(job: Job, since: float, answer: connection.Connection) -> None:
     import torch
     torch.set_num_threads(1)
     try:
-        do(job, since)
+        count_for(part)
+        do(part, since)
         said = ""
     except SystemExit as e:
         said = f"it ended Python ({e})"
     except Exception as e:
         said = str(e) if isinstance(e, (UserError, OSError)) else f"{type(e).__name__}: {e}"
-    answer.send(" ".join(said.split()))
+        if out_of_memory(e):
+            said = f"out of memory{on_card()}; {NEEDS_LESS}"
+    finally:
+        remove(unfinished(sign_of(part)))
+    return " ".join(said.split())
+
+
+def on_card() -> str:
+    card = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return f" on GPU {card}" if card else ""
 
 
 def end_with_parent() -> None:
@@ -92,7 +122,8 @@ def sweep(places: Iterable[Path]) -> None:
     """Remove what a killed process has left of a folder or of scores."""
     for place in places:
         for left in [*place.glob("*.partial"), *place.glob("*/*.partial")]:
-            remove(left)
+            if is_abandoned(left):
+                remove(left)
 
 
 def missing(jobs: Iterable[Job]) -> list[Job]:
@@ -109,45 +140,64 @@ def missing(jobs: Iterable[Job]) -> list[Job]:
     return [*todo.values()]
 
 
-def bar_of(total: int) -> tqdm:
-    return tqdm(total=total, unit="run", disable=not shows(BRIEF), leave=False, smoothing=0,
-                mininterval=0.5 if sys.stderr.isatty() else 30)
+class Pool(Protocol):
+    """Who works on parts of jobs."""
+    def running(self) -> list[Job]: ...
+    def room(self) -> int | None:
+        """So many more may start; None: all that are ready."""
+    def start(self, part: Job) -> None: ...
+    def ended(self) -> list[tuple[Job, str]]:
+        """Those that end in the next LOOK seconds, and what went wrong with each, or ""."""
+    def stop(self) -> None:
+        """Whatever still runs."""
 
 
-def carry_out(jobs: Iterable[Job], workers: int, bar: tqdm, drop: bool = False) -> None:
+def carry_out(jobs: Iterable[Job], pool: Pool, bar: RunsBar, keep: Iterable[Job] = ()) -> None:
     """All jobs. UserError of the first that fails, in one line. Whatever happens, no worker goes
-    on after it, and what they have begun is removed. drop: remove heavy weights of which nothing
-    needs more here."""
-    jobs = [*jobs]
+    on after it, and what they have begun is removed. Heavy weights that have been scored and that
+    nothing here reads any more are removed, but not those of `keep`."""
+    jobs, kept = [*jobs], {job.key for job in keep}
     due = missing(jobs)
+    left = {job.key: job for job in due}
     todo = [part for job in due for part in parts_of(job)]
-    running: dict[Any, tuple[Job, Any, connection.Connection]] = {}    # by what wakes us
-    bar.total += len(due) - len({job.key for job in jobs})         # those that are there
-    bar.refresh()
+    for job in {job.key: job for job in jobs if job.key not in left}.values():
+        bar.learn(job)
+        bar.total -= 1
+    bar.total += len({*left} - {job.key for job in jobs})          # which others need
     places = {job.folder.parent for job in todo}
     sweep(places)
     try:
-        while todo or running:
-            for job in ready(todo, [job for job, *_ in running.values()])[:workers - len(running)]:
-                todo.remove(job)
-                process, answer = start(job)
-                running[process.sentinel] = job, process, answer
-            names = [job.name[:24] for job, *_ in running.values()]
-            bar.set_postfix_str(f"{names[0]} +{len(names) - 1}".removesuffix(" +0"),
-                                refresh=sys.stderr.isatty())
-            for sentinel in connection.wait([*running]):
-                job, process, answer = running.pop(sentinel)
-                check(job, process, answer)
-                left = [*todo, *(job for job, *_ in running.values())]
-                bar.update(job.folder not in {x.folder for x in left})
-                if drop:
-                    drop_heavy(x for x in (job, *job.needs)
-                               if x.key not in {need.key for y in left for need in y.needs})
+        while todo or pool.running():
+            for part in ready(todo, pool.running())[:pool.room()]:
+                todo.remove(part)
+                pool.start(part)
+            show([*left.values()], todo, pool, bar)
+            for part, said in pool.ended():
+                if said:
+                    more = f" (to see more: {part.command})" if part.config else ""
+                    raise UserError(f"{part.name or part.folder.name}: {said}{more}; {AGAIN}")
+                still = [*todo, *pool.running()]
+                for job in [x for x in left.values() if x.folder not in {y.folder for y in still}]:
+                    bar.end(left.pop(job.key))
+                read = kept | {need.key for x in still for need in x.needs}
+                drop_heavy(x for x in (part, *part.needs) if x.key not in read)
     finally:
-        for _, process, _ in running.values():
-            end(process.pid)
-            process.join()
+        pool.stop()
         sweep(places)
+
+
+def show(left: list[Job], todo: list[Job], pool: Pool, bar: RunsBar) -> None:
+    """Move the bar, and name a run that a worker works on."""
+    running = pool.running()
+    begun = {part: share for part in running if (share := share_done(part)) is not None}
+    trained = {job.folder for job in left if job.config} - {
+        part.folder for part in [*todo, *running] if part.asked is None}
+    shares = dict.fromkeys(trained, TRAINING) | {part.folder: x for part, x in begun.items()}
+    here = running if pool.room() is not None else ()      # no queue, so they begin at once
+    names = [part.name[:24] for part in begun or here] or ["waiting for a worker"]
+    at_work = f"{names[0]} +{len(names) - 1}".removesuffix(" +0")
+    bar.set_postfix_str(f"{bar.ended} of {bar.total} runs, {at_work}", refresh=False)
+    bar.move({job: shares.get(job.folder, 0.0) for job in left})
 
 
 def ready(todo: list[Job], running: list[Job]) -> list[Job]:
@@ -163,32 +213,59 @@ def ready(todo: list[Job], running: list[Job]) -> list[Job]:
     return found
 
 
-def start(job: Job) -> tuple[Any, connection.Connection]:
-    """A process that has begun with a job, and where it will say how that went. On Linux it comes
-    from a server that has imported torch once (and torch._dynamo, as AdamW does), transformers and
-    peft as far as this process has for its plan, and nothing of yours."""
-    context: Any = get_context("forkserver" if sys.platform == "linux" else "spawn")
-    if sys.platform == "linux":
-        planned = [name for name in sys.modules if re.match(r"(transformers|peft)\b", name)]
-        context.set_forkserver_preload(["nanouft.compare.processes", "nanouft.train",
-                                        "nanouft.evaluate", "torch._dynamo", *planned])
-    answer, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=work, args=(job, BEGAN, theirs), daemon=True)
-    process.start()
-    theirs.close()
-    return process, answer
+def cards() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+    count, named = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    return [x.strip() for x in named.split(",")][:count] if named else [*map(str, range(count))]
 
 
-def check(job: Job, process: Any, answer: connection.Connection) -> None:
-    """UserError if a job failed."""
-    process.join()
-    try:
-        said = answer.recv()
-    except EOFError:
-        said = (f"its process was ended (exit code {process.exitcode}), from outside, by a loss of "
-                "your own or for want of memory; --workers 1 needs the least")
-    finally:
-        answer.close()
-    if said:
-        more = f" (to see more: {job.command})" if job.config else ""
-        raise UserError(f"{job.name or job.folder.name}: {said}{more}; {AGAIN}")
+class LocalPool:
+    """Processes of this machine, so many at once. cards: its GPUs; each process sees one alone,
+    that which the fewest work on."""
+
+    def __init__(self, workers: int, cards: Sequence[str] = ()):
+        self.workers, self.cards = workers, cards
+        self.by_sentinel: dict[Any, tuple[Job, Any, connection.Connection, str]] = {}
+
+    def running(self) -> list[Job]:
+        return [part for part, *_ in self.by_sentinel.values()]
+
+    def room(self) -> int:
+        return self.workers - len(self.by_sentinel)
+
+    def start(self, part: Job) -> None:
+        """A process. On Linux it comes from a server that has imported PRELOADED, and nothing of
+        yours. That server asks for no GPU, or all would have the same. Without GPUs it also has
+        what the plan has imported of transformers and peft."""
+        context: Any = get_context("forkserver" if sys.platform == "linux" else "spawn")
+        if sys.platform == "linux":
+            planned = [x for x in sys.modules if re.match(r"(transformers|peft)\b", x)]
+            context.set_forkserver_preload([*PRELOADED, *([] if self.cards else planned)])
+        busy = [card for *_, card in self.by_sentinel.values()]
+        card = min(self.cards, key=busy.count, default="")
+        answer, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=work, args=(part, BEGAN, card, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        self.by_sentinel[process.sentinel] = part, process, answer, card
+
+    def ended(self) -> list[tuple[Job, str]]:
+        found = connection.wait([*self.by_sentinel], LOOK)
+        return [self.said(*self.by_sentinel.pop(sentinel)[:3]) for sentinel in found]
+
+    def said(self, part: Job, process: Any, answer: connection.Connection) -> tuple[Job, str]:
+        process.join()
+        with answer:
+            try:
+                return part, answer.recv()
+            except EOFError:
+                return part, (f"its process was ended (exit code {process.exitcode}), from outside,"
+                              " by a loss of your own or for want of memory; --workers 1 needs the "
+                              "least")
+
+    def stop(self) -> None:
+        for _, process, *_ in self.by_sentinel.values():
+            end(process.pid)
+            process.join()
+        self.by_sentinel.clear()

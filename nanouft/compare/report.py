@@ -218,5 +218,6 @@ def commands(c: Comparison) -> list[str]:
     """Of each training that was evaluated, into folders of its own; a chain starts from those."""
     jobs = [c.job(arm, seed) for arm in c.every for seed in c.seeds]
     typed = {str(job.folder): f"out/typed/{job.folder.name}" for job in jobs}
-    return [job._replace(config=job.config.but(
-        init=typed.get(job.init, job.init), out=typed[str(job.folder)])).command for job in jobs]
+    configs = {job: job.config.but(init=typed.get(job.init, job.init), out=typed[str(job.folder)])
+               for job in jobs if job.config}
+    return [job._replace(config=config).command for job, config in configs.items()]

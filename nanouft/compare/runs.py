@@ -18,6 +18,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -32,23 +33,35 @@ from nanouft.compare.code import hash_at, hash_of_input, hashes, short_hash, unc
 from nanouft.compare.passes import pass_file_in
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.errors import Diverged
-from nanouft.plumbing.files import read_json, removed_unless_whole, rename, write_arrays, write_json
+from nanouft.plumbing.files import (
+    HOST,
+    read_json,
+    read_text,
+    removed_unless_whole,
+    rename,
+    unfinished,
+    write_arrays,
+    write_json,
+    write_text,
+)
 from nanouft.plumbing.printing import quiet
+from nanouft.run.config import RunConfig
 
 MADE = "made.json"
 ONLY_TRAIN = {"plain": True, "items": 0, "save_every": 0, "threads": 1}
 KEPT = 40_000_000               # bytes: heavier weights are removed when they have been scored
+DAY = 86400                     # seconds
 
 
 class Job(NamedTuple):
     """One training and its scores. Two jobs are the same if folder and questions are."""
     folder: Path
-    config: Any = None          # of its program, a RunConfig; None: the start model is only scored
+    config: RunConfig | None = None     # None: the start model is only scored
     asked: Asked | None = None  # None: it is read by other jobs alone
     init: str = ""              # the start model
     needs: tuple["Job", ...] = ()   # what it reads, made before it
     name: str = ""              # as an error names it
-    program: str = "nanouft.train:carry_out"    # what makes the folder config.out
+    program: str = "nanouft.train:carry_out"    # that makes the folder config.out
     alone: bool = False         # it trains other models first, so no other such job runs meanwhile
     try_out: bool = False       # a try may diverge
 
@@ -67,7 +80,8 @@ class Job(NamedTuple):
 
     @property
     def command(self) -> str:
-        return f"python -m {self.program.split(':')[0]} {shlex.join(self.config.argv())}"
+        assert self.config
+        return f"python -m nanouft.train {shlex.join(self.config.argv())}"
 
 
 @cache
@@ -76,7 +90,7 @@ def start_folder(init: str) -> str:
     return str(folder_of(init)) if init == "base" or init.startswith("hub:") else init
 
 
-def job_for(place: Path, label: str, config: Any, init: str, needs: Sequence[Job] = (),
+def job_for(place: Path, label: str, config: RunConfig | None, init: str, needs: Sequence[Job] = (),
             **more: Any) -> Job:
     """A job whose folder has a plain name with a hash of its command and of all that it reads: the
     start model, files and model folders. (What other jobs make is in their names.)"""
@@ -139,6 +153,29 @@ def what_is_left(folder: Path) -> str:
     return short_hash([x.name, hash_at(x)] for x in files) if files else ""
 
 
+# ---- what is half done ---------------------------------------------------------------------------
+def is_abandoned(partial: Path) -> bool:
+    """True if the process that made it has ended; of another machine, if a day has passed."""
+    host, _, pid = partial.stem.rpartition(".")[2].rpartition("-")
+    if host == HOST and not is_alive(int(pid)):
+        return True
+    times = [0.0]
+    for file in [partial, *partial.rglob("*")]:
+        with suppress(OSError):                      # gone meanwhile
+            times.append(file.stat().st_mtime)
+    return time.time() - max(times) > DAY
+
+
+def is_alive(pid: int) -> bool:
+    if os.name == "nt":                 # os.kill would end it; a worker there ends with its parent
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError as e:
+        return isinstance(e, PermissionError)                   # it is another user's
+    return True
+
+
 # ---- in a process of its own ---------------------------------------------------------------------
 def parts_of(job: Job) -> list[Job]:
     """What is to be done for a job, each in a process of its own: what scores a model has not
@@ -159,12 +196,13 @@ def do(part: Job, since: float) -> None:
 
 def make(job: Job, since: float, began: float) -> None:
     """The folder of a run, whole or not at all."""
+    assert job.config
     module, _, function = job.program.partition(":")
     start = sum(os.times()[:4])             # of this process and of those that it starts
     more = {"pass_file": pass_file_in(job.folder.parent / "references", since, began)
             } if job.program == "nanouft.train:carry_out" else {}
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
-    with removed_unless_whole(job.folder.with_name(f"{job.folder.name}.partial")) as partial:
+    with removed_unless_whole(unfinished(job.folder)) as partial:
         partial.mkdir(parents=True)
         try:
             with quiet() as record["told"]:
@@ -177,6 +215,9 @@ def make(job: Job, since: float, began: float) -> None:
         write_json(partial / MADE, cost(partial) | record | {
             "seconds": seconds, "files": hashes(since, began), "left": what_is_left(partial),
             "read": [made(x.folder)["left"] for x in job.needs]})
+        for file in (partial / "run.json", partial / "README.md"):      # they name their folder
+            if file.exists():
+                write_text(file, read_text(file).replace(partial.name, job.folder.name))
         rename(partial, job.folder)
 
 
@@ -214,9 +255,12 @@ def values(job: Job) -> Values | None:
 
 
 def seconds(job: Job) -> float:
-    """CPU seconds of its training and scoring."""
-    with np.load(job.scored) as kept:
-        return made(job.folder)["seconds"] + json.loads(str(kept["made"])).get("seconds", 0)
+    """CPU seconds of its training and scoring, so far as they are done."""
+    spent = made(job.folder).get("seconds", 0.0)
+    if job.asked and job.scored.is_file():
+        with np.load(job.scored) as kept:
+            spent += json.loads(str(kept["made"])).get("seconds", 0)
+    return spent
 
 
 def drop_heavy(jobs: Iterable[Job]) -> None:

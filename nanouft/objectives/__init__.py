@@ -6,8 +6,8 @@
 objective.py says what an objective is. CONTRIBUTING.md says how to add one.
 
 The equations in the heads of the files share these letters:
-    p_t, ref_t: the probability of token t by the model, and by the start model
-    old_t: the same by the policy that sampled the answer
+    p_t, ref_t: the probability of token t under the model, and under the initial model (reference)
+    old_t: the same under the policy that sampled the answer
     S = sum_t log p_t
     A = mean_t log p_t
     n = sum_t 1
@@ -20,11 +20,11 @@ The equations in the heads of the files share these letters:
     NLL(y): the mean of -log p_t over all tokens of the answers y of the step
     mean_i: over all answers of the step
     mean_K, std_K: over the answers to one prompt
-    sg: the stop-gradient; its argument is a constant
+    sg: the stop-gradient; its argument is treated as a constant
 The step takes the mean of L over its answers or pairs. Other letters are settings of the method.
 
-A place in brackets, (trainers.py:786), is file and line of the released code, at the commit that
-the head names, or of TRL: 1.16.0 unless the head says another version.
+A place in brackets, (trainers.py:786), is a file and line of the released code, at the commit that
+the head names, or of TRL: version 1.16.0 unless the head names another.
 """
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -36,8 +36,7 @@ from nanouft.own import class_in
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.files import own_file
 
-# Lists show these first, in the order in which the course comes to them; the others by name. So a
-# method has its place without a number that somebody has to choose.
+# Lists show these first, in the order of the course, and then all others by name.
 FIRST = "sft ift dpo una uft poft kto orpo reinforce rloo grpo ppo".split()
 NAMES = [*FIRST, *sorted({file.name for file in iter_modules(__path__)} - {*FIRST})]
 
@@ -46,26 +45,26 @@ FAMILIES = {        # what a method learns from: its title, in words
     "pairs": ("Pairs", "A better and a worse answer to one prompt."),
     "graded": ("Scores and labels", "Answers with a score from 0 to 1, or a label good or bad."),
     "sampled": ("The model's own samples",
-                "Prompts, and something that scores the answers of the model."),
+                "Prompts, and a reward for the answers that the model samples."),
 }
 
 
 class Objectives(Mapping[str, type[Objective]]):
-    """OBJECTIVES["tis_dpo"] is the class TISDPO in tis_dpo.py: it has the name of its file, but for
-    case and _. The file is read only when it is asked for."""
+    """OBJECTIVES["tis_dpo"] is the class TISDPO in tis_dpo.py: it is named after its file, without
+    regard to case and _. A file is imported only when its method is asked for."""
 
     def __getitem__(self, name: str) -> type[Objective]:
         if name not in NAMES:
             raise KeyError(name)
         module = import_module(f"{__name__}.{name}")
-        classes = {word: cls for word, cls in vars(module).items() if isinstance(cls, type)}
-        for word, cls in classes.items():
-            if word.lower() == name.replace("_", ""):
+        classes = {title: cls for title, cls in vars(module).items() if isinstance(cls, type)}
+        for title, cls in classes.items():
+            if title.lower() == name.replace("_", ""):
                 return cls
-        of_file = [word for word, cls in classes.items() if cls.__module__ == module.__name__]
-        raise UserError(f"objectives/{name}.py: it has no class with the name of the file, but for "
-                        f"case and _, as {name.title().replace('_', '')} would be; it has "
-                        f"{', '.join(of_file) or 'none'} (only methods belong in this folder)")
+        of_file = [title for title, cls in classes.items() if cls.__module__ == module.__name__]
+        raise UserError(f"objectives/{name}.py: no class is named after the file, such as "
+                        f"{name.title().replace('_', '')}; found: {', '.join(of_file) or 'none'} "
+                        "(only methods belong in this folder)")
 
     def __iter__(self) -> Iterator[str]:
         return iter(NAMES)
@@ -78,7 +77,7 @@ OBJECTIVES = Objectives()
 
 
 def registry_name(name: str) -> str:
-    """A name as the registry spells it: IFT becomes ift. The name of a file stays as it is."""
+    """A name as the registry spells it: IFT becomes ift. The name of a file is unchanged."""
     return name.lower() if name.lower() in OBJECTIVES else name
 
 

@@ -1,23 +1,23 @@
-"""Ada-DPO: every pair gets a temperature that suits how far apart its answers are.
+"""Ada-DPO: each pair gets a temperature that suits the size of its margin.
 
     python -m nanouft.train --objective ada_dpo
     Hong et al. 2024, arXiv:2406.02764 (APS)
     released code: IlgeeHong/Adaptive-Preference-Scaling at fd1da08, llm_dpo/
 
-DPO presses the margin z of every pair through the same sigmoid. Here each pair first chooses a
-scale tau in [tau_min, tau_max] by a distributionally robust argument: it minimises -tau log
-sigmoid(z / tau) + (rho - log 2) tau. From dpo.py `each` differs, which then uses that scale:
+DPO puts the margin z of every pair through the same sigmoid. Here each pair first gets a scale tau
+in [tau_min, tau_max] by distributionally robust optimization: it minimises -tau log sigmoid(z /
+tau) + (rho - log 2) tau. Only `each` differs from dpo.py, which then uses that scale:
     L = -tau log sigmoid(z / tau)
     z = beta (r_w - r_l)
-A small tau makes a hard decision of a pair and a large tau a soft one. The released code finds tau
+A small tau makes the loss hard (a hinge), a large tau soft (linear). The released code finds tau
 by five Newton steps (dpo_trainer.py:876). We use a closed form: with u = |z| / tau the condition
 log(2 sigmoid(u)) - u sigmoid(-u) = rho has ONE root u for all pairs:
     tau = sg(clip(abs(z) / u, tau_min, tau_max))
     u: 1.419 at rho .2
-tau grows with |z| of EITHER sign, so a pair that is badly wrong is handled as softly as one that
+tau grows with |z| of EITHER sign, so a pair that is badly wrong is treated as softly as one that
 is clearly right.
 
-rho .2 is the released code's default (dpo_trainer.py:169). Left out: the form with rho tau^2.
+rho .2 is the released code's default (dpo_trainer.py:169). Not implemented: a form with rho tau^2.
 Trap: the loss is multiplied by tau, so its value cannot be compared with DPO's.
 """
 import math
@@ -32,11 +32,11 @@ from nanouft.objective import Positive
 from nanouft.objectives.dpo import Pairs
 from nanouft.plumbing.errors import UserError
 
-BelowLog2 = Annotated[float, "> 0", "<= 0.69"]      # from log 2 on tau is tau_min
+BelowLog2 = Annotated[float, "> 0", "<= 0.69"]      # from log 2 upwards tau is tau_min
 
 
 class AdaDPO(Pairs):
-    rho: BelowLog2 = 0.2            # how far the scales of the pairs spread
+    rho: BelowLog2 = 0.2            # larger = smaller scales of all pairs
     tau_min: Positive = 0.1         # smallest scale of a pair
     tau_max: Positive = 5.0         # largest scale of a pair; if both are 1, this is DPO
 

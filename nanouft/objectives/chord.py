@@ -1,10 +1,10 @@
-"""CHORD: imitate and explore in one step, with a weight that moves from the one to the other.
+"""CHORD: imitate and explore in one step, with a weight that moves from one to the other.
 
     python -m nanouft.train --objective chord
     Zhang et al. 2025, arXiv:2508.11408
     released code: modelscope/Trinity-RFT at 0414330, chord_policy_loss.py and mix_chord.yaml
 
-From grpo.py two things differ: the loss of SFT on demonstrations is mixed in, and there is no KL:
+Two things differ from grpo.py: the loss of SFT on demonstrations is mixed in, and there is no KL:
     L = (1 - w) mean_t( -min(rho_t adv, clip(rho_t, .8, 1.2) adv) ) + w I_demo
     --weigh phi     L = (1 - w) mean_t( -min(rho_t adv, clip(rho_t, .8, 1.2) adv) ) + w J_demo
     I = -mean log p_t
@@ -14,12 +14,12 @@ From grpo.py two things differ: the loss of SFT on demonstrations is mixed in, a
     w = mu_end + (mu - mu_end) (1 + cos(pi min(1, progress / decay))) / 2
     progress: the share of the run's steps that are done
 Equal mu and mu_end keep w constant: the authors take .1 (mix_chord.yaml:14) with --weigh phi, which
-spares tokens that the model knows or finds hopeless. Demonstrations come in an order of their own,
-one for each prompt of the step. So mu 0 is GRPO with beta 0 on the same prompts, as is a step
-without a demonstration, and mu 1 is SFT. The released code averages over each micro-batch, and over
-all tokens of all answers, not first over those of an answer (ppo_policy_loss.py:23 at 221b075).
-Left out: its second clip, at a ratio of 3 (the line before), and its warm-up of w, 0 in the paper's
-runs (mix_chord.yaml:12).
+downweights tokens that are known or hopeless. Demonstrations come in an order of their own, one for
+each prompt of the step. So with both at 0 it is GRPO with beta 0 on the same prompts, as is a step
+without a demonstration, and with both at 1 it is SFT. The released code averages over each
+micro-batch, and over all tokens of all answers, not first over those of an answer
+(ppo_policy_loss.py:23 at 221b075). Not implemented: its second clip, at a ratio of 3 (the line
+before), and its warm-up of w, 0 in the paper's runs (mix_chord.yaml:12).
 """
 import math
 from typing import Annotated, Literal
@@ -39,7 +39,7 @@ class CHORD(Objective):
     measures_demos = False
     samples: GroupSize = 4          # K, the group size: answers to each prompt
     mu: Share = 0.9                 # weight of the demonstrations at the start
-    mu_end: Share = 0.05            # and at the end
+    mu_end: Share = 0.05            # and at the end of its decay
     decay: Annotated[float, "> 0", "<= 1"] = 0.5  # share of the run in which the weight falls
     weigh: Literal["same", "phi"] = "same"      # a demonstration's tokens: equally, or by p (1 - p)
 

@@ -1,12 +1,12 @@
-"""Dynamic Fine-Tuning (DFT): SFT that hardly learns tokens which the model finds very unlikely.
+"""Dynamic Fine-Tuning (DFT): SFT that hardly learns the tokens that the model finds very unlikely.
 
     python -m nanouft.train --objective dft
     Wu et al. 2025, arXiv:2508.05629 (the token-level loss)
     released code: yongliang-wu/DFT at e153181 (fsdp_dft_trainer.py:371)
 
-SFT's gradient is a policy gradient whose reward is 1/pi(token), so a token that the model finds
-absurd is "rewarded" most. From sft.py one factor differs: DFT multiplies each token's loss by its
-own probability p_t, as a constant, and 1/pi is gone:
+SFT's gradient is a policy gradient whose reward is 1/pi(token), so the least likely tokens are
+"rewarded" most. One factor differs from sft.py: DFT multiplies each token's loss by its probability
+p_t, detached, which cancels 1/pi:
     L = -mean sg(p_t) log p_t
 Its gradient is that of -mean p_t: a token at p = .001 pulls a thousand times less than under SFT.
 

@@ -1,22 +1,22 @@
-"""Distillation, on-policy: a teacher judges every token of the answers that the model samples.
+"""Distillation, on-policy: a teacher scores every token of the answers that the model samples.
 
     python -m nanouft.train --objective distill --init out/sft
     Agarwal et al. 2023, arXiv:2306.13649 (GKD, section 3: on-policy data, reverse KL)
     Lu and Thinking Machines Lab 2025, On-Policy Distillation (the estimate from one token)
 
-From reinforce.py two things differ: the advantage of a token is what a teacher thinks of it, and
-the mean goes over all tokens of the step.
+Two things differ from reinforce.py: the advantage of a token is the log-ratio of the teacher to the
+policy, and the mean is over all tokens of the step.
     L = -mean adv_t log p_t
     adv_t = log teacher_t - log old_t
-The expected gradient of token t is that of the reverse KL after the tokens before it:
+The expected gradient of token t is that of the reverse KL given the tokens before it:
     E[-adv_t grad log pi(y_t)] = grad KL(pi(.|y_<t) || pi_T(.|y_<t))
-As in GKD, no gradient goes through the draw of earlier tokens.
+As in GKD, no gradient flows through the sampling of earlier tokens.
 
-The teacher needs the same tokenizer. For NanoWorld it is PoFT's helper, made at first use. No
-reward is needed: the score is only shown (0 for --data without --reward). Left out: GKD's share of
-given answers, its forward KL and JSD; a KL to the start model.
-Traps: one step per rollout, as in reinforce.py. The reverse KL keeps some of the teacher's answers
-and drops the others, and the model never tries what it does not already say.
+The teacher needs the same tokenizer. For NanoWorld it is PoFT's helper, trained at first use. No
+reward is needed: the score is only shown (0 for --data without --reward). Not implemented: GKD's
+share of given answers, its forward KL and JSD; a KL to the initial model.
+Traps: one step per rollout, as in reinforce.py. The reverse KL is mode-seeking: the model may drop
+some of the teacher's answers, and it never learns one that it does not sample.
 """
 from torch import Tensor
 

@@ -1,17 +1,17 @@
-"""GDPO: weigh each pair by how sure its preference is; an even one pushes nothing.
+"""GDPO, geometric DPO: weight each pair by how sure its preference is; an even one has no gradient.
 
     python -m nanouft.train --objective gdpo
-    Furuta et al. 2024, arXiv:2409.06691 (geometric averaging)
+    Furuta et al. 2024, arXiv:2409.06691 (geometric averaging); GDPO in TRL is another method
 
-A soft label p says how probable it is that `chosen` (w) is the better answer. Let each side stand
-for a geometric mixture of the two, pi_w^p pi_l^(1-p) against pi_w^(1-p) pi_l^p, and put that into
-DPO. From dpo.py two things differ: `choose` adds p, and `each` multiplies the margin by 2p - 1:
+A soft label p is the probability that `chosen` (w) is the better answer. GDPO puts geometric
+mixtures of the two into DPO, pi_w^p pi_l^(1-p) against pi_w^(1-p) pi_l^p. Two things differ from
+dpo.py: `choose` adds p, and `each` multiplies the margin by 2p - 1:
     L = -log sigmoid( beta (2p - 1) (r_w - r_l) )
-p = 1 is DPO, and at p = .5 the gradient is 0. cDPO with the same p mixes two LOSSES instead. It
-pulls an even pair back to a margin of 0, and so fits the annotators' doubt; GDPO stays silent.
+p = 1 is DPO, and at p = .5 the gradient is 0. cDPO with the same p mixes the two LOSSES instead. It
+pulls an even pair back to a margin of 0, and so fits the annotators' doubt.
 
 A pair without "p" in its file counts as sure (p = 1). In NanoWorld p = (1 + difference of the two
-exact scores) / 2. We know the factor 2p - 1 from a digest of the paper; the equation follows by
+exact scores) / 2. We know the factor 2p - 1 from a summary of the paper; the equation follows by
 algebra.
 """
 import torch.nn.functional as F

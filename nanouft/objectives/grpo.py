@@ -1,11 +1,11 @@
-"""GRPO: rewards standardised within the group of answers to one prompt, a ratio for every token.
+"""GRPO: rewards standardised within the group of answers to one prompt, and a ratio for each token.
 
     python -m nanouft.train --objective grpo --init out/sft
     Shao et al. 2024, arXiv:2402.03300 (Eq. 3, 4); Yu et al. 2025, arXiv:2503.14476 (DAPO, Eq. 8)
     Liu et al. 2025, arXiv:2503.20783 (Dr. GRPO); TRL's defaults where they are silent
 
-1. Plain GRPO, which is the default. From rloo.py four things differ. A reward is compared with the
-mean of its whole group and divided by the group's spread. Each token has its own ratio and clip.
+1. Plain GRPO, the default. Four things differ from rloo.py. A reward is centred on the mean of its
+whole group and divided by the group's standard deviation. Each token has its own ratio and clip.
 The loss is a mean over the tokens of an answer. The KL penalty is in the loss, not in the reward:
     L = mean_t ( -min(rho_t adv, clip(rho_t, 1 - eps, 1 + eps_high) adv) + beta k3_t )      (Eq. 3)
     adv = (reward - mean_K reward) / (std_K reward + 1e-4)
@@ -21,16 +21,16 @@ In PyTorch, from rewards (P,K), and log-probs and mask (P K,T) of the answers:
     each = (beta * k3 - gain) * mask
     loss = (each.sum(-1) / mask.sum(-1)).mean()
 k3 is above 0, or 0 with gradient 0 if the two policies agree. Its expected gradient is that of
-KL(pi_ref || pi), not of the KL in rloo, reinforce and ppo. TRL's is, by default since 1.10: it
-multiplies k3 by rho (grpo_trainer.py:3105). A group of equal rewards teaches nothing (`ties` in the
-log is their share).
+KL(pi_ref || pi), not of KL(pi || pi_ref) as in rloo, reinforce and ppo. TRL's default has the
+latter since 1.10: it multiplies k3 by rho (grpo_trainer.py:3105). In a zero-variance group all
+advantages are 0 (`ties` in the log is the share of such groups).
 
 2. Its settings:
-    --aggregation dapo      mean over all tokens of the step: those of long answers weigh the same
+    --aggregation dapo      mean over all tokens of the step: every token weighs the same
     --aggregation dr_grpo   sum over tokens / (answers x --length): nothing sampled divides it
     --scale none            do not divide by std_K: nearly solved prompts weigh less (Dr. GRPO)
 Defaults that differ from TRL's (grpo_config.py:481, 682, 802, 973): 4 answers, not 8; beta .04, not
-0; aggregation grpo, not dapo; k3 without rho. At log(pi_ref/pi) = 20 k3 is cut off.
+0; aggregation grpo, not dapo; k3 without rho. log(pi_ref/pi) in k3 is clamped at 20.
 """
 from typing import Literal
 
@@ -47,10 +47,10 @@ class GRPO(Objective):
     lr = 1e-5
     reference = True
     samples: GroupSize = 4          # K, the group size: answers to each prompt
-    beta: AtLeast0 = 0.04           # strength of the KL penalty (k3) to the start model; 0 = none
+    beta: AtLeast0 = 0.04           # strength of the KL penalty (k3) to the reference; 0 = none
     aggregation: Literal["grpo", "dapo", "dr_grpo"] = "grpo"    # how the tokens of a step add up
-    scale: Literal["group", "none"] = "group"   # divide an advantage by the spread of its group
-    eps: Positive = 0.2             # how far a ratio may move on one rollout
+    scale: Literal["group", "none"] = "group"   # divide advantages by the group's std of rewards
+    eps: Positive = 0.2             # clip: how far a token's ratio may move on one rollout
     eps_high: Positive | None = None  # upper clip, if different (DAPO: 0.28) [eps]
     length: Count = 44              # with dr_grpo: divides the sum over an answer's tokens
     minibatches: Count = 1          # optimizer steps that a rollout is cut into
@@ -66,14 +66,14 @@ class GRPO(Objective):
         s = batch.seqs["answer"]
         low, high = self.eps, self.eps if self.eps_high is None else self.eps_high
         rho = torch.exp(log_rho(s).clamp(-20, 20))                          # (B,T)
-        each = clip_ratio(rho, batch.per_row["advantage"][:, None], low, high)              # Eq. 3
-        each = each + self.beta * k3(s.ref_logp - s.logp)
+        losses = clip_ratio(rho, batch.per_row["advantage"][:, None], low, high)            # Eq. 3
+        losses = losses + self.beta * k3(s.ref_logp - s.logp)
         if self.aggregation == "grpo":
-            total = s.mean(each).sum() / batch.n
+            total = s.mean(losses).sum() / batch.n
         elif self.aggregation == "dapo":
-            total = s.sum(each).sum() / batch.tokens["answer"]
+            total = s.sum(losses).sum() / batch.tokens["answer"]
         else:
-            total = s.sum(each).sum() / (batch.n * self.length)
+            total = s.sum(losses).sum() / (batch.n * self.length)
         return total, step_metrics(batch, low, high)
 
 

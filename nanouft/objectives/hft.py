@@ -1,21 +1,21 @@
-"""Half Fine-Tuning (HFT): freeze half of each layer's matrices, so that they keep what they knew.
+"""Half Fine-Tuning (HFT): freeze half of each layer's matrices, so that less is forgotten.
 
     python -m nanouft.train --objective hft
     Hui et al. 2024, arXiv:2404.18466
 
 The loss is that of sft.py:
     L = -mean log p_t
-What differs is `setup`. Before training, half of the matrices of each layer are drawn at random and
+Only `setup` differs. Before training, half of the matrices of each layer are drawn at random and
 frozen. If a layer has an odd number of them, such as the seven of Llama, the half is rounded down
-in the first layer, up in the second, and so on in turn. The draw is a function of --seed alone, so
-a resumed run keeps the same half. Embeddings, the output head, biases and norms are trained.
+in the first layer, up in the second, and so on in turn. The draw depends only on --seed, so a
+resumed run keeps the same half. Embeddings, the output head, biases and norms are trained.
 
 Simplified: the paper draws half within each category of a layer (two of the four matrices of the
 attention), and of the norms too, as others write it (gucci-j/ssu at e4421e9, model_utils.py:355; we
 found no code by the authors). Here any half of a layer's matrices may be drawn, and Q, K and V of
 GPT-2 are one matrix.
-Traps: a gradient of 0 freezes nothing if the optimizer decays weights. With LoRA all matrices are
-frozen anyway, so the two do not go together.
+Traps: a gradient of 0 does not freeze a weight if the optimizer has weight decay. With LoRA all
+matrices are frozen anyway, so the two cannot be combined.
 """
 import re
 from collections import defaultdict

@@ -4,19 +4,19 @@
     Lv et al. 2025, arXiv:2509.04419
     released code: TsinghuaC3I/Unify-Post-Training at ae332f5
 
-From grpo.py two things differ: a prompt that the model fails leaves its answers out and takes the
-loss of SFT on its demonstration instead, and there is no KL:
+Two things differ from grpo.py: a prompt that the model fails gets the loss of SFT on its
+demonstration instead of the loss of its samples, and there is no KL:
     L = (1 - g) mean_t( -min(rho_t adv, clip(rho_t, .8, 1.2) adv) ) - g K coef A_demo
     adv = (reward - mean_K reward) / (std_K reward + 1e-4)
     rho_t = p_t / old_t
     g: 1 for all K rows of a prompt that is failed and has a demonstration, else 0
-The demonstration stands in one of the K rows, so K gives each prompt the same weight, as in the
+The demonstration is in one of the K rows, so K gives each prompt the same weight, as in the
 paper. A prompt is failed if at most the share --gate of its answers earns --right or more (0 for
 Qwen, 2 of 8 for Llama: train.sh:25, train_llama.sh:25). The released scripts have neither the clip
 nor the division by the spread (train.sh:107, 109). In each micro-batch they sum over all explored
 tokens, divide by the longest answer allowed (8,192; ppo/core_algos.py:317), and add the mean over
 all imitated tokens (mix_core_alg.py:9) and a bonus of .001 for entropy (train.sh:79).
-Trap: with few demonstrations hardly a prompt has one. --share lets those prompts come again.
+Trap: with few demonstrations, few prompts have one; --share repeats those prompts.
 """
 from typing import Annotated
 
@@ -28,7 +28,7 @@ from nanouft.objective import AnyNumber, AtLeast0, GroupSize, Objective, Share
 from nanouft.objectives.grpo import standardise
 from nanouft.on_policy import policy_gradient
 
-PartOfPrompts = Annotated[float, ">= 0", "<= 0.95"]     # never all: the others are explored
+PartOfPrompts = Annotated[float, ">= 0", "<= 0.95"]     # never all: the others are for exploring
 
 
 class HPT(Objective):
@@ -37,9 +37,9 @@ class HPT(Objective):
     measures_demos = False
     samples: GroupSize = 4          # K, the group size: answers to each prompt
     gate: Share = 0.0               # share of right answers up to which a prompt is imitated
-    right: AnyNumber = 1.0          # reward of a right answer, at least
+    right: AnyNumber = 1.0          # smallest reward of a right answer
     coef: AtLeast0 = 1.0            # weight of the demonstrations
-    share: PartOfPrompts = 0.0      # about this share of the prompts has a demonstration
+    share: PartOfPrompts = 0.0      # repeat prompts with a demonstration up to this share of all
 
     def choose(self, rows: list[Row]) -> list[Row]:
         return more_demos(super().choose(rows), self.share)
@@ -60,7 +60,7 @@ class HPT(Objective):
 
 
 def more_demos(rows: list[Row], share: float) -> list[Row]:
-    """The rows, with prompts that have a demonstration so often that they are this share of all."""
+    """The rows; prompts with a demonstration are repeated until they are this share of all."""
     prompts = [row for row in rows if "prompt" in row.roles]
     both = [row for row in prompts if "demo" in row.roles]
     times = round(share / (1 - share) * (len(prompts) - len(both)) / max(1, len(both)))

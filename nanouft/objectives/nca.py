@@ -4,16 +4,16 @@
     Chen et al. 2024, arXiv:2402.05369 (noise contrastive alignment)
     TRL's DPO loss_type "nca_pair" (dpo_trainer.py:1419)
 
-DPO asks which of two answers is better, so it learns a difference. Noise contrastive estimation
-asks of each answer alone whether it came from the ideal policy or from the reference. From dpo.py
-`each` differs, the loss of a pair:
+DPO classifies which of two answers is better, so it learns only a difference. Noise contrastive
+estimation classifies each answer: is it from the ideal policy or from the reference? Only `each`
+differs from dpo.py, the loss of a pair:
     L = -log sigmoid(beta r_w) - 1/2 log sigmoid(-beta r_w) - 1/2 log sigmoid(-beta r_l)
-`chosen` (w) counts once as data and half as noise, so it rests at a log-ratio of log 2 / beta (6.9
-nats at beta .1) and is pulled back beyond. `rejected` (l) is noise only, and is pushed down for
-ever, less and less. The loss at the reference is 2 log 2.
+`chosen` (w) counts once as data and half as noise, so its equilibrium is a log-ratio of log 2 /
+beta (6.9 nats at beta .1), and above that it is pulled back. `rejected` (l) is only noise, and is
+pushed down without end, less and less. The loss at the reference is 2 log 2.
 
 In terms of una.py (bce), chosen has the score 2/3 and weight 3/2, rejected the score 0 and weight
-1/2. Left out: more than two answers with graded rewards.
+1/2. Not implemented: more than two answers with graded rewards.
 """
 import torch.nn.functional as F
 from torch import Tensor

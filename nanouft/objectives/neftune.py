@@ -1,18 +1,18 @@
-"""NEFTune: noise on the embeddings, so that an answer is learned and not its exact wording.
+"""NEFTune: noise on the embeddings, so the model learns an answer rather than its exact wording.
 
     python -m nanouft.train --objective neftune
     Jain et al. 2023, arXiv:2310.05914 (Algorithm 1)
 
-The loss is that of sft.py. What differs is `forward`: it adds noise to the embedding e of every
-token that the model reads, prompt included.
+The loss is that of sft.py. Only `forward` differs: it adds noise to the embedding e of every token
+that the model reads, prompt included.
     L = -mean log p_t
     p_t: with noise, e + U(-a, a) with a = alpha / sqrt(N C)
-N is the number of tokens that the row really has, C the width. The noise of a whole row then has a
-length of about alpha / sqrt(3), however long the row is.
+N is the number of real tokens in the row, C the width of the model. The noise of a whole row then
+has a norm of about alpha / sqrt(3), however long the row is.
 
-Traps: with the padded length for N (transformers 5.23, integrations/neftune.py:48), a short answer
-gets less noise if its neighbours are long. Evaluation and references must be without noise;
-`model.eval()` sees to it.
+Traps: with the padded length for N (transformers 5.23, integrations/neftune.py:48), a short row
+gets less noise in a batch with long ones. Evaluation and reference must run without noise, which
+`model.eval()` ensures.
 """
 from torch import Tensor
 
@@ -31,8 +31,8 @@ class NEFTune(Objective):
             return write_logp(model, batch)
         s = batch.seqs["answer"]
         embeds = model(s.inputs, want="embeds")
-        more = noise(s, batch, self.alpha, embeds.shape[-1])
-        embeds = embeds + more.to(embeds.dtype)                     # Algorithm 1
+        added = noise(s, batch, self.alpha, embeds.shape[-1])
+        embeds = embeds + added.to(embeds.dtype)                    # Algorithm 1
         s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=s.positions)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
@@ -41,7 +41,7 @@ class NEFTune(Objective):
 
 
 def noise(s: Seqs, batch: Batch, alpha: float, width: int) -> Tensor:
-    """(B,T,C) uniform on (-a, a): other numbers for every row and step, a by the row's length."""
+    """(B,T,C) uniform on (-a, a), drawn anew for each row and step; a by the row's length."""
     B, T = s.inputs.shape
     length = s.not_padding.sum(-1)                            # (B,) tokens read, without padding
     a = alpha / (length * width).sqrt()                         # (B,)

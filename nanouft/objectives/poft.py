@@ -5,21 +5,21 @@
     Fan et al., arXiv:2412.12865 (AAAI 2025, section 3)
     released code: Savannah120/alignment-handbook-PoFT at 40d33d7
 
-The helpers (the paper: aligned models) say once how likely they find each demonstration. Each has
-its own tokenizer and template. The loss is Bradley-Terry between the policy and the helpers, on the
-same answer:
+The helpers (in the paper: aligned models) compute the log-prob of each demonstration once, each
+with its own tokenizer and template. The loss is a Bradley-Terry comparison of the policy with the
+helpers, on the same answer:
     L = -log sigmoid( beta (A - A_aligned) + margin )
-    A_aligned: the mean log-prob by the helpers
+    A_aligned: the mean log-prob under the helpers
 The paper has neither beta nor margin; the defaults, 1 and 0, give its loss. The gradient is that of
 its parent sft.py (--reduction sequence) times a weight, which at beta 1 is
     tau = sigmoid(A_aligned - A)
-So a demonstration that the helpers find unlikely weighs little, since it may be wrong. PoFT is
-una.py's bce with score 1, 1/length for beta, and helpers in place of the start model.
+So a demonstration that the helpers find unlikely gets a small weight, since it may be wrong. PoFT
+is una.py's bce with score 1, 1/length for beta, and the helpers as the reference.
 
-For NanoWorld one helper is made at first use: SFT of the shipped base on 4,080 right answers.
+For NanoWorld one helper is trained at first use: SFT of the shipped base on 4,080 right answers.
 Traps: the released code averages the policy over prompt and answer (run_poft.py:75); here, as in
-the paper's formula, both are read on the answer alone. A helper that shares the errors of the data
-doubts none.
+the paper's formula, both means are over the answer only. A helper with the same errors as the data
+does not downweight them.
 """
 from typing import Any
 
@@ -37,7 +37,7 @@ class PoFT(Objective):
                                ("--objective sft --rows 4080 --seed 900",), inherits=False)
     aligned: list[str] | None = None  # folders of helper models [NanoWorld: one is trained first]
     beta: Positive = 1.0            # factor of A - A_aligned, the lead over the helpers
-    margin: AnyNumber = 0.0         # added to this lead; larger = every row weighs less
+    margin: AnyNumber = 0.0         # added to this lead; larger = all rows weigh less
 
     def prepare(self, data: list, models: Any, seed: int) -> list:
         """Write A_aligned of each row: the mean over its tokens, in nats."""

@@ -1,20 +1,20 @@
-"""REINFORCE: try answers, and make those more likely that score above the average.
+"""REINFORCE: sample answers, and make those more likely that score above the average.
 
     python -m nanouft.train --objective reinforce --init out/sft
     Williams 1992, Machine Learning 8; for language models: Ahmadian et al. 2024, arXiv:2402.14740
 
 The gradient of an expected reward is an expectation again, so sampled answers estimate it:
     grad E[R] = E[ (R - b) grad log pi(y|x) ]
-Any b that does not look at y leaves the mean as it is and changes only the noise. Here b is the
-mean reward of the whole rollout (--baseline). It contains the answer's own reward, which multiplies
-the mean gradient by (N-1)/N with N answers in the rollout. A KL penalty to the start model is part
-of the reward:
+Any baseline b that does not depend on y leaves the mean unchanged and affects only the variance.
+Here b is the mean reward of the whole rollout (--baseline). It includes the answer's own reward,
+which multiplies the mean gradient by (N-1)/N for N answers in the rollout. The reward includes a KL
+penalty to the reference, the initial model:
     L = -adv S
     adv = R - mean_i R
     R = reward - beta sum_t (log old_t - log ref_t)
 An answer is one action, so all its tokens get the same push. Answers are used ONCE, because a
-second step on them would need a ratio.
-The value of the loss means nothing, although its gradient does: watch `reward`.
+second step on them would need an importance ratio.
+Only the gradient of the loss has a meaning, not its value: watch `reward`.
 
 Trap: the mean over all prompts mistakes an easy prompt for a good answer; rloo.py's does not.
 """
@@ -32,7 +32,7 @@ class Reinforce(Objective):
     lr = 1e-5
     reference = True
     samples: Count = 4              # answers to each prompt
-    beta: AtLeast0 = 0.02           # weight of the KL penalty to the start model; 0 leaves it out
+    beta: AtLeast0 = 0.02           # weight of the KL penalty to the reference; 0 = none
     baseline: Literal["mean", "none"] = "mean"  # compare a reward with the mean, or with 0
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:

@@ -4,18 +4,18 @@
     Kool et al. 2019; Ahmadian et al. 2024, arXiv:2402.14740 (section on RLOO)
     the ratio: TRL's rloo_trainer.py:1824
 
-A score of 0.6 is good for a hard prompt and bad for an easy one. From reinforce.py two things
-differ. The baseline is the mean of the K - 1 OTHER answers to the prompt. It knows the prompt and
-not the answer, so it has no bias and little noise. And a ratio allows several steps on a rollout:
+A score of 0.6 is good for a hard prompt and bad for an easy one. Two things differ from
+reinforce.py. The baseline is the mean of the K - 1 OTHER answers to the prompt. It depends on the
+prompt and not on the answer, so it adds no bias and removes variance. And a ratio allows several
+steps on a rollout:
     L = -min(rho adv, clip(rho, 1 - eps, 1 + eps) adv)
     rho = exp(sum_t (log p_t - log old_t))
     adv = K/(K - 1) (R - mean_K R)              which is R_i - mean over j != i of R_j
-The ratio is that of the WHOLE answer. With one step per rollout (the default) it is 1, and this is
-REINFORCE. The reward has the same KL penalty to the start model:
+The ratio is sequence-level. With one step per rollout (the default) it is 1, and this is REINFORCE
+with that baseline. The reward has the same KL penalty:
     R = reward - beta sum_t (log old_t - log ref_t)
-
-The advantages of a group sum to 0, and a group with equal rewards teaches nothing. Defaults that
-differ from TRL's: four answers, not two; beta .02, not .05 (rloo_config.py:302, 503).
+The advantages of a group sum to 0, and in a zero-variance group all are 0. Defaults that differ
+from TRL's: four answers, not two; beta .02, not .05 (rloo_config.py:302, 503).
 Traps: answers to one prompt must stay neighbours; K - 1, not K.
 """
 import torch
@@ -31,8 +31,8 @@ class RLOO(Objective):
     lr = 3e-5
     reference = True
     samples: GroupSize = 4          # K: answers to each prompt
-    beta: AtLeast0 = 0.02           # weight of the KL penalty to the start model; 0 leaves it out
-    eps: Positive = 0.2             # how far the chance of an answer may move on one rollout
+    beta: AtLeast0 = 0.02           # weight of the KL penalty to the reference; 0 = none
+    eps: Positive = 0.2             # clip: how far the ratio of an answer may move on one rollout
     minibatches: Count = 1          # optimizer steps that a rollout is cut into
     passes: Count = 1               # how often a rollout is used
 
@@ -45,11 +45,11 @@ class RLOO(Objective):
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         s = batch.seqs["answer"]
         rho = torch.exp(s.sum(log_rho(s)).clamp(-20, 20))       # (B,) e^20 is far beyond any clip
-        each = clip_ratio(rho, batch.per_row["advantage"], self.eps, self.eps)
+        losses = clip_ratio(rho, batch.per_row["advantage"], self.eps, self.eps)
         outside = ((rho.detach() - 1).abs() > self.eps).to(rho.dtype)
         metrics = step_metrics(batch, self.eps, self.eps)
         metrics["clip_fraction"] = outside.sum() / batch.n      # of answers, not of tokens
-        return each.sum() / batch.n, metrics
+        return losses.sum() / batch.n, metrics
 
 
 def leave_one_out(R: Tensor) -> Tensor:

@@ -2,17 +2,17 @@
 
     python -m nanouft.train --objective sft
 
-The loss is the negative log-probability of each token of the answer, given the right tokens before
-it. s.mask is 1 on the answer with its <|end|>, so the model also learns to stop, and 0 on the
-prompt. `forward` computes log-probs where it is 1; s.sum and s.mean add up no others (batch.py):
+The loss is the cross-entropy of each response token, given the right tokens before it (teacher
+forcing). s.mask is 1 on the answer and its EOS token <|end|>, so the model also learns to stop, and
+0 on the prompt. Log-probs are computed, and summed, only where the mask is 1 (batch.py):
     L = -mean log p_t
 
---reduction says how the tokens are averaged, and the two forms are different losses:
+--reduction says how the tokens are averaged. The two forms are different losses:
     token       mean over all response tokens of the step: a long answer weighs more (TRL's form,
                 sft_trainer.py:1618)
     sequence    mean over the answer's tokens, then over answers: every answer weighs the same
-Two answers with losses [2] and [1,1,1,1] give 1.2 in the first form and 1.5 in the second. IFT is
-compared with the second form.
+Two answers with token losses [2] and [1,1,1,1] give 1.2 in the first form and 1.5 in the second.
+IFT averages as the second form does.
 """
 from typing import Literal
 
@@ -23,7 +23,7 @@ from nanouft.objective import Objective
 
 
 class SFT(Objective):
-    reduction: Literal["token", "sequence"] = "token"   # what counts alike: tokens or answers
+    reduction: Literal["token", "sequence"] = "token"   # which weigh the same: tokens or answers
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         s = batch.seqs["answer"]
@@ -34,6 +34,6 @@ class SFT(Objective):
 
 
 def nll(batch: Batch, role: str = "answer") -> Tensor:
-    """Nats per response token of a role: this micro-batch's part of the mean over the step."""
+    """Nats per response token of a role: this micro-batch's share of the mean over the step."""
     s = batch.seqs[role]
     return -s.sum(s.logp).sum() / batch.tokens[role]            # s.sum: where s.mask is 1

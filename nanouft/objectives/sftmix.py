@@ -1,22 +1,22 @@
-"""SFTMix: mix answers that the model is sure of with others, and learn also from the mixture.
+"""SFTMix: mixup of answers that the model is sure of with others; learn from both and the mixture.
 
     python -m nanouft.train --objective sftmix              # NanoWorld; two SFT runs first, once
     Xiao et al. 2024, arXiv:2410.05248 (mixup: Zhang et al. 2018, arXiv:1710.09412)
 
-1. Two SFT runs (1 and 2 epochs) say how confident they are of each demonstration:
+1. Two SFT runs (1 and 2 epochs) give the confidence in each demonstration:
        Conf = -mean over checkpoints of the perplexity of the answer
-2. The data is cut at the median, and a row of a step joins a confident and an unsure answer.
-3. The loss is that of sft.py on both, plus a term that mixes them: their last hidden states h and
-   h', and their labels by the same share, one lam ~ Beta(1/2, 1/2) per row. Tokens are mixed one by
-   one, from the start of each answer up to the end of the shorter one:
+2. The data is split at the median, and each row of a batch has a confident and an unsure answer.
+3. The loss is that of sft.py on both, plus a term on their mixture. It mixes their last hidden
+   states h and h', and their labels with the same weight, one lam ~ Beta(1/2, 1/2) per row. Tokens
+   are mixed one by one, from the start of each answer to the end of the shorter one:
        z = lam h + (1 - lam) h'
        L = NLL(sure, unsure) - mu mean_t (lam log m_t + (1 - lam) log m'_t)
-       m_t, m'_t: the chance of the sure and of the unsure answer's token in state z
-Cross entropy is linear in the label, so the mixed label needs two look-ups and no soft labels.
+       m_t, m'_t: the probability of the sure and of the unsure answer's token in state z
+Cross-entropy is linear in the label, so the mixed label needs two look-ups and no soft labels.
 
-A step of --batch-size pairs holds twice as many answers. No code of the authors was found.
-Simplified: two runs stand for the checkpoints of one, and pairs are drawn once per run.
-Traps: the two answers begin together at their first ANSWER tokens, not at position 0. lam is one
+A step of --batch-size pairs has twice as many answers. We found no code by the authors.
+Simplified: two runs replace the checkpoints of one, and pairs are drawn once per run.
+Traps: the two answers are aligned at their first ANSWER tokens, not at position 0. lam is one
 number per row. The states that are mixed come after the last LayerNorm, as the head reads them.
 """
 import math
@@ -39,14 +39,14 @@ class SFTMix(Objective):
     first_models = FirstModels("runs", "two short SFT runs, made first",
                                ("--objective sft --epochs 1", "--objective sft --epochs 2"))
     mu: Positive = 0.2              # weight of the loss on mixed answers
-    runs: list[str] | None = None   # SFT runs that say what is easy [trained first: 1 and 2 epochs]
+    runs: list[str] | None = None   # SFT runs for the confidence [trained first: 1 and 2 epochs]
 
     def prepare(self, data: list, models: Any, seed: int) -> list:
         return pair_up(data, confidence(data, models, self.runs or []), seed)
 
     def forward(self, model: GPT, batch: Batch) -> None:
-        """Write logp of both answers, and add two roles for the mixture: its log-probs of either
-        answer's tokens."""
+        """Write logp of both answers, and add two roles for the mixture: the log-probs that it
+        gives to each answer's tokens."""
         a, b = batch.seqs["sure"], batch.seqs["unsure"]
         hidden = []
         for s in (a, b):
@@ -56,7 +56,7 @@ class SFTMix(Objective):
         n = int(shorter.max())
         mask = (a.mask.new_ones(n).cumsum(0) <= shorter[:, None]).to(a.mask)    # (B,n) of both
         at = mask.flatten().nonzero()[:, 0]
-        draw = uniform_rows(batch, len(a.mask), 1)
+        draw = uniform_rows(batch, len(a.mask), 1, a.mask.device)
         lam = torch.sin(draw * math.pi / 2).square().to(a.logp)                 # (B,1) Beta
         # (B,n) each: where the first n answer tokens are (any ones in a row that has fewer)
         positions = [s.mask.argsort(dim=1, descending=True, stable=True)[:, :n] for s in (a, b)]
@@ -84,7 +84,7 @@ class SFTMix(Objective):
         return nll + self.mu * mix, {"nll": nll.detach(), "nll_mix": mix.detach()}
 
 
-# ---- which rows stand together -------------------------------------------------------------------
+# ---- which rows are mixed ------------------------------------------------------------------------
 def confidence(data: list, models: Any, runs: list[str]) -> np.ndarray:
     """(rows,) Conf: minus the perplexity of each answer, averaged over the models in `runs`."""
     perplexity = np.zeros(len(data))
@@ -96,8 +96,8 @@ def confidence(data: list, models: Any, runs: list[str]) -> np.ndarray:
 
 def pair_up(data: list, sureness: np.ndarray, seed: int) -> list:
     """Rows -> pairs of a confident and an unsure one.
-    They are cut at the median and matched at random. If their number is odd, the row in the middle
-    is its own partner."""
+    They are split at the median and matched at random. If their number is odd, the middle row is
+    its own partner."""
     ranked = [data[i] for i in np.argsort(-sureness, kind="stable")]
     half = len(ranked) // 2
     unsure, middle = ranked[len(ranked) - half:], ranked[half:len(ranked) - half]

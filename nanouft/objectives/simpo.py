@@ -1,16 +1,16 @@
-"""SimPO: the mean log-prob of an answer is its reward; no reference model at all.
+"""SimPO: the mean log-prob of an answer is its reward, without a reference model.
 
     python -m nanouft.train --objective simpo
     Meng et al. 2024, arXiv:2405.14734 (Eq. 6)
     released code: princeton-nlp/SimPO at 1b3e8f3
 
-SimPO ranks answers by how likely a token is on average, because that decides greedy answers, and
-asks for a margin gamma. From dpo.py two things differ: mean log-probs A take the place of its
-log-ratios, and gamma is subtracted.
+SimPO ranks answers by the mean log-prob of a token, the quantity that guides decoding, and asks for
+a margin gamma. Two things differ from dpo.py: mean log-probs A replace its log-ratios, and gamma is
+subtracted.
     L = -log sigmoid( beta (A_w - A_l) - gamma )                                            (Eq. 6)
-With sums in place of means the longer answer would lose for its length alone. Only a small learning
-rate holds the policy near the start model, and only the difference counts, so both answers may
-fall. A common addition: --alpha adds likelihood of `chosen` (CPO-SimPO).
+With sums instead of means the longer answer would lose just by its length. Only a small learning
+rate keeps the policy close to the initial model, and only the difference counts, so both answers
+may fall. A common addition: --alpha adds likelihood of `chosen` (CPO-SimPO).
 
 The released code has gamma / beta = .25 by default (scripts/simpo_config.py:56), so gamma is .5 at
 beta 2 here; its runs have .1 to .8 (training_configs/). TRL's defaults (its CPO trainer: beta .1,
@@ -35,7 +35,7 @@ class SimPO(Objective):
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]
         r_w, r_l = self.beta * w.mean(w.logp), self.beta * l.mean(l.logp)
-        each = -F.logsigmoid(r_w - r_l - self.gamma)                                    # Eq. 6
+        losses = -F.logsigmoid(r_w - r_l - self.gamma)                                  # Eq. 6
         imitate = nll(batch, "chosen")
         metrics = pair_metrics(batch, r_w, r_l, self.beta) | {"nll": imitate.detach()}
-        return each.sum() / batch.n + self.alpha * imitate, metrics
+        return losses.sum() / batch.n + self.alpha * imitate, metrics

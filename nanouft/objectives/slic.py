@@ -1,11 +1,11 @@
-"""SLiC: rank the two answers by a margin of log-probs, and hold on to the good one; no reference.
+"""SLiC: a hinge on the margin of log-probs, and imitation of the better answer; no reference.
 
     python -m nanouft.train --objective slic
     Zhao et al. 2023, arXiv:2305.10425 (SLiC-HF)
     the same loss: yinyueqin/relative-preference-optimization at c1b5163 (trainers.py:885)
 
-S is the log-prob of an answer, summed over its tokens. A hinge asks for a margin. Likelihood of
-`chosen` replaces a reference: the policy cannot drift away from what it imitates:
+S is the log-prob of an answer, summed over its tokens. The hinge asks for a margin. Likelihood of
+`chosen` replaces the reference, since the policy cannot drift away from what it imitates:
     L = max(0, delta - S_w + S_l) - lam S_w
 Its parents are hinge.py, without its reference, and cpo.py, without its logistic loss. TRL (its CPO
 trainer with "hinge", experimental/cpo/cpo_trainer.py:730, 890) has max(0, 1 - beta (S_w - S_l)) +

@@ -1,23 +1,23 @@
-"""TIS-DPO: a bad answer is not bad in every token, so weigh the tokens.
+"""TIS-DPO: a bad answer is not bad in every token, so weight the tokens.
 
     python -m nanouft.train --objective tis_dpo             # NanoWorld; two short DPO runs first
     Liu et al. 2024, arXiv:2410.04350
     released code: exlaw/TIS-DPO at cbad7c1
 
-DPO blames each token of `rejected` alike, even those that were right. To see which tokens matter,
-two models are trained first: pi+ by DPO, and pi- by DPO on the same pairs SWAPPED. The preference
-is about the tokens on which they disagree. From dpo.py two things differ: `prepare` asks the two
-models, and a log-ratio weighs its tokens.
+DPO pushes every token of `rejected` down alike, even those that were right. To see which tokens
+matter, two models are trained first: pi+ by DPO, and pi- by DPO on the same pairs SWAPPED. The
+tokens on which they disagree carry the preference. Two things differ from dpo.py: `prepare` reads
+the log-probs of the two models, and a log-ratio weights its tokens.
     d_t: log-prob by pi+ minus log-prob by pi-
     u = sum_t c_t (log p_t - log ref_t)
     L = -log sigmoid( beta (u_w - u_l) )
-The weight c_t is a constant made of d_t, so that bad tokens of the rejected answer count more:
+The weight c_t is a constant computed from d_t, so bad tokens of the rejected answer count more:
     c_t = exp(mu clip(d_t, -.5, 1.5))
     mu: 1 in chosen, -1 in rejected
 If all weights are c, this is DPO with beta c. The constants come from three secondary sources; we
 did not read them in the paper. The released code has no exp form (preference_datasets.py:66): its
 default weighs every token 1 (config/transform/default.yaml:8) and drops <|end|>, kept here
-(preference_datasets.py:296). Left out: weights by rank (README.md:122) and its term on KL.
+(preference_datasets.py:296). Not implemented: weights by rank (README.md:122) and its KL term.
 """
 from typing import Any
 
@@ -35,7 +35,7 @@ class TISDPO(Objective):
     reference = True
     first_models = FirstModels("estimates", "two DPO runs, made first",
                                ("--objective dpo --epochs 1", "--objective dpo --epochs 1 --swap"))
-    beta: Positive = 0.1            # strength of the KL penalty; larger = nearer the start model
+    beta: Positive = 0.1            # strength of the KL penalty; larger = closer to the reference
     estimates: list[str] | None = None      # runs of dpo and of dpo --swap [trained first]
 
     def prepare(self, data: list, models: Any, seed: int) -> list:

@@ -1,22 +1,22 @@
 """TOFU, the tempered focal loss: learn rare patterns without sharpening what is already known.
 
     python -m nanouft.train --objective tofu
-    Klypa & Cherednichenko 2026, arXiv:2605.00195
+    Klypa & Cherednichenko 2026, arXiv:2605.00195 (not TOFU, the benchmark of unlearning)
     released code: rsklypa/TOFU at 1bf062c (train/tofu_loss.py)
 
-From sft.py two things differ, for a token with logits z, target y and p_t = softmax(z)_y.
-1. Focal: the token is weighed as in the gradient of the focal loss (1-p)^gamma (-log p). Tokens
-   that the model is sure of are nearly switched off (.004 at p = .9 and gamma 3):
+Two things differ from sft.py, for a token with logits z, target y and p_t = softmax(z)_y.
+1. Focal: a token has the weight that it has in the gradient of the focal loss (1-p)^gamma (-log p).
+   This nearly switches off tokens that the model is sure of (.004 at p = .9 and gamma 3):
        g_t = (1 - p_t)^gamma - gamma p_t (1 - p_t)^(gamma - 1) log p_t
-2. Tempered: softmax(z / beta) is trained to fit the data. With beta < 1 that is a sharpened copy of
-   the model's own distribution. So the model itself ends up flatter than the data.
+2. Tempered: softmax(z / beta) is trained to fit the data. With beta < 1 it is a sharpened copy of
+   the model's own distribution, so the model itself ends up flatter than the data.
 Together:
        L = -mean sg(g_t) beta log q_t
        q_t: softmax(z / beta) of the token; z: the logits
 gamma = 0 and beta = 1 is SFT.
 
-`logp` is the TEMPERED log-prob here, and the plain one is a constant beside it. The loss is
-improper on purpose: data that say "a" 70 % of the time end at P(a) = .55, so watch `nll`.
+`logp` is the TEMPERED log-prob here, and the plain one is stored beside it, detached. The loss is
+improper on purpose: if the data have "a" 70 % of the time, P(a) ends at .55, so watch `nll`.
 Traps: p inside g is not tempered. The authors' log(softmax(z)) is NaN once p underflows
 (tofu_loss.py:18). For 0 < gamma < 1 the weight is infinite at p = 1.
 """

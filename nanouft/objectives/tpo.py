@@ -1,19 +1,18 @@
-"""TPO: three answers to one prompt. Imitate the best one, rank the other two; no reference model.
+"""TPO, triple preference optimization: imitate the best of three answers and rank the other two.
 
     python -m nanouft.train --objective tpo
-    Saeidi et al. 2024, arXiv:2405.16681
+    Saeidi et al. 2024, arXiv:2405.16681 (not TPO of preference trees, arXiv:2410.12854)
     released code: sahsaeedi/triple-preference-optimization at 6b98466
 
-In CPO one answer plays two parts: it is imitated, and it has to win. But the answer to imitate may
-be better than any answer of a model, so there is a third one, which the paper calls gold. From
-cpo.py one argument of the loss differs, the role to imitate, and `choose` adds that role:
+In CPO `chosen` is both imitated and preferred. But the answer to imitate may be better than any
+answer of a model, so there is a third one, which the paper calls gold. Two things differ from
+cpo.py: the loss imitates gold, and `choose` adds that role:
     L = -log sigmoid( beta (S_w - S_l) ) + alpha NLL(gold)
 gold is the row's own answer (a file's `output` beside `chosen` and `rejected`). A row without one
 takes `chosen`, and then this is CPO, as for NanoWorld. With means and a margin it is tpo_l.py.
 
 Sources differ tenfold on beta: .1 in the released code (utils/configs.py:205), .01 in TRL
-(experimental/tpo/tpo_config.py:153). Another method is called TPO (preference trees,
-arXiv:2410.12854).
+(experimental/tpo/tpo_config.py:153).
 """
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,10 +37,10 @@ class TPO(Objective):
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]
         r_w, r_l = self.beta * w.sum(w.logp), self.beta * l.sum(l.logp)
-        each = -F.logsigmoid(r_w - r_l)
+        losses = -F.logsigmoid(r_w - r_l)
         imitate = nll(batch, "gold")
         metrics = pair_metrics(batch, r_w, r_l, self.beta) | {"nll_gold": imitate.detach()}
-        return each.sum() / batch.n + self.alpha * imitate, metrics
+        return losses.sum() / batch.n + self.alpha * imitate, metrics
 
 
 def triples(rows: list[Row]) -> list[Row]:

@@ -5,23 +5,23 @@
     Wang et al. 2024, arXiv:2410.21438v1 (Eq. 6, 7)
 
 If alignment follows SFT as a second stage, the paper says, the model forgets some of what the first
-stage taught. UFT trains on both kinds of rows at once. The loss is that of its parent una.py. What
-differs is `choose`: a demonstration is an answer with the highest score, 1.
+taught. UFT trains on both kinds of rows at once. The loss is that of its parent una.py. Only
+`choose` differs: a demonstration is an answer with the highest score, 1.
     i = beta r                                                          (Eq. 5)
     L = (sigmoid(i) - score)^2                                          (Eq. 6; Eq. 7 for score 1)
     score: 1 for a demonstration
 Eq. 6 leaves the distance open; Eq. 7 has the square.
-The two kinds have no weights; their ratio is that of their counts (--mix for NanoWorld, your files
-as they are). The reference is the start model, so begin with one that has not learned these rows.
+Neither kind has a weight: their ratio is that of their numbers (--mix for NanoWorld, your files as
+they are). The reference is the initial model, so begin with one that has not learned these rows.
 
 On a demonstration the gradient is that of SFT, summed over tokens, times 2 beta sigmoid(i) (1 -
 sigmoid(i))^2. This factor is beta/4 at the start and falls as the answer is learned. So UFT differs
-from SFT by this saturation and by the bad answers. beta says when an answer counts as learned:
+from SFT by this saturation and by the bad answers. beta decides when an answer counts as learned:
 sigmoid(i) = .9 takes 2.2/beta nats, and r is at most -log pi_ref(y|x). The authors' .01 (section
 3.1) fits answers of hundreds of tokens, our .1 those of ten (docs/results/uft.md tries others).
 
---feedback names the rows beside demonstrations: score (labels count as scores), binary (labels, and
-pairs as two labels), pair, or none.
+--feedback names the rows used beside demonstrations: score (labels count as scores), binary
+(labels, and pairs as two labels), pair, or none.
 """
 from dataclasses import replace
 from typing import Literal
@@ -71,12 +71,12 @@ class UFT(Objective):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         i = self.beta * log_ratio(batch.seqs["answer"])
-        each = score_loss(i, batch.per_row["score"], self.distance)     # Eq. 6; score 1: Eq. 7
-        return each.sum() / batch.n, graded_metrics(batch, i, "score", self.beta)
+        losses = score_loss(i, batch.per_row["score"], self.distance)   # Eq. 6; score 1: Eq. 7
+        return losses.sum() / batch.n, graded_metrics(batch, i, "score", self.beta)
 
 
 def graded_rows(rows: list[Row], feedback: str) -> list[Row]:
-    """The judged answers, each with a score; beside demonstrations there may be none."""
+    """The answers with feedback, each with a score; there may be none beside demonstrations."""
     if feedback == "pair":
         rows = [row for row in rows if row.label is None]
     try:

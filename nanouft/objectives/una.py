@@ -1,4 +1,4 @@
-"""UNA: one number per answer can replace pairs.
+"""UNA: learn from one score per answer, instead of from pairs.
 
     python -m nanouft.train --objective una
     Wang et al. 2024, arXiv:2408.15339v2 (Eq. 6-13)
@@ -6,21 +6,21 @@
 
 Its parent is dpo.py. r = log pi(y|x)/pi_ref(y|x) says how far the policy has moved towards an
 answer, and i, r times beta, is the implicit reward. DPO compares the rewards of two answers; UNA
-gives each a goal of its own:
+gives each its own target:
     i = beta r                                  (Eq. 6 with f = c = 0, as in the paper)
-sigmoid(i) is an implicit score between 0 and 1. The loss makes it equal to the given score:
+sigmoid(i) is an implicit score between 0 and 1, and the loss fits it to the given score:
     --distance mse  L = (sigmoid(i) - score)^2                                          (Eq. 11, 13)
     --distance bce  L = -score log sigmoid(i) - (1 - score) log sigmoid(-i)             (Eq. 12)
---feedback says what the rows hold: score, binary (a label is a score of 1 or 0) or pair (chosen is
+--feedback says what the rows have: score, binary (a label is a score of 1 or 0) or pair (chosen is
 1, rejected 0, and the two losses are added). The paper has both distances for binary feedback, made
-of chosen and rejected answers, and mse alone for scores. Its pairwise UNA is DPO itself (Eq. 10).
---feedback pair is not that, but its binary feedback pair by pair.
+of chosen and rejected answers, and only mse for scores. Its pairwise UNA is DPO itself (Eq. 10).
+--feedback pair is not that: it is binary feedback, pair by pair.
 
-At the start sigmoid(i) is 1/2, so better answers are pulled up and worse ones pushed down until
-beta r is logit(score). A score of 0 pushes without end. A score near 1 may be out of reach, because
-r is at most -log pi_ref(y|x). So beta must fit the length of the answers: the authors' .01 to .03
-(section 4) fits hundreds of tokens, and ours have about ten. The slope of mse vanishes at both
-ends, so it forgives answers that are far off; bce has the same optimum.
+At the start sigmoid(i) is 1/2. So answers with a higher score are pushed up and those with a lower
+one down, until beta r is logit(score). A score of 0 pushes without end. A score near 1 may be out
+of reach, because r is at most -log pi_ref(y|x). So beta must fit the length of the answers: the
+authors' .01 to .03 (section 4) fits hundreds of tokens, and ours have about ten. The gradient of
+mse vanishes at both ends, so answers that are far off hardly count; bce has the same optimum.
 Traps: sums over tokens, not means. The released code reads one score for all rows of a micro-batch
 (Mistral-offline/UNA_trainer_score_MSE_3e-5_0.03.py:251).
 """
@@ -41,7 +41,7 @@ class UNA(Objective):
     data = "scores"                     # with --feedback score
     lr = 5e-4
     reference = True
-    feedback: Literal["score", "binary", "pair"] = "score"  # what the rows say of answers
+    feedback: Literal["score", "binary", "pair"] = "score"  # the feedback that rows have
     distance: Literal["mse", "bce"] = "mse"     # squared error or cross-entropy of the score
     beta: Positive = 0.1            # factor of the log-ratio; smaller for longer answers
 
@@ -52,12 +52,12 @@ class UNA(Objective):
         if self.feedback == "pair":
             i_w = self.beta * log_ratio(batch.seqs["chosen"])
             i_l = self.beta * log_ratio(batch.seqs["rejected"])
-            each = score_loss(i_w, 1.0, self.distance) + score_loss(i_l, 0.0, self.distance)
-            return each.sum() / batch.n, pair_metrics(batch, i_w, i_l, self.beta)
+            losses = score_loss(i_w, 1.0, self.distance) + score_loss(i_l, 0.0, self.distance)
+            return losses.sum() / batch.n, pair_metrics(batch, i_w, i_l, self.beta)
         name = "label" if self.feedback == "binary" else "score"
         i = self.beta * log_ratio(batch.seqs["answer"])
-        each = score_loss(i, batch.per_row[name], self.distance)
-        return each.sum() / batch.n, graded_metrics(batch, i, name, self.beta)
+        losses = score_loss(i, batch.per_row[name], self.distance)
+        return losses.sum() / batch.n, graded_metrics(batch, i, name, self.beta)
 
 
 def score_loss(i: Tensor, score: Tensor | float, distance: str) -> Tensor:
@@ -69,11 +69,11 @@ def score_loss(i: Tensor, score: Tensor | float, distance: str) -> Tensor:
 
 @torch.no_grad()
 def graded_metrics(batch: Batch, reward: Tensor, name: str, beta: float) -> dict[str, Tensor]:
-    """What every method over graded answers reports: shares of the step.
+    """The metrics of every method over graded answers, as this micro-batch's share of the step's.
     reward (B,): of the answers; name: of the column of grades; beta: as in pair_metrics.
-    Good answers are those graded above 1/2, bad ones those below. A step without bad answers counts
-    0 for them. margin: mean reward of good minus bad answers; accuracy: the share of them whose
-    reward has the right sign (0 nats count half)."""
+    Good answers have a grade above 1/2, bad ones a lower grade. A step without bad answers counts 0
+    for them. margin: mean reward of good minus bad answers; accuracy (reward accuracy): the share
+    of them whose reward has the right sign (0 nats count half)."""
     s = batch.seqs["answer"]
     grade, whole = batch.per_row[name], batch.full_step.per_row[name]
     good = (grade > 0.5).to(reward.dtype)

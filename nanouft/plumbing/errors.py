@@ -16,8 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-# PyTorch's messages if a card or the computer has no memory left
-NO_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory", re.I)
+# the messages of PyTorch, cuBLAS and cuDNN if a GPU or the computer has no memory left
+NO_MEMORY = re.compile(
+    "out of memory|can't allocate memory|not enough memory|STATUS_ALLOC_FAILED", re.I)
 
 HF = "transformers peft accelerate datasets"        # the extra `hf`, to be installed by pip
 
@@ -50,7 +51,7 @@ class Diverged(UserError):
 
 
 def out_of_memory(e: BaseException) -> bool:
-    """True if the error says that the computer or the card has no memory left."""
+    """True if the error says that the computer or the GPU has no memory left."""
     said = isinstance(e, RuntimeError) and NO_MEMORY.search(str(e))
     return bool(said) or isinstance(e, MemoryError) or getattr(e, "errno", 0) == errno.ENOMEM
 

@@ -118,12 +118,20 @@ class Table(list):
 
 
 # ---- a progress bar ------------------------------------------------------------------------------
+bar_class = tqdm            # a worker of nanouft.compare has another
+
+
+def pause_of_bar() -> float:
+    """Seconds between two lines of a bar: few where it moves, many in a file."""
+    return 0.5 if sys.stderr.isatty() or "ipykernel" in sys.modules else 30
+
+
 def progress(total: int, what: str, rows: Iterable | None = None, begun: int = 0,
              training: bool = False) -> Any:
     """A progress bar for `total` rows; it iterates over `rows` if they are given. It appears after
     two seconds and disappears at the end. The bar of `training` counts steps, appears at once, and
     stays with its last loss."""
-    seen = sys.stderr.isatty() or "ipykernel" in sys.modules
-    return tqdm(rows, total=total, initial=begun, desc=what, unit="step" if training else "row",
-                disable=not shows(BRIEF), delay=0 if training else 2, leave=training, miniters=0,
-                mininterval=0.5 if seen else 30)
+    return bar_class(
+        rows, total=total, initial=begun, desc=what, unit="step" if training else "row",
+        disable=not shows(BRIEF), delay=0 if training else 2, leave=training, miniters=0,
+        mininterval=pause_of_bar())

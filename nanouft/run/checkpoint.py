@@ -16,7 +16,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -260,6 +260,15 @@ def check_finite(line: Mapping[str, float | None], step: int, named: set[str]) -
             "logged as null wherever it is not finite", write=tqdm.write)
 
 
+def to_floats(numbers: Sequence[Any]) -> list[float]:
+    """The same in fp32. Those on a GPU come in one copy, for which the CPU waits."""
+    on_gpu = [isinstance(x, Tensor) and not x.is_cpu for x in numbers]
+    there = [x.float() for x, is_there in zip(numbers, on_gpu) if is_there]
+    copied = iter(torch.stack(there).tolist() if there else [])
+    return [next(copied) if is_there else float(torch.as_tensor(x, dtype=torch.float32))
+            for x, is_there in zip(numbers, on_gpu)]
+
+
 class Log:
     """metrics.jsonl. Numbers stay on the device and are read in groups, because a GPU waits for
     each reading. A loss or gradient that is not finite stops the run before anything is saved."""
@@ -284,9 +293,7 @@ class Log:
         """Write the waiting numbers. Returns the text for the progress bar."""
         if not self.waiting:
             return ""
-        values = iter(torch.stack([
-            torch.as_tensor(x, dtype=torch.float32, device=self.device.name)
-            for _, numbers in self.waiting for x in numbers.values()]).tolist())
+        values = iter(to_floats([x for _, line in self.waiting for x in line.values()]))
         for step, numbers in [*self.waiting]:           # not all steps have the same metrics
             line: dict[str, Any] = {name: next(values) for name in numbers}
             if self.device.dtype == "fp16" and not math.isfinite(line["grad_norm"]):

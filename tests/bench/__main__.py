@@ -14,15 +14,17 @@ import argparse
 import os
 import sys
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from nanouft.compare.report import cpu
+from nanouft.models.folders import folder_of
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
-from nanouft.run.device import processor
+from nanouft.run.device import choose_device, processor
 from tests.bench.beside_trl import DTYPES, METHODS, Subject, against_trl, nano
 
 
@@ -41,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=[*METHODS])
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=[*DTYPES],
                         help=f"precision; {DTYPES['defaults'][0]} [all three]")
+    parser.add_argument("--device", default="cpu", help="where both compute, such as cuda [cpu]")
     parser.add_argument("--gpu", nargs="?", const="cuda", choices=("cuda", "cpu"),
                         help="check one device in place of that [cuda]; cpu only tries this code")
     flags = parser.parse_args(argv)
@@ -49,7 +52,8 @@ def main(argv: list[str] | None = None) -> int:
         return gpu.main(flags.gpu, flags.init)
     torch.set_num_threads(1)
     here = machine()                                    # raises before any training without TRL
-    subject = Subject(flags.init, rows=8, turns=3) if flags.init else nano()
+    subject = Subject(str(folder_of(flags.init)), rows=8, turns=3) if flags.init else nano()
+    subject = replace(subject, device=choose_device(flags.device).name)
     say(f"| {Path(flags.init or 'NanoWorld').name}: {here} | {subject.turns} steps together "
         "(quartiles of single ones) |", "|---|---|", sep="\n")
     for method in flags.methods:

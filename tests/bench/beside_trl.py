@@ -52,6 +52,7 @@ class Subject:
     folder: str
     rows: int           # of an optimizer step; prompts of a step of GRPO
     turns: int          # steps that are counted; one before them prepares memory
+    device: str = "cpu"
 
     def choose(self, kind: str) -> list[Row]:
         """The rows of all steps, in their order."""
@@ -69,27 +70,36 @@ def nano() -> Subject:
 
 def against_trl(name: str, subject: Subject, dtype: str) -> str:
     """The seconds of TRL's steps over ours, all together, and the quartiles of single steps. After
-    each of theirs we make one of ours. Seconds are those of the processor, which other programs
-    disturb less. dtype: a key of DTYPES."""
+    each of theirs we make one of ours. On a CPU seconds are those of the processor, which other
+    programs disturb less. dtype: a key of DTYPES."""
     _, precision, settings = DTYPES[dtype]
-    clock = [time.process_time()]
+    clock = [now(subject.device)]
 
     def after_their_step() -> None:
-        clock.append(time.process_time())
+        clock.append(now(subject.device))
         next(ours)
-        clock.append(time.process_time())
+        clock.append(now(subject.device))
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        ours = our_steps(name, subject, Device("cpu", precision))   # bars stay out of the table
+        device = Device(subject.device, precision)
+        ours = our_steps(name, subject, device)         # bars stay out of the table
         trl_steps(name, subject, settings, after_their_step)
     theirs, mine = np.diff(clock).reshape(-1, 2)[1:].T
     low, high = np.quantile(theirs / mine, [0.25, 0.75])
     return f"{theirs.sum() / mine.sum():.2f} ({low:.2f} to {high:.2f})"
 
 
+def now(device: str) -> float:
+    """Seconds, after the GPU has done what it has to do."""
+    if device == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def our_steps(name: str, subject: Subject, device: Device) -> Iterator[Step]:
     """The optimizer steps of nanouft.train, on NanoWorld's rows."""
     (model, tok), objective = start_model(subject.folder), OBJECTIVES[name]()
-    optimizer = make_optimizer(model, objective.lr, fused=True)
+    optimizer = make_optimizer(model.to(device.name), objective.lr, fused=True)
     rows = objective.choose(subject.choose(METHODS[name][1]))
     encoded, _ = encode(rows, tok, model.cfg.n_ctx - MAX_NEW)
     batching = Batching(subject.rows, steps=1 + subject.turns)
@@ -123,7 +133,7 @@ def trl_steps(name: str, subject: Subject, how: dict, after_step: Callable[[], N
         file.write_text("\n".join(json.dumps(chat(row, kind)) for row in subject.choose(kind)),
                         encoding="utf-8")
         config = getattr(trl, f"{name.upper()}Config")(
-            place, max_steps=1 + subject.turns, use_cpu=True, report_to="none",
+            place, max_steps=1 + subject.turns, use_cpu=subject.device == "cpu", report_to="none",
             train_sampling_strategy="sequential",       # GRPO reads shuffle_dataset instead
             per_device_train_batch_size=subject.rows * answers, save_strategy="no",
             logging_strategy="no", disable_tqdm=True, **settings, **how)

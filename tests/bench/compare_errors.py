@@ -84,7 +84,7 @@ def choice(rng: np.random.Generator, curve: tuple) -> tuple[float, int, Missed |
     c = Simple(paces={arm.stages[0]: Simple(rate=1.0)}, tried={}, again={}, rates={}, parts={},
                cfg=Simple(by=None, workers=1), job=lambda *job: job, rate=lambda arm: c.rates[arm],
                asked=lambda part: Simple(groups=lambda: {"all": np.arange(540)}))
-    runs.values, compare.carry_out, bar = values, lambda *jobs: None, Simple(total=0)
+    runs.values, compare.train_tries, bar = values, lambda *jobs: None, Simple(total=0)
     compare.try_out(c, {arm: [*FACTORS[:3]]}, bar)
     if compare.at_edge(c, arm):
         compare.try_out(c, {arm: [*c.tried[arm], compare.one_more(c, arm)]}, bar)

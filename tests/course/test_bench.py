@@ -1,5 +1,6 @@
 """tests.bench: each line of --gpu, tried without a GPU, says ok, and LOOK where numbers are not
 the CPU's; and README has the figures of the page of benchmarks."""
+import json
 import os
 import re
 from functools import partial
@@ -13,7 +14,8 @@ from nanouft import train
 from nanouft.batch import Batch
 from nanouft.gpt import MLP
 from nanouft.loop import Device
-from tests.bench import __main__, beside_trl, gpu
+from nanouft.objectives import OBJECTIVES
+from tests.bench import __main__, beside_trl, first_hour, gpu
 from tests.bench.beside_trl import Subject
 
 CPU = Device("cpu", "bf16")
@@ -112,3 +114,37 @@ def test_a_system_without_a_load_tells_its_cores(monkeypatch):
     assert re.search(r", load \d+ on \d+ cores", __main__.machine())
     monkeypatch.delattr(os, "getloadavg")
     assert re.search(r"one thread, \d+ cores", __main__.machine())
+
+
+def test_the_first_hour_goes_on_and_its_file_becomes_tables(tmp_path, monkeypatch, capsys):
+    """Its real commands, but two, only as far as their flags: one of these fails the first time."""
+    from nanouft.compare.comparison import read_words
+    from nanouft.run.config import read_flags
+    lines = first_hour.lines_of("cuda", "hub:owner/name", 2)
+    assert {*OBJECTIVES} <= {what.partition(",")[0] for what in lines}
+    for line in lines.values():
+        module, *words = line.split()
+        if module == "nanouft.train":
+            read_flags(words, "")
+        elif module == "nanouft.compare":
+            read_words(words, "")
+    right = [True, False]
+    monkeypatch.setattr(first_hour, "lines_of", lambda *told: {
+        "one": "nanouft.train --device cpu --objective sft --steps 1 --rows 8 --items 0 --plain",
+        "two": "nanouft.data --help" if right[-1] else "nanouft.data --wrong"})
+    file = str(tmp_path / "hour.json")
+    words = ["--device", "cpu", "--out", file]
+    assert first_hour.main(words) == 1
+    right.pop()
+    assert first_hour.main(words) == 0
+    assert first_hour.main(["--show", file]) == 0
+    said = capsys.readouterr().out
+    assert said.count("ok    one") == 1 and "LOOK  two" in said
+    assert re.search(r"\| one \| \d+ \| \d+ \|  \| [\d.]+, [\d.]+ \| ran \|", said), said
+
+
+def test_the_notebook_of_the_first_hour_runs_its_script():
+    book = json.loads((ROOT / "tests/bench/first_hour.ipynb").read_text(encoding="utf-8"))
+    code = "".join(line for cell in book["cells"] if cell["cell_type"] == "code"
+                   for line in cell["source"])
+    assert f"!python -m {first_hour.__name__}" in code

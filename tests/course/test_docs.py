@@ -1,6 +1,7 @@
 """README and docs: every link leads somewhere, every command has the flags that it names, counts
-and tables are those of today, and the code of docs/python.md runs."""
+and tables are those of today, and the code of docs/python.md and docs/recipes.md runs."""
 import importlib
+import json
 import re
 import shlex
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from lessons.__main__ import PROGRAMS
 from lessons.behind.website import methods_page
-from nanouft import __version__
+from nanouft import __version__, world
 from nanouft.run.evaluation import METRICS
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +99,33 @@ def test_the_code_of_the_page_on_python_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "docs/python.md", "exec"), {})
     assert (tmp_path / "out" / "own_loop" / "model.safetensors").exists()
+
+
+def test_the_code_of_the_recipes_keeps_right_responses(tmp_path, monkeypatch):
+    """best.py with docs/data.md's verifier: the base knows these facts, and cannot say "?"."""
+    verifier, code = (next(block for block in re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.S)
+        if word in block) for page, word in (("data.md", "def right"), ("recipes.md", "N = 8")))
+    asked = [row.prompt[0].text for row in world.rows("val", "prompts", 12, 0, skills=("fact",))]
+    final = {prompt: world.right_answer(prompt).split()[-1] for prompt in asked} | {"Say it.": "?"}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.py").write_text(verifier, encoding="utf-8")
+    (tmp_path / "questions.jsonl").write_text("\n".join(json.dumps(
+        {"prompt": prompt, "final": word}) for prompt, word in final.items()), encoding="utf-8")
+    exec(compile(code.replace("out/sft", "base"), "docs/recipes.md", "exec"), {})
+    kept = [json.loads(line) for line in (tmp_path / "best.jsonl").open(encoding="utf-8")]
+    assert {row["prompt"]: row["response"].split()[-1] for row in kept} == {
+        prompt: word for prompt, word in final.items() if word != "?"}
+
+
+def test_the_short_path_has_the_lines_that_it_names():
+    """Within a tenth, so that no small change makes a page wrong."""
+    page = (ROOT / "docs" / "README.md").read_text(encoding="utf-8").split("## The short path")[1]
+    steps = re.findall(r"\]\(([^)]+\.py)\) \| (\d+) \|", page)
+    found = {file: len((ROOT / "docs" / file).read_text(encoding="utf-8").splitlines())
+             for file, _ in steps}
+    assert len(steps) == 4 and found == {
+        file: pytest.approx(int(lines), rel=0.1) for file, lines in steps}
 
 
 def test_every_held_out_figure_of_a_run_is_explained():

@@ -6,7 +6,7 @@ BY_ROW = "((logp * mask).sum(-1) / mask.sum(-1)).mean()"
 MEANS = "((weight * nll).sum(-1) / n[:, 0]).mean()"
 OF_MASK = """[mask + [0] * (longest - len(mask)) for _, mask in chats])
     return ids[:, :-1], ids[:, 1:], mask[:, 1:]"""
-GUESS = "torch.where(mask[:, :-1] == 1, guess_of_next[:, :-1], inputs[:, 1:])"
+GUESS = "torch.where(mask[:, :-1] == 1, predicted_next[:, :-1], inputs[:, 1:])"
 FACTOR = "factor = (step + 1) / warmup "
 LESS_LIKELY = "The sign is wrong: the answers become less likely."
 ADDED_UP = "The losses of the answers are added up. Take their mean."
@@ -16,7 +16,7 @@ SUMMED = (".mean()", ".sum()", ADDED_UP)
 NO_LOGARITHM = ("F.logsigmoid(", "torch.sigmoid(", "The logarithm is missing.")
 SWAPPED = "The two models have changed places. log_ratio takes first the model that is trained."
 TOKENS = "-(p * (1 - p) * logp * mask).sum() / mask.sum()"
-ANSWERS = "((each * mask).sum(-1) / mask.sum(-1)).mean()"
+ANSWERS = "((losses * mask).sum(-1) / mask.sum(-1)).mean()"
 MIXED = "(1 - w) * explore + w * imitate"
 UNMASKED = "The question and the padding count as well. Use the mask."
 AT_ONCE = "The mean is that over all tokens of the batch at once. First take that of each answer."
@@ -60,10 +60,10 @@ CHORD: list[Mistake] = [
      "well. Use the mask."),
     (TOKENS, "(p * (1 - p) * logp * mask).sum() / mask.sum()", "The sign of imitation is wrong: "
      "the demonstrations become less likely."),
-    ("each = -(logp", "each = (logp", "The sign of exploration is wrong: answers that are better "
-     "than the mean become less likely."),
+    ("losses = -(logp", "losses = (logp", "The sign of exploration is wrong: answers that are "
+     "better than the mean become less likely."),
     *OF_SCORES,
-    (ANSWERS, "(each * mask).sum() / mask.sum()", "Exploration takes the mean over all tokens at "
+    (ANSWERS, "(losses * mask).sum() / mask.sum()", "Exploration takes the mean over all tokens at "
      "once. First take that of each answer."),
 ]
 MISTAKES: dict[str, list[Mistake]] = {
@@ -161,7 +161,7 @@ MISTAKES: dict[str, list[Mistake]] = {
          "should follow half a cosine."),
         ("math.pi * (step - warmup) / max(1, steps - warmup)", "math.pi * step / steps",
          "The cosine begins at step 0. It should begin at the end of the warm-up."),
-        ('optimizer.param_groups[0]["lr"] = factor * rate', "pass", "The optimizer does not get "
+        ('optimizer.param_groups[0]["lr"] = factor * lr', "pass", "The optimizer does not get "
          "the rate of this step."),
         (", betas=(0.9, 0.95)", "", "These are AdamW's own betas. They should be (0.9, 0.95)."),
         (", weight_decay=0.0", "", "There is weight decay, because AdamW's own is 0.01."),
@@ -250,18 +250,18 @@ MISTAKES: dict[str, list[Mistake]] = {
     "mix_in_own_guess": [
         ("@torch.no_grad()\n", "", "Gradient flows through the mixture into the embeddings. Make "
          "it under torch.no_grad(), or detach() it."),
-        ("guess_of_next[:, :-1]", "guess_of_next[:, 1:]", "The prediction made AT a position is "
+        ("predicted_next[:, :-1]", "predicted_next[:, 1:]", "The prediction made AT a position is "
          "FOR the next one, so it has to move to the right by one."),
         ("mask[:, :-1] == 1", "mask[:, 1:] == 1", "The mask is about targets: the token at "
          "position i is in the answer if the mask is 1 at position i - 1."),
         ("mask[:, :-1] == 1", "F.pad(mask[:, 2:], (0, 1)) == 1", "The mask is shifted the wrong "
          "way. It moves to the right by one, as the prediction does."),
-        (GUESS, "torch.where(mask[:, 1:] == 1, guess_of_next[:, 1:], inputs[:, 1:])", "Nothing is "
+        (GUESS, "torch.where(mask[:, 1:] == 1, predicted_next[:, 1:], inputs[:, 1:])", "Nothing is "
          "shifted: prediction and mask at a position belong to the token of the next one."),
         (GUESS, GUESS.replace("inputs[:, 1:]", "inputs[:, :-1]"), "The true tokens are shifted as "
          "well. Only the predictions move to the right; outside the answer each token stays where "
          "it is."),
-        (GUESS, "guess_of_next[:, :-1]", "Outside the answer the true tokens stay."),
+        (GUESS, "predicted_next[:, :-1]", "Outside the answer the true tokens stay."),
         ("(1 - LAM) * model(inputs, want=\"embeds\") + LAM *",
          "LAM * model(inputs, want=\"embeds\") + (1 - LAM) *", "LAM belongs to the prediction "
          "and 1 - LAM to the true token."),
@@ -329,8 +329,8 @@ MISTAKES: dict[str, list[Mistake]] = {
          "- 1", "d is log p of the reference minus log p of the model."),
         ("(before - logp).exp() - (before - logp) - 1", "logp - before", "This is another estimate "
          "of the KL. k3 is e^d - d - 1."),
-        (ANSWERS, "each.mean()", UNMASKED),
-        (ANSWERS, "(each * mask).sum() / mask.sum()", AT_ONCE),
-        (ANSWERS, "(each * mask).sum(-1).mean()", NO_MEAN)],
+        (ANSWERS, "losses.mean()", UNMASKED),
+        (ANSWERS, "(losses * mask).sum() / mask.sum()", AT_ONCE),
+        (ANSWERS, "(losses * mask).sum(-1).mean()", NO_MEAN)],
     "chord_loss": CHORD}
 TASKS = {name: Part(name, mistakes) for name, mistakes in MISTAKES.items()}

@@ -65,7 +65,7 @@ RIGHT, WRONG = "bat cat cow pig white", "bat cat cow fox white"
 
 # ---- measure -------------------------------------------------------------------------------------
 def push_cells(name: str, model, tok) -> list[str]:
-    """The push on a chosen, a rejected and a last token, from the start model; "" if there is none:
+    """The push on a chosen, a rejected and a last token in the initial model; "" if there is none:
     the mean over the tokens of an answer, and that on the chosen answer's <|end|>."""
     row = Row((Turn("user", PROMPT),), as_answer(RIGHT), as_answer(RIGHT), as_answer(WRONG))
     _, method = next(parse_methods([name]))
@@ -86,7 +86,7 @@ def rows_of(name: str) -> list[str]:
     arxiv = paper(head)
     link = f"<br>[{arxiv}](https://arxiv.org/abs/{arxiv})" if arxiv else ""
     needs = "; ".join([*objective.kinds(), *objective.other_models()])
-    needs = needs.replace("the start model's log-probs", "reference")
+    needs = needs.replace("the reference's log-probs", "reference")
     out = [as_row(f"{link_to(name)}{link}", as_code(first.equation_lines()),
                   name_and_idea(head)[1] + parent(head), needs)]
     for form in forms:
@@ -142,7 +142,7 @@ def push_table() -> str:
              if OBJECTIVES[name]().family == family
              for form in equations(name, head_of(OBJECTIVES[name]))]
     rows = [as_row(f"`{form}`", *push_cells(form, model, tok)) for form in forms]
-    titles = ["method", "right answer", "wrong answer", "end of the right one"]
+    titles = ["method", "right answer", "wrong answer", "EOS of the right one"]
     return "\n".join(table_of(titles, rows)) + "\n"
 
 

@@ -1,0 +1,183 @@
+"""nanouft.compare by executors of concurrent.futures: the figures of a comparison on this machine,
+whoever is killed."""
+import os
+import shlex
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from nanouft.compare import __main__ as compare
+from nanouft.compare import comparison, executor, processes, runs
+from nanouft.compare.progress import RunsBar
+from nanouft.plumbing.errors import UserError
+from nanouft.run.config import RunConfig
+
+LINE = ("sft sft+own.py --skills list --rows 64 --steps 12 --batch-size 8 --items 10 --tries 1 "
+        "--seeds 2 --device cpu --workers 2")
+OWN = "from nanouft.objectives.dft import DFT\n\n\nclass Own(DFT):\n    pass\n"
+RUNS = Path("out/compare/runs")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(OWN)
+
+
+def carried_by(some: Executor | None) -> dict[str, bytes]:
+    """{file: its bytes} of what a comparison leaves, but for what says how long it took."""
+    c = comparison.plan(comparison.read_words(shlex.split(LINE)))
+    c.executor = some
+    with processes.alone_in(c.root):
+        compare.train_all(c)
+    assert not [*Path("out").rglob("*.partial")]
+    scores = {str(job.scored): repr(runs.values(job)).encode() for job in compare.judged(c)}
+    return scores | {str(x): x.read_bytes() for x in RUNS.rglob("*")
+                     if x.is_file() and x.suffix != ".npz" and x.name != runs.MADE}
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory) -> dict[str, bytes]:
+    with pytest.MonkeyPatch.context() as now:
+        now.chdir(tmp_path_factory.mktemp("local"))
+        Path("own.py").write_text(OWN)
+        return carried_by(None)
+
+
+@pytest.mark.parametrize("kind, how", [(ThreadPoolExecutor, {}), pytest.param(
+    ProcessPoolExecutor, {"mp_context": get_context("spawn")}, marks=pytest.mark.slow)])
+def test_runs_and_figures_are_those_of_this_machine(kind, how, local):
+    with kind(2, **how) as some:
+        assert carried_by(some) == local
+
+
+# ---- dask ----------------------------------------------------------------------------------------
+@pytest.fixture
+def workers():
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as them, \
+            distributed.Client(them) as client:
+        yield client
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_run_of_a_killed_worker_is_made_again_by_another(workers, local):
+    killed = []
+
+    def kill() -> None:
+        while not (found := [*RUNS.glob("*.partial/metrics.jsonl")]):
+            time.sleep(0.05)
+        pid = int(found[0].parent.stem.rpartition("-")[2])
+        killed.extend([pid, parent_of(pid)])
+        os.kill(killed[1], signal.SIGKILL)
+    threading.Thread(target=kill, daemon=True).start()
+    assert carried_by(workers.get_executor()) == local
+    assert killed and not any(map(runs.is_alive, killed))
+
+
+# ---- what goes wrong -----------------------------------------------------------------------------
+class Odd(Executor):
+    """It loses the first call, or all; or it has no worker."""
+
+    def __init__(self, losses: int, idle: bool = False):
+        self.losses, self.idle, self.calls, self.given = losses, idle, 0, []
+
+    def submit(self, work, *args):
+        future: Future = Future()
+        self.calls += 1
+        self.given.append(future)
+        if self.calls <= self.losses:
+            future.set_exception(OSError("gone"))
+        elif not self.idle:
+            future.set_result(work(*args))
+        return future
+
+
+def carry(some: Executor) -> None:
+    job = runs.Job(RUNS / "start", None, comparison.Asked(items=10, tasks=("list",)), "base",
+                   name="the initial model")
+    with RunsBar(1) as bar:
+        processes.carry_out([job], executor.ExecutorPool(some), bar)
+    assert runs.is_done(job)
+
+
+def test_a_lost_part_is_handed_over_once_more(monkeypatch):
+    carry(some := Odd(1))
+    assert some.calls == 2
+    Path(RUNS).rename("before")
+    with pytest.raises(UserError, match=r"the initial model: .*lost its worker twice \(OSError: g"):
+        carry(Odd(2))
+    closed = ThreadPoolExecutor(1)
+    closed.shutdown()
+    with pytest.raises(UserError, match="takes no more work"):
+        carry(closed)
+    assert not [*Path("out").rglob("*.partial")]
+
+
+@pytest.mark.parametrize("library, was, told", [
+    ("torch", "1.0", r"has torch .*, and the comparison 1\.0"),
+    ("nanouft:loop.py", "0", "has another nanouft/loop.py"), ("own.py", "0", "another own.py")])
+def test_a_worker_with_other_code_is_refused_in_one_line(library, was, told, monkeypatch):
+    real = executor.code_here
+    monkeypatch.setattr(executor, "code_here", lambda: real() | {library: was})
+    with pytest.raises(UserError, match=told):
+        carry(Odd(0))
+
+
+def test_where_no_worker_begins_it_is_told_and_ctrl_c_cancels(monkeypatch, capsys):
+    monkeypatch.setattr(executor, "PATIENCE", 0)
+    some = Odd(0, idle=True)
+
+    def interrupt(bar, text, **how):
+        assert text == "0 of 1 runs, waiting for a worker"
+        if "no worker of Odd has begun" in capsys.readouterr().out:
+            assert (RUNS / executor.unfinished(Path("wanted"))).exists()
+            raise KeyboardInterrupt
+    monkeypatch.setattr(processes.tqdm, "set_postfix_str", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        carry(some)
+    assert all(x.cancelled() for x in some.given) and not [*Path("out").rglob("*.partial")]
+
+
+def test_a_part_ends_when_it_is_no_longer_wanted(tmp_path):
+    """As when its comparison was stopped; what it has begun is removed."""
+    Path("own.py").write_text(OWN.replace(
+        "    pass", "    def loss(self, batch):\n        import time\n        time.sleep(60)"))
+    config = RunConfig.of("own.py", dict(skills="list", rows=8, steps=2, device="cpu"))
+    part = runs.Job(RUNS / "slow", config.but(**runs.ONLY_TRAIN), init="base")
+    RUNS.mkdir(parents=True)
+    wanted = RUNS / "wanted"
+    told = executor.pickle.dumps({}) + executor.pickle.dumps((part, time.time()))
+    with ThreadPoolExecutor(1) as some:
+        wanted.touch()
+        future = some.submit(executor.there, told, str(tmp_path), str(wanted))
+        while not [*RUNS.glob("slow.*.partial/metrics.jsonl")]:
+            time.sleep(0.1)
+        wanted.unlink()
+        assert "was ended" in future.result(20)
+        assert "does not see" in executor.there(told, str(tmp_path), str(wanted))
+    assert not [*RUNS.iterdir()]
+
+
+def test_what_another_machine_writes_stays_for_a_day():
+    ours, theirs = (RUNS / f"a-{x}.{host}-{pid}.partial" for x, host, pid in (
+        (1, runs.HOST, 2**22 + 1), (2, "elsewhere", os.getpid())))
+    for place in (ours, theirs, executor.unfinished(RUNS / "a-3")):
+        place.mkdir(parents=True)
+        (place / "file").touch()
+    processes.sweep([RUNS])
+    assert not ours.exists() and theirs.exists() and len([*RUNS.iterdir()]) == 2
+    for file in (theirs / "file", theirs):
+        os.utime(file, (1e9, 1e9))
+    processes.sweep([RUNS])
+    assert not theirs.exists()
