@@ -14,7 +14,8 @@ import time
 from collections import Counter
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,6 +33,7 @@ from nanouft.compare import (
     comparison,
     foretell,
     parts,
+    passes,
     processes,
     progress,
     report,
@@ -44,8 +46,10 @@ from nanouft.compare.processes import missing
 from nanouft.compare.progress import RunsBar
 from nanouft.data.rows import read
 from nanouft.gpt import BASE, shipped_base
-from nanouft.plumbing import printing
+from nanouft.plumbing import files, printing
 from nanouft.plumbing.errors import UserError
+from nanouft.run import folder as run_folder
+from nanouft.run import reference
 
 ROOT = Path(__file__).parents[1]
 MINE = """import torch.nn.functional as F
@@ -282,6 +286,96 @@ def test_a_plan_looks_ahead_once_at_each_stage(monkeypatch):
     assert [x.batch_size for x in c.paces.values()] == [20, 4, 20, 20]
     for stage, pace in c.paces.items():
         assert pace == arms.look_ahead(stage, c.configs[stage])
+
+
+# ---- the start model reads rows once -------------------------------------------------------------
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(dtype, monkeypatch):
+    """Which has no file of log-probs. A loss of your own, which could change how a model reads,
+    shares one with itself alone."""
+    readings, logps = [], reference.logps
+    monkeypatch.setattr(reference, "logps", lambda *told: readings.append(told) or logps(*told))
+    c = planned("dpo ipo mine.py --data pairs.jsonl --seeds 2 --steps 1 --batch-size 8 "
+                f"--device cpu --dtype {dtype}")
+    jobs = [c.job(arm, seed, rate) for arm in c.arms for seed in c.seeds for rate in (1e-3, 1e-4)]
+    make_here([job.training for job in jobs], 1, None)
+    assert len(jobs) == 12 and len({id(data) for data, *_ in readings if data}) == 2 + 2
+    for job in jobs[::2]:
+        again = Path("again", job.folder.name)
+        train.main([*job.config.argv(), "--out", str(again)])
+        for file in ("model.safetensors", "metrics.jsonl"):
+            assert (job.folder / file).read_bytes() == (again / file).read_bytes()
+        first, = run_folder.read_lines(job.folder / "metrics.jsonl")
+        assert first["margin"] == first["kl"] == 0
+
+
+def test_all_that_log_probs_depend_on_is_in_the_name_of_their_file(monkeypatch):
+    shutil.copytree(BASE, "start")
+
+    def name(**other: Any) -> Path:
+        run: dict[str, Any] = dict.fromkeys(passes.OF_RUN, "x") | {
+            "hp": {"beta": 1}, "code": None, "argv": [], "config": {}}
+        run["config"] = {"seed": 0, "lr": 1, "init": "start"} | other.pop("config", {})
+        return passes.pass_file_in(Path("x"), time.time(), time.time())(run | other)
+    monkeypatch.delitem(sys.modules, "nanouft.objectives.slic", raising=False)
+    was = name()
+    monkeypatch.setitem(sys.modules, "nanouft.objectives.slic", ModuleType("slic"))
+    sys.modules["nanouft.objectives.slic"].__file__ = str(ROOT / "nanouft/objectives/slic.py")
+    assert name(hp={}, config={"seed": 1, "lr": 2}, argv=["--lr"]) == was
+    with monkeypatch.context() as now:                  # imported in another order
+        now.setattr(passes, "hashes", lambda *told: dict(reversed(code.hashes(*told).items())))
+        assert name() == was
+    found = [was, *(name(**{what: "y"}) for what in (*passes.OF_RUN, "code")),
+             name(code="y", hp={}), name(code="y", config={"seed": 1})]
+    for module in passes.LIBRARIES:
+        with monkeypatch.context() as now:
+            now.setitem(sys.modules, module, SimpleNamespace(__version__="0", __file__=None))
+            found.append(name())
+    for module, what in ((torch, "get_num_threads"), (passes, "HOST")):
+        with monkeypatch.context() as now:
+            now.setattr(module, what, "other" if what == "HOST" else lambda: 99)
+            found.append(name())
+    monkeypatch.setitem(sys.modules, "helper", ModuleType("helper"))
+    sys.modules["helper"].__file__ = "helper.py"
+    found.append(name())
+    Path("helper.py").write_text("SCALE = 3")
+    found.append(name())
+    with Path("start/config.json").open("a") as file:
+        file.write(" ")
+    found.append(name())
+    assert len({*found}) == len(found) == 17
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+@pytest.mark.parametrize("moment", ["reading", "writing"])
+def test_who_waits_for_a_worker_that_is_killed_reads_the_rows_itself(moment, monkeypatch):
+    data: Any = [SimpleNamespace(seqs={"chosen": SimpleNamespace(ids=[0] * n)}) for n in (3, 5)]
+    numbers = [{"chosen": np.arange(n - 1, dtype=np.float32)} for n in (3, 5)]
+    told: list[Any] = []
+
+    def hang(*more) -> Any:
+        Path("there").touch()
+        time.sleep(600)
+
+    def wait() -> None:
+        told.extend(reference.once(Path("p/x.npz"), data, lambda: told.append("read") or numbers))
+    if not (pid := os.fork()):
+        monkeypatch.setattr(files, "rename", hang)
+        reference.once(Path("p/x.npz"), data, hang if moment == "reading" else lambda: numbers)
+    wait_for(Path("there").exists)
+    threads = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    assert not told
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    for thread in threads:
+        thread.join(30)
+    assert told[0] == "read" and len(told) == 1 + 2 * 2
+    assert all(np.array_equal(x["chosen"], y["chosen"]) for x, y in zip(told[1:], numbers * 2))
+    processes.sweep([Path(".")])
+    assert not [*Path().rglob("*.partial")]
 
 
 # ---- stopped, killed, twice ----------------------------------------------------------------------

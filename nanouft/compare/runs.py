@@ -16,7 +16,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -31,13 +30,17 @@ import torch
 from nanouft import __version__
 from nanouft.compare.asked import Asked, Values, measure
 from nanouft.compare.code import hash_at, hash_of_input, hashes, short_hash, unchanged
+from nanouft.compare.passes import pass_file_in
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.files import (
+    HOST,
     read_json,
     read_text,
     removed_unless_whole,
     rename,
+    unfinished,
+    write_arrays,
     write_json,
     write_text,
 )
@@ -47,7 +50,6 @@ from nanouft.run.config import RunConfig
 MADE = "made.json"
 ONLY_TRAIN = {"plain": True, "items": 0, "save_every": 0, "threads": 1}
 KEPT = 40_000_000               # bytes: heavier weights are removed when they have been scored
-HOST = re.sub(r"\W", "_", socket.gethostname().partition(".")[0])
 DAY = 86400                     # seconds
 
 
@@ -152,12 +154,6 @@ def what_is_left(folder: Path) -> str:
 
 
 # ---- what is half done ---------------------------------------------------------------------------
-def unfinished(path: Path) -> Path:
-    """The name of a file or folder while this process makes it. Another process, here or on another
-    machine, gives it another name."""
-    return path.with_name(f"{path.name}.{HOST}-{os.getpid()}.partial")
-
-
 def is_abandoned(partial: Path) -> bool:
     """True if the process that made it has ended; of another machine, if a day has passed."""
     host, _, pid = partial.stem.rpartition(".")[2].rpartition("-")
@@ -203,12 +199,14 @@ def make(job: Job, since: float, began: float) -> None:
     assert job.config
     module, _, function = job.program.partition(":")
     start = sum(os.times()[:4])             # of this process and of those that it starts
+    more = {"pass_file": pass_file_in(job.folder.parent / "references", since, began)
+            } if job.program == "nanouft.train:carry_out" else {}
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
     with removed_unless_whole(unfinished(job.folder)) as partial:
         partial.mkdir(parents=True)
         try:
             with quiet() as record["told"]:
-                getattr(import_module(module), function)(job.config.but(out=str(partial)))
+                getattr(import_module(module), function)(job.config.but(out=str(partial)), **more)
         except Diverged as e:
             if not job.try_out:
                 raise
@@ -239,10 +237,7 @@ def write_scores(job: Job, since: float, began: float) -> None:
     said = {"files": hashes(since, began), "of": weights_of(job),
             "seconds": sum(os.times()[:4]) - start}
     arrays: Any = {f"{what}/{part}": x for what, of in found.items() for part, x in of.items()}
-    with removed_unless_whole(unfinished(job.scored)) as partial:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, made=np.array(json.dumps(said)), **arrays)
-        rename(partial, job.scored)
+    write_arrays(job.scored, made=np.array(json.dumps(said)), **arrays)
 
 
 # ---- what came of it -----------------------------------------------------------------------------
