@@ -30,7 +30,7 @@ import torch
 from nanouft import __version__
 from nanouft.compare.asked import Asked, Values, measure
 from nanouft.compare.code import hash_at, hash_of_input, hashes, short_hash, unchanged
-from nanouft.compare.passes import pass_file_in
+from nanouft.compare.passes import SharedPass
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.files import (
@@ -199,8 +199,8 @@ def make(job: Job, since: float, began: float) -> None:
     assert job.config
     module, _, function = job.program.partition(":")
     start = sum(os.times()[:4])             # of this process and of those that it starts
-    more = {"pass_file": pass_file_in(job.folder.parent / "references", since, began)
-            } if job.program == "nanouft.train:carry_out" else {}
+    shared = SharedPass(job.folder.parent / "references", since, began)
+    more = {"pass_file": shared} if job.program == "nanouft.train:carry_out" else {}
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
     with removed_unless_whole(unfinished(job.folder)) as partial:
         partial.mkdir(parents=True)
@@ -211,7 +211,7 @@ def make(job: Job, since: float, began: float) -> None:
             if not job.try_out:
                 raise
             record["diverged"] = str(e)
-        seconds = sum(os.times()[:4]) - start
+        seconds = sum(os.times()[:4]) - start + shared.spared()
         write_json(partial / MADE, cost(partial) | record | {
             "seconds": seconds, "files": hashes(since, began), "left": what_is_left(partial),
             "read": [made(x.folder)["left"] for x in job.needs]})

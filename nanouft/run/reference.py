@@ -10,6 +10,7 @@ that would all make the same have them in a file (compare/passes.py). Of sampled
 made in each rollout (rollout.py). The files of the methods compute other numbers.
 """
 import copy
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,8 +122,10 @@ def once(file: Path, data: list[Encoded], read: Callable[[], Numbers]) -> Number
     file.parent.mkdir(parents=True, exist_ok=True)
     with waiting(file.parent, f"{file.stem}.lock"):
         if not file.exists():
-            write_arrays(file, logp=np.concatenate(
-                [row[role] for e, row in zip(data, read()) for role in e.seqs]))
+            start = sum(os.times()[:4])
+            numbers = [row[role] for e, row in zip(data, read()) for role in e.seqs]
+            write_arrays(file, logp=np.concatenate(numbers), reader=os.getpid(),
+                         seconds=sum(os.times()[:4]) - start)
     with np.load(file) as found:
         ends = np.cumsum([len(t.ids) - 1 for e in data for t in e.seqs.values()])
         parts = iter(np.split(found["logp"], ends[:-1]))
