@@ -36,7 +36,7 @@ from lessons.evidence import judge, plan
 from lessons.evidence.judge import Figure, Line, mean_of, of_100
 from lessons.evidence.page_marks import write_between
 from lessons.evidence.plan import NO_FACTS, UNIT
-from nanouft.compare.judge import largest, moments, weights
+from nanouft.compare.by_task import largest, moments, weights
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
 

@@ -8,7 +8,7 @@ other tests of the papers' claims, and their correction. Intervals are those of 
 from typing import NamedTuple
 
 from nanouft.compare import stats
-from nanouft.compare.judge import Difference, largest, mean_without, moments, rests_on_largest
+from nanouft.compare.by_task import Difference, largest, mean_without, moments, rests_on_largest
 
 MARGIN = 0.02       # of "not inferior" and "as good": two points
 LIMITS = {"better": (0.0,), "not inferior": (-MARGIN,), "as good": (-MARGIN, MARGIN),

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nanouft.compare.code import hash_at, named, own_code
-from nanouft.compare.processes import BEGAN, end, said_of
+from nanouft.compare.fingerprint import hash_at, named, own_code
 from nanouft.compare.progress import LOOK, share_done
 from nanouft.compare.runs import HOST, Job, is_done, is_made, unfinished
+from nanouft.compare.workers import BEGAN, end, said_of
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import remove
 from nanouft.plumbing.printing import BRIEF, say

@@ -7,10 +7,10 @@ import numpy as np
 
 from nanouft.compare import runs, stats
 from nanouft.compare.arms import Arm
-from nanouft.compare.comparison import TRIES, Comparison, short_rate
-from nanouft.compare.foretell import unit, would_decide
-from nanouft.compare.looks import Look
-from nanouft.compare.parts import DOES
+from nanouft.compare.plan import TRIES, Comparison, short_rate
+from nanouft.compare.power import unit, would_decide
+from nanouft.compare.splits import DOES
+from nanouft.compare.testset_reuse import Look
 from nanouft.compare.verdicts import (
     MEASURES,
     Measure,

@@ -3,7 +3,7 @@
     job = job_for(place, "sft seed 0", config, "base", asked=Asked("", "test", 900, 100, tasks))
     is_done(job)                        # made and scored, by the code and from the files of today
     for part in parts_of(job):          # the training, and its scoring
-        do(part, since)                 # each in a process of its own (processes.py)
+        do(part, since)                 # each in a process of its own (workers.py)
     values(job)["score"]["sort"]        # (questions,) of NanoWorld's task
 
 A folder's name has a hash of all that is known before a run: flags, rows, start model, device,
@@ -29,8 +29,8 @@ import numpy as np
 import torch
 
 from nanouft import __version__
-from nanouft.compare.asked import Asked, Values, measure
-from nanouft.compare.code import hash_at, hash_of_input, hashes, short_hash, unchanged
+from nanouft.compare.fingerprint import hash_at, hash_of_input, hashes, short_hash, unchanged
+from nanouft.compare.scoring import Asked, Values, measure
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.files import (

@@ -12,9 +12,7 @@ import numpy as np
 
 from nanouft.compare import runs
 from nanouft.compare.arms import Arm
-from nanouft.compare.asked import Values
-from nanouft.compare.comparison import ALL, TRIES, Comparison
-from nanouft.compare.judge import (
+from nanouft.compare.by_task import (
     Difference,
     largest,
     luck_of,
@@ -22,9 +20,11 @@ from nanouft.compare.judge import (
     moments,
     rests_on_largest,
 )
+from nanouft.compare.plan import ALL, TRIES, Comparison
+from nanouft.compare.scoring import Values
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity
-from nanouft.run.measure import wins
+from nanouft.run.metrics import wins
 
 MARGIN = 0.02           # two points of 100, or .02 nats per token
 OF_SPREAD = 0.1         # of rewards: this part of their standard deviation before training

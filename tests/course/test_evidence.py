@@ -17,8 +17,8 @@ from lessons.evidence.page_marks import between
 from lessons.evidence.plan import SKILLS, UNIT
 from nanouft import train, world
 from nanouft.compare import runs, stats
-from nanouft.compare.asked import Asked, measure
-from nanouft.compare.judge import largest, mean_without, rests_on_largest
+from nanouft.compare.by_task import largest, mean_without, rests_on_largest
+from nanouft.compare.scoring import Asked, measure
 from nanouft.generate import Answer
 from nanouft.plumbing.errors import UserError
 from nanouft.run.flags import as_flags

@@ -14,7 +14,7 @@ from random import Random
 
 import torch
 
-from lessons.behind.tasks.parts import GRADIENT, add_noise, folded
+from lessons.behind.tasks.simple_parts import GRADIENT, add_noise, folded
 from lessons.behind.tasks.task import Measure, Mistake, Task
 from nanouft import world
 from nanouft.batch import Batch

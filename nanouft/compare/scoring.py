@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from nanouft import world
-from nanouft.compare.code import hash_of_input, short_hash
-from nanouft.compare.parts import draw_keys
+from nanouft.compare.fingerprint import hash_of_input, short_hash
+from nanouft.compare.splits import draw_keys
 from nanouft.data.rows import Row, read
 from nanouft.plumbing.files import own_file
 from nanouft.world.answers import read_question

@@ -15,12 +15,12 @@ from typing import Annotated, Any, Literal
 
 from nanouft import world
 from nanouft.compare import arms as methods
-from nanouft.compare import parts as rows
 from nanouft.compare import runs
+from nanouft.compare import splits as rows
 from nanouft.compare.arms import Arm, Pace, Stage
-from nanouft.compare.asked import Asked
-from nanouft.compare.code import hash_of_input, short_hash
-from nanouft.compare.processes import cards
+from nanouft.compare.fingerprint import hash_of_input, short_hash
+from nanouft.compare.scoring import Asked
+from nanouft.compare.workers import cards
 from nanouft.data.rows import read
 from nanouft.objective import Positive
 from nanouft.own import try_reward
@@ -31,7 +31,7 @@ from nanouft.reward import scorer
 from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.flags import Parser, add_flags, fill, from_python, narrow
 from nanouft.run.folder import check_free
-from nanouft.run.pace import PASSES
+from nanouft.run.hyperparameters import PASSES
 
 SHARED = ("data", "init", "lora", "lora_alpha", "lora_targets", "steps", "epochs", "batch_size",
           "reward", "rows", "skills", "noise", "max_length", "max_new", "accumulate",

@@ -15,11 +15,11 @@ from itertools import product
 import numpy as np
 
 from nanouft.compare import runs
-from nanouft.compare.comparison import TRIES, TRY, Comparison
-from nanouft.compare.judge import luck_of
-from nanouft.compare.processes import missing
+from nanouft.compare.by_task import luck_of
+from nanouft.compare.plan import TRIES, TRY, Comparison
 from nanouft.compare.stats import Luck
 from nanouft.compare.verdicts import MEASURES, Question, of_tries, pairs
+from nanouft.compare.workers import missing
 from nanouft.plumbing.printing import quantity
 
 TIMES = (1.5, 2, 3, 4, 6, 8, 12, 16)        # so many times the questions

@@ -40,7 +40,7 @@ from nanouft.run.checkpoint import handle_signals
 from nanouft.run.folder import locked
 
 BEGAN = time.time()
-PRELOADED = ("nanouft.compare.processes", "nanouft.train", "nanouft.evaluate",
+PRELOADED = ("nanouft.compare.workers", "nanouft.train", "nanouft.evaluate",
              "torch._dynamo")       # AdamW imports it
 NEEDS_LESS = "fewer --workers, --lora 16 or a larger --accumulate need less"
 AGAIN = "what is done is kept, and the same command goes on"
