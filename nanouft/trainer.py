@@ -176,7 +176,8 @@ def make_trainer(plan: Plan, model: Any, tok: Tokenizer, device: Device, args: A
                 write_json(Path(args.output_dir, f"checkpoint-{state.global_step}", RECORD), learns)
 
     objective = plan.objective
-    source, _ = train.source_of_steps(replace(plan, held_out=[]), model, model, tok, device, shared)
+    source, _ = train.source_of_steps(replace(plan, held_out=[]), model, model, tok, device,
+                                      share=shared)
     data = source.data if isinstance(source, RowSource) else plan.train
     held: list[Encoded] = plan.held_out
     if held and objective.coupled:              # kto's held-out rows borrow answers, too

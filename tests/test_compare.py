@@ -14,7 +14,8 @@ import time
 from collections import Counter
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from nanouft.compare import __main__ as compare
 from nanouft.compare import (
     arms,
     fingerprint,
+    passes,
     plan,
     power,
     progress,
@@ -44,8 +46,10 @@ from nanouft.compare.testset_reuse import looks
 from nanouft.compare.workers import missing
 from nanouft.data.rows import read
 from nanouft.gpt import BASE, shipped_base
-from nanouft.plumbing import printing
+from nanouft.plumbing import files, printing
 from nanouft.plumbing.errors import UserError
+from nanouft.run import folder as run_folder
+from nanouft.run import reference
 
 ROOT = Path(__file__).parents[1]
 MINE = """import torch.nn.functional as F
@@ -284,6 +288,97 @@ def test_a_plan_looks_ahead_once_at_each_stage(monkeypatch):
         assert pace == arms.look_ahead(stage, c.configs[stage])
 
 
+# ---- the start model reads rows once -------------------------------------------------------------
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(dtype, monkeypatch):
+    """Which has no file of log-probs. A loss of your own, which could change how a model reads,
+    shares one with itself alone."""
+    readings, logps = [], reference.logps
+    monkeypatch.setattr(reference, "logps", lambda *told: readings.append(told) or logps(*told))
+    c = planned("dpo ipo mine.py --data pairs.jsonl --seeds 2 --steps 1 --batch-size 8 "
+                f"--device cpu --dtype {dtype}")
+    jobs = [c.job(arm, seed, rate) for arm in c.arms for seed in c.seeds for rate in (1e-3, 1e-4)]
+    make_here([job.training for job in jobs], 1, None)
+    assert len(jobs) == 12 and len({id(data) for data, *_ in readings if data}) == 2 + 2
+    for job in jobs[::2]:
+        again = Path("again", job.folder.name)
+        train.main([*job.config.argv(), "--out", str(again)])
+        for file in ("model.safetensors", "metrics.jsonl"):
+            assert (job.folder / file).read_bytes() == (again / file).read_bytes()
+        first, = run_folder.read_lines(job.folder / "metrics.jsonl")
+        assert first["margin"] == first["kl"] == 0
+
+
+def test_all_that_log_probs_depend_on_is_in_the_name_of_their_file(monkeypatch):
+    shutil.copytree(BASE, "start")
+
+    def name(**other: Any) -> Path:
+        run: dict[str, Any] = dict.fromkeys(passes.OF_RUN, "x") | {
+            "hp": {"beta": 1}, "code": None, "argv": [], "config": {}}
+        run["config"] = {"seed": 0, "lr": 1, "init": "start"} | other.pop("config", {})
+        return passes.pass_file_in(Path("x"), time.time(), time.time())(run | other)
+    monkeypatch.delitem(sys.modules, "nanouft.objectives.slic", raising=False)
+    was = name()
+    monkeypatch.setitem(sys.modules, "nanouft.objectives.slic", ModuleType("slic"))
+    sys.modules["nanouft.objectives.slic"].__file__ = str(ROOT / "nanouft/objectives/slic.py")
+    assert name(hp={}, config={"seed": 1, "lr": 2}, argv=["--lr"]) == was
+    with monkeypatch.context() as now:                  # imported in another order
+        now.setattr(passes, "hashes", lambda *told: dict(
+            reversed(fingerprint.hashes(*told).items())))
+        assert name() == was
+    found = [was, *(name(**{what: "y"}) for what in (*passes.OF_RUN, "code")),
+             name(code="y", hp={}), name(code="y", config={"seed": 1})]
+    for module in passes.LIBRARIES:
+        with monkeypatch.context() as now:
+            now.setitem(sys.modules, module, SimpleNamespace(__version__="0", __file__=None))
+            found.append(name())
+    for module, what in ((torch, "get_num_threads"), (passes, "HOST")):
+        with monkeypatch.context() as now:
+            now.setattr(module, what, "other" if what == "HOST" else lambda: 99)
+            found.append(name())
+    monkeypatch.setitem(sys.modules, "helper", ModuleType("helper"))
+    sys.modules["helper"].__file__ = "helper.py"
+    found.append(name())
+    Path("helper.py").write_text("SCALE = 3")
+    found.append(name())
+    with Path("start/config.json").open("a") as file:
+        file.write(" ")
+    found.append(name())
+    assert len({*found}) == len(found) == 17
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+@pytest.mark.parametrize("moment", ["reading", "writing"])
+def test_who_waits_for_a_worker_that_is_killed_reads_the_rows_itself(moment, monkeypatch):
+    data: Any = [SimpleNamespace(seqs={"chosen": SimpleNamespace(ids=[0] * n)}) for n in (3, 5)]
+    numbers = [{"chosen": np.arange(n - 1, dtype=np.float32)} for n in (3, 5)]
+    told: list[Any] = []
+
+    def hang(*more) -> Any:
+        Path("there").touch()
+        time.sleep(600)
+
+    def wait() -> None:
+        told.extend(reference.once(Path("p/x.npz"), data, lambda: told.append("read") or numbers))
+    if not (pid := os.fork()):
+        monkeypatch.setattr(files, "rename", hang)
+        reference.once(Path("p/x.npz"), data, hang if moment == "reading" else lambda: numbers)
+    wait_for(Path("there").exists)
+    threads = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    assert not told
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    for thread in threads:
+        thread.join(30)
+    assert told[0] == "read" and len(told) == 1 + 2 * 2
+    assert all(np.array_equal(x["chosen"], y["chosen"]) for x, y in zip(told[1:], numbers * 2))
+    workers.sweep([Path(".")])
+    assert not [*Path().rglob("*.partial")]
+
+
 # ---- stopped, killed, twice ----------------------------------------------------------------------
 def start(words: str, seconds: float, pids: Path) -> subprocess.Popen:
     pids.mkdir(exist_ok=True)
@@ -366,10 +461,10 @@ def test_of_runs_that_train_other_models_first_one_goes_at_a_time():
 
 def test_a_model_is_scored_when_it_is_trained_and_starts_others_though_its_scores_are_there():
     """Its heavy weights may be gone while its scores are kept; then it is only trained."""
-    first = runs.Job(Path("a"), ("--lr", "1"), asked=scoring.Asked(), alone=True)
+    first = runs.Job(Path("a"), ("--lr", "1"), eval_spec=scoring.EvalSpec(), alone=True)
     chain = runs.Job(Path("b"), ("--lr", "1"), needs=(first,))
     training, score = runs.parts_of(first)
-    assert (training.asked, score.alone) == (None, False)
+    assert (training.eval_spec, score.alone) == (None, False)
     assert workers.ready([training, score, chain], []) == [training]
     assert workers.ready([score, chain], []) == [score]
     assert workers.ready([chain], [training]) == []
@@ -415,7 +510,7 @@ def test_each_worker_sees_one_gpu_and_there_are_as_many_workers(monkeypatch):
                 assert c.cfg.workers == {"cuda": 2, "cuda:1": 1}.get(device, os.cpu_count())
     Path("own.py").write_text(SEEN)
     c = planned(f"own.py sft {SMALL.replace('--seeds 2', '--seeds 3')}")
-    jobs = [c.job(c.arms[0], seed)._replace(asked=None) for seed in range(3)]
+    jobs = [c.job(c.arms[0], seed)._replace(eval_spec=None) for seed in range(3)]
     pool = workers.LocalPool(3, ["3", "MIG-5"])
     with RunsBar(3) as bar:
         workers.carry_out(jobs, pool, bar)
@@ -456,7 +551,7 @@ def test_a_worker_writes_how_much_of_its_part_is_done(monkeypatch):
     monkeypatch.setattr(printing, "bar_class", tqdm)
     monkeypatch.setattr(progress, "LOOK", 0)
     training = runs.Job(Path("a"), ("--lr", "1"))
-    score = training._replace(asked=scoring.Asked())
+    score = training._replace(eval_spec=scoring.EvalSpec())
     assert progress.share_done(training) is None
     progress.count_for(training)
 
@@ -519,7 +614,7 @@ def test_own_rows_have_four_parts_and_each_seed_draws_its_training_rows(ran):
     assert results[0].measure == "prefers"
     assert [[*x.others] for x in results] == [["nll"], *[["accuracy", "nll"]] * 4]
     assert results[1].scores["rows"].shape == (2, 6) and results[1].redrawn
-    luck = verdicts.luck_of(questions_asked[0].asked())
+    luck = verdicts.luck_of(questions_asked[0].difference())
     assert questions_asked[0].interval()[1] > luck.interval(redrawn=False, looks=6)
 
 
@@ -538,7 +633,7 @@ def test_what_judges_rows_of_each_kind(rows, arms, more, measure, in_process):
     assert results[0].measure == measure and question.margin > 0
     found, _ = read([str(c.parts["test"])])
     assert len({*results[0].groups["rows"]}) == len({row.prompt for row in found})
-    scores = runs.values(c.start())[measure]["rows"]
+    scores = runs.values(c.initial_job())[measure]["rows"]
     if measure == "reward":
         assert 0 < scores.max() <= 4
     else:
@@ -559,7 +654,7 @@ def test_rows_of_one_group_are_one_draw():
     assert min(test) < max(train), "cut in the order of their names"
     drawn = read([str(splits.redrawn(found["train"], 1, range(2)))])[0]
     assert len({*Counter(r.extra["group"] for r in drawn).values()} - {3, 6}) == 0
-    assert scoring.Asked(str(found["test"])).draws() == len(groups[2])
+    assert scoring.EvalSpec(str(found["test"])).draws() == len(groups[2])
 
 
 def test_a_test_question_that_another_group_trains_on_is_told(in_process, capsys):
@@ -578,7 +673,7 @@ def test_each_part_has_two_draws_whatever_their_size():
                                                                    for i, x in enumerate(PAIRS)]
         write_jsonl(Path(f"{name}.jsonl"), rows)
         found = splits.cut([f"{name}.jsonl"], Path("a"))
-        assert all(scoring.Asked(str(found[part])).draws() > 1 for part in splits.SHARES)
+        assert all(scoring.EvalSpec(str(found[part])).draws() > 1 for part in splits.SHARES)
 
 
 def test_numbers_of_rows_scatter_as_a_ratio_does():
@@ -819,7 +914,7 @@ def test_looks_are_counted_and_confirming_is_done_once(in_process):
         compare.train_all(c)
         assert len(looks(c)) == earlier, line
     assert not {*c.seeds} & {*range(plan.TRY)}
-    assert c.asked("test").seed != planned(words).asked("test").seed
+    assert c.eval_spec("test").seed != planned(words).eval_spec("test").seed
     before = trained()
     for again in (three, f"{words} --items 11", f"dpo sft {SMALL} --items 12"):
         with pytest.raises(UserError, match="has tested"):
@@ -886,7 +981,7 @@ def test_pairs_have_a_reward_accuracy_and_lengths_and_a_floor_is_told(in_process
     c, said = planned(line), " ".join(capsys.readouterr().out.split())
     assert "0.0 at each prompt for sft, dpo, a floor" in said and "2 seeds x 6 prompts" in said
     margins = [runs.values(job)["prefers margin"]["rows"]
-               for job in (c.start(), *(c.job(c.arms[1], seed) for seed in c.seeds))]
+               for job in (c.initial_job(), *(c.job(c.arms[1], seed) for seed in c.seeds))]
     gained = np.mean([margin > margins[0] for margin in margins[1:]])
     assert verdicts.verdicts(c)[0][2].others["accuracy"] == gained > 0
     rows, _ = read([str(c.parts["test"])])

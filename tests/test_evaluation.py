@@ -17,7 +17,7 @@ from nanouft.plumbing.files import write_json
 from nanouft.run import evaluation, metrics
 from nanouft.run.checkpoint import Log
 from nanouft.run.config import read_flags
-from nanouft.run.evaluation import Evaluation, evaluate_run, scores_answers
+from nanouft.run.evaluation import EvalResult, evaluate_run, scores_answers
 from nanouft.run.metrics import Measurement, held_out_metrics
 from nanouft.run.reference import FrozenModels, Numbers
 
@@ -71,7 +71,7 @@ def test_a_task_is_called_unlearned_if_it_loses_more_than_20_points(lost, told, 
 def test_the_question_that_is_shown_gained_as_much_as_the_mean():
     """Neither the best nor the worst. One whose answer is the same is not shown, but it counts."""
     scores = [0.0, 0.0, 0.0, 0.1, 0.45, 1.0]
-    before, after = (Evaluation({"families": {}}, [
+    before, after = (EvalResult({"families": {}}, [
         {"prompt": str(score), "answer": when * score, "score": when * score}
         for score in scores]) for when in (0, 1))
     assert evaluation.pick_question(before, after)["prompt"] == "0.1"

@@ -104,7 +104,7 @@ class Odd(Executor):
 
 
 def carry(some: Executor) -> None:
-    job = runs.Job(RUNS / "start", None, plan.Asked(items=10, tasks=("list",)), "base",
+    job = runs.Job(RUNS / "start", None, plan.EvalSpec(items=10, tasks=("list",)), "base",
                    name="the initial model")
     with RunsBar(1) as bar:
         workers.carry_out([job], executor.ExecutorPool(some), bar)

@@ -99,7 +99,7 @@ class ExecutorPool:
 def not_here(part: Job) -> str:
     """"" if a worker has made what this machine would have made. A network drive may show it
     late."""
-    is_there, until = is_done if part.asked else is_made, time.monotonic() + PATIENCE
+    is_there, until = is_done if part.eval_spec else is_made, time.monotonic() + PATIENCE
     while not is_there(part):
         if time.monotonic() > until:
             return "a worker has done it, and it is not here: all machines need one folder, and " \

@@ -24,7 +24,7 @@ class Look(NamedTuple):
 
 
 def questions_of(c: Comparison) -> str:
-    return short_hash([c.asked("test").key, c.cfg.by])
+    return short_hash([c.eval_spec("test").key, c.cfg.by])
 
 
 def read_looks(file: Path) -> list[Look]:

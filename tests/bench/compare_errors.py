@@ -83,7 +83,7 @@ def choice(rng: np.random.Generator, curve: tuple) -> tuple[float, int, Missed |
         return tried.setdefault(job, {"score": {"all": score / 100}})
     c = Simple(paces={arm.stages[0]: Simple(rate=1.0)}, tried={}, again={}, rates={}, parts={},
                cfg=Simple(by=None, workers=1), job=lambda *job: job, rate=lambda arm: c.rates[arm],
-               asked=lambda part: Simple(groups=lambda: {"all": np.arange(540)}))
+               eval_spec=lambda part: Simple(groups=lambda: {"all": np.arange(540)}))
     runs.values, compare.train_tries, bar = values, lambda *jobs: None, Simple(total=0)
     compare.try_out(c, {arm: [*FACTORS[:3]]}, bar)
     if compare.at_edge(c, arm):
@@ -118,7 +118,7 @@ def of_leads(times: int) -> None:
             rng, said, seen = np.random.default_rng(seeds), [], np.zeros(3)
             for _ in range(times):
                 q, other = (question(rng, len(TRIES), 2 * asked // 3, sds=sds) for _ in "ab")
-                one, two = (power.luck_of(x.asked()) for x in (q, other))
+                one, two = (power.luck_of(x.difference()) for x in (q, other))
                 luck = one._replace(seed=(one.seed + two.seed) / 2)             # of two rates
                 c = Simple(seeds=range(seeds), arms="ab", parts=True)
                 low, high = power.leads(luck, c, q, asked / luck.facts)
