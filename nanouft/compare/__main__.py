@@ -35,7 +35,8 @@ import numpy as np
 
 from nanouft.compare import printed, report, runs
 from nanouft.compare.arms import Arm
-from nanouft.compare.comparison import (
+from nanouft.compare.executor import ExecutorPool
+from nanouft.compare.plan import (
     FACTORS,
     TRIES,
     TRY,
@@ -47,12 +48,11 @@ from nanouft.compare.comparison import (
     read_words,
     short_rate,
 )
-from nanouft.compare.executor import ExecutorPool
-from nanouft.compare.foretell import foretold, time_left
-from nanouft.compare.looks import looks, refuse_second
-from nanouft.compare.processes import LocalPool, Pool, alone_in, cards, carry_out
+from nanouft.compare.power import foretold, time_left
 from nanouft.compare.progress import RunsBar
+from nanouft.compare.testset_reuse import looks, refuse_second
 from nanouft.compare.verdicts import MEASURES, judged_by, lead, mean_of, of_tries, verdicts
+from nanouft.compare.workers import LocalPool, Pool, alone_in, cards, carry_out
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file, write_text
@@ -150,7 +150,7 @@ def pool_of(c: Comparison) -> Pool:
 
 def judged(c: Comparison) -> list[runs.Job]:
     """All that verdicts are from, the initial model too."""
-    return [c.start(), *(c.job(arm, seed) for seed in c.seeds for arm in c.every)]
+    return [c.initial_job(), *(c.job(arm, seed) for seed in c.seeds for arm in c.every)]
 
 
 def try_out(c: Comparison, rates: dict[Arm, list[float]], bar: RunsBar) -> list[runs.Job]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nanouft.compare.code import hashes
+from nanouft.compare.fingerprint import hashes
 from nanouft.models.folders import OF_HUB, folder_of
 from nanouft.plumbing.files import HOST
 

@@ -1,9 +1,9 @@
 """One training and its scores: what a run depends on, is it there, and how it is made.
 
-    job = job_for(place, "sft seed 0", config, "base", asked=Asked("", "test", 900, 100, tasks))
+    job = job_for(place, "sft seed 0", config, "base", eval_spec=EvalSpec("my.jsonl"))
     is_done(job)                        # made and scored, by the code and from the files of today
     for part in parts_of(job):          # the training, and its scoring
-        do(part, since)                 # each in a process of its own (processes.py)
+        do(part, since)                 # each in a process of its own (workers.py)
     values(job)["score"]["sort"]        # (questions,) of NanoWorld's task
 
 A folder's name has a hash of all that is known before a run: flags, rows, start model, device,
@@ -28,9 +28,9 @@ import numpy as np
 import torch
 
 from nanouft import __version__
-from nanouft.compare.asked import Asked, Values, measure
-from nanouft.compare.code import hash_at, hash_of_input, hashes, short_hash, unchanged
+from nanouft.compare.fingerprint import hash_at, hash_of_input, hashes, short_hash, unchanged
 from nanouft.compare.passes import SharedPass
+from nanouft.compare.scoring import EvalSpec, Values, measure
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.files import (
@@ -57,7 +57,7 @@ class Job(NamedTuple):
     """One training and its scores. Two jobs are the same if folder and questions are."""
     folder: Path
     config: RunConfig | None = None     # None: the start model is only scored
-    asked: Asked | None = None  # None: it is read by other jobs alone
+    eval_spec: EvalSpec | None = None   # None: it is read by other jobs alone
     init: str = ""              # the start model
     needs: tuple["Job", ...] = ()   # what it reads, made before it
     name: str = ""              # as an error names it
@@ -66,17 +66,17 @@ class Job(NamedTuple):
     try_out: bool = False       # a try may diverge
 
     @property
-    def key(self) -> tuple[Path, Asked | None]:
-        return self.folder, self.asked
+    def key(self) -> tuple[Path, EvalSpec | None]:
+        return self.folder, self.eval_spec
 
     @property
     def training(self) -> "Job":
-        return self._replace(asked=None)
+        return self._replace(eval_spec=None)
 
     @property
     def scored(self) -> Path:
-        assert self.asked
-        return self.folder / f"scores-{self.asked.key}.npz"
+        assert self.eval_spec
+        return self.folder / f"scores-{self.eval_spec.key}.npz"
 
     @property
     def command(self) -> str:
@@ -131,7 +131,7 @@ def is_done(job: Job) -> bool:
         return False
     if job.try_out and made(job.folder).get("diverged"):
         return True
-    if job.asked is None:
+    if job.eval_spec is None:
         return is_usable(job)
     if not job.scored.is_file():
         return False
@@ -182,13 +182,13 @@ def parts_of(job: Job) -> list[Job]:
     imported the loss that trained it."""
     scoring = job._replace(alone=False)
     return [job.training] * (not is_usable(job)) + [scoring] * (
-        job.asked is not None and not is_done(job))
+        job.eval_spec is not None and not is_done(job))
 
 
 def do(part: Job, since: float) -> None:
     """Train, or score unless it diverged. since: when the comparison began."""
     began = time.time()
-    if part.asked is None:
+    if part.eval_spec is None:
         make(part, since, began)
     elif not is_done(part):
         write_scores(part, since, began)
@@ -230,10 +230,10 @@ def cost(folder: Path) -> dict[str, float]:
 
 
 def write_scores(job: Job, since: float, began: float) -> None:
-    assert job.asked
+    assert job.eval_spec
     job.folder.mkdir(parents=True, exist_ok=True)
     start = sum(os.times()[:4])
-    found = measure(job.asked, str(job.folder) if job.config else job.init)
+    found = measure(job.eval_spec, str(job.folder) if job.config else job.init)
     said = {"files": hashes(since, began), "of": weights_of(job),
             "seconds": sum(os.times()[:4]) - start}
     arrays: Any = {f"{what}/{part}": x for what, of in found.items() for part, x in of.items()}
@@ -257,7 +257,7 @@ def values(job: Job) -> Values | None:
 def seconds(job: Job) -> float:
     """CPU seconds of its training and scoring, so far as they are done."""
     spent = made(job.folder).get("seconds", 0.0)
-    if job.asked and job.scored.is_file():
+    if job.eval_spec and job.scored.is_file():
         with np.load(job.scored) as kept:
             spent += json.loads(str(kept["made"])).get("seconds", 0)
     return spent
@@ -265,7 +265,7 @@ def seconds(job: Job) -> float:
 
 def drop_heavy(jobs: Iterable[Job]) -> None:
     """Remove the heavy weights of runs that have been scored."""
-    for folder in {job.folder for job in jobs if job.config and job.asked}:
+    for folder in {job.folder for job in jobs if job.config and job.eval_spec}:
         for weights in folder.glob("*.safetensors"):
             if weights.stat().st_size > KEPT:
                 weights.unlink()

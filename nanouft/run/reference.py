@@ -28,10 +28,10 @@ from nanouft.loop import Device
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
+from nanouft.plumbing.distributed import Share, alone
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_arrays
 from nanouft.plumbing.printing import progress
-from nanouft.plumbing.share import Share, alone
 from nanouft.run.folder import waiting
 
 Numbers = list[dict[str, np.ndarray]]           # per row: {role: (L-1,) numbers, one per target}

@@ -39,7 +39,7 @@ from nanouft.run.checkpoint import handle_signals
 from nanouft.run.folder import waiting
 
 BEGAN = time.time()
-PRELOADED = ("nanouft.compare.processes", "nanouft.train", "nanouft.evaluate",
+PRELOADED = ("nanouft.compare.workers", "nanouft.train", "nanouft.evaluate",
              "torch._dynamo")       # AdamW imports it
 NEEDS_LESS = "fewer --workers, --lora 16 or a larger --accumulate need less"
 AGAIN = "what is done is kept, and the same command goes on"
@@ -191,7 +191,7 @@ def show(left: list[Job], todo: list[Job], pool: Pool, bar: RunsBar) -> None:
     running = pool.running()
     begun = {part: share for part in running if (share := share_done(part)) is not None}
     trained = {job.folder for job in left if job.config} - {
-        part.folder for part in [*todo, *running] if part.asked is None}
+        part.folder for part in [*todo, *running] if part.eval_spec is None}
     shares = dict.fromkeys(trained, TRAINING) | {part.folder: x for part, x in begun.items()}
     here = running if pool.room() is not None else ()      # no queue, so they begin at once
     names = [part.name[:24] for part in begun or here] or ["waiting for a worker"]
