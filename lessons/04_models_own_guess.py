@@ -137,8 +137,8 @@ for lam in LAMS:
 # **Write it first.** `best_moves_alone` of `lessons/exercises/ex04.py` (04b) is the true value.
 
 # %%
-from frozen_lake.estimate import best_moves, placebo, residual
-from frozen_lake.learn import METHODS, learn, task_of
+from frozen_lake.residual import best_moves, placebo, residual
+from frozen_lake.train import METHODS, learn, task_of
 from frozen_lake.planning import optimal_actions, success
 from frozen_lake.policies import Table, start_policy
 from frozen_lake.record import random_lake

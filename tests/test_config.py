@@ -214,7 +214,7 @@ def test_a_script_compares_or_is_told_that_it_has_no_guard(guard, told):
     """It once waited for itself, for ever."""
     Path("script.py").write_text(CALL.format(guard=guard))
     done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True,
-                          timeout=200)
+                          timeout=900)       # a hang would be endless
     assert told in done.stdout + done.stderr, done.stderr
     assert (done.returncode == 0) == ("==" in guard)
     if done.returncode == 0:
@@ -262,7 +262,7 @@ def test_the_calls_in_a_notebook(monkeypatch):
     pytest.importorskip("ipykernel", reason='pip install -e ".[pages]"')
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(x) for x in CELLS])
-    client.NotebookClient(book, timeout=300, kernel_name="python3").execute()
+    client.NotebookClient(book, timeout=900, kernel_name="python3").execute()
     shown: list[dict[str, str]] = [{} for _ in book.cells]
     for cell, said in zip(book.cells, shown):
         for x in cell.outputs:

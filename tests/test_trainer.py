@@ -1,5 +1,5 @@
 """transformers' Trainer learns what nanouft.train learns: in one process bit for bit, in two within
-rounding. Tiny random models, no network. tests/several.py has all methods."""
+rounding. Tiny random models, no network. tests/several_processes.py has all methods."""
 import pickle
 import re
 import shutil
@@ -11,7 +11,7 @@ import pytest
 import torch
 from made import CPU, DATA, NANO, Form, batch_of, llama, nano, one_error, same, start_folder
 from safetensors.torch import load_file
-from several import SHARDS, in_processes
+from several_processes import SHARDS, in_processes
 from test_values import KNOWN
 
 from nanouft import train, trainer

@@ -35,7 +35,8 @@ import numpy as np
 
 from nanouft.compare import printed, report, runs
 from nanouft.compare.arms import Arm
-from nanouft.compare.comparison import (
+from nanouft.compare.executor import ExecutorPool
+from nanouft.compare.plan import (
     FACTORS,
     TRIES,
     TRY,
@@ -47,12 +48,11 @@ from nanouft.compare.comparison import (
     read_words,
     short_rate,
 )
-from nanouft.compare.executor import ExecutorPool
-from nanouft.compare.foretell import foretold, time_left
-from nanouft.compare.looks import looks, refuse_second
-from nanouft.compare.processes import LocalPool, Pool, alone_in, cards, carry_out
+from nanouft.compare.power import foretold, time_left
 from nanouft.compare.progress import RunsBar
+from nanouft.compare.testset_reuse import looks, refuse_second
 from nanouft.compare.verdicts import MEASURES, judged_by, lead, mean_of, of_tries, verdicts
+from nanouft.compare.workers import LocalPool, Pool, alone_in, cards, carry_out
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file, write_text
@@ -110,8 +110,8 @@ def train_all(c: Comparison) -> None:
     write_text(c.place / "plan.ini", plan_text(c))
     tries = c.cfg.tries if c.cfg.tries > 1 else 0
     done: list[runs.Job] = []
-    due = tries + (AGAIN if tries else 0) + len(c.seeds)
-    with RunsBar(1 + len(c.every) * due) as bar:
+    due = (tries + AGAIN) * bool(tries) + len(c.seeds) * (not c.cfg.plan)
+    with RunsBar(len(c.every) * due + (not c.cfg.plan)) as bar:
         for depth in sorted({len(arm.stages) for arm in c.every}):
             arms = [arm for arm in c.every if len(arm.stages) == depth]
             arms.sort(key=lambda arm: not own_file(arm.stages[-1][0]))  # its mistakes first
@@ -150,7 +150,7 @@ def pool_of(c: Comparison) -> Pool:
 
 def judged(c: Comparison) -> list[runs.Job]:
     """All that verdicts are from, the initial model too."""
-    return [c.start(), *(c.job(arm, seed) for seed in c.seeds for arm in c.every)]
+    return [c.initial_job(), *(c.job(arm, seed) for seed in c.seeds for arm in c.every)]
 
 
 def try_out(c: Comparison, rates: dict[Arm, list[float]], bar: RunsBar) -> list[runs.Job]:

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nanouft.compare.code import hash_at, named, own_code
-from nanouft.compare.processes import BEGAN, end, said_of
+from nanouft.compare.fingerprint import hash_at, named, own_code
 from nanouft.compare.progress import LOOK, share_done
 from nanouft.compare.runs import HOST, Job, is_done, is_made, unfinished
+from nanouft.compare.workers import BEGAN, end, said_of
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import remove
 from nanouft.plumbing.printing import BRIEF, say
@@ -99,7 +99,7 @@ class ExecutorPool:
 def not_here(part: Job) -> str:
     """"" if a worker has made what this machine would have made. A network drive may show it
     late."""
-    is_there, until = is_done if part.asked else is_made, time.monotonic() + PATIENCE
+    is_there, until = is_done if part.eval_spec else is_made, time.monotonic() + PATIENCE
     while not is_there(part):
         if time.monotonic() > until:
             return "a worker has done it, and it is not here: all machines need one folder, and " \

@@ -74,7 +74,7 @@ def share_done(part: Job) -> float | None:
             found = found or 0.0
     if found is None or not part.config:
         return found
-    return TRAINING + (1 - TRAINING) * found if part.asked else TRAINING * found
+    return TRAINING + (1 - TRAINING) * found if part.eval_spec else TRAINING * found
 
 
 class RunsBar(tqdm):

@@ -19,11 +19,11 @@ import torch
 from nanouft import __version__
 from nanouft.compare import runs
 from nanouft.compare.arms import Arm
-from nanouft.compare.code import PACKAGE
-from nanouft.compare.comparison import TRIES, TRY, Comparison, short_rate
-from nanouft.compare.looks import Look
+from nanouft.compare.fingerprint import PACKAGE
 from nanouft.compare.picture import picture
+from nanouft.compare.plan import TRIES, TRY, Comparison, short_rate
 from nanouft.compare.printed import conditions, differences, notes, scores, signed, wrapped
+from nanouft.compare.testset_reuse import Look
 from nanouft.compare.verdicts import MEASURES, Question, Result, judged_by, mean_of
 from nanouft.plumbing.files import write_text
 from nanouft.plumbing.printing import Picture, Table, say

@@ -47,11 +47,11 @@ def unread_fields(rows: list[Row], kinds: Collection[str], chosen: Collection[Ro
             judging.setdefault(name, set()).update(
                 str(x)[:20].strip().lower().removesuffix(".0") for x in values)
     return ", ".join(f"{name} ({quantity(n, 'rows')}"
-                     f"{its_cost(name, judging.get(name, set()), kinds)})"
+                     f"{unread_field_warning(name, judging.get(name, set()), kinds)})"
                      for name, n in found.items())
 
 
-def its_cost(name: str, words: set[str], kinds: Collection[str]) -> str:
+def unread_field_warning(name: str, words: set[str], kinds: Collection[str]) -> str:
     """What it costs that no one reads a field, if it may hold a part of the answer, or if its
     values look like thumbs or stars; or ""."""
     if is_beside_text(name) and [*kinds] != ["prompts"]:

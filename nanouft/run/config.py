@@ -105,6 +105,7 @@ class RunConfig(TrainFlags):
         if why := what_is_wrong(kind):
             raise UserError(f"{kind.__name__}: {why}")
         name = method if isinstance(method, str) else name_of(kind)
+        check_settings(name, kind)
         values = from_python(name, (TrainFlags, kind), settings | {**flags})
         return cls.made(name, kind, values | {"objective": name} if method else values)
 
@@ -113,9 +114,6 @@ class RunConfig(TrainFlags):
         """From values that have their types, of flags and of settings."""
         known = {f.name for f in fields(TrainFlags)}
         settings = {f.name: values[f.name] for f in fields(kind) if f.name in values}
-        if both := known & {f.name for f in fields(kind)}:
-            raise UserError(f"--objective {method}: {flag(min(both))} is a flag of every run; give "
-                            "the setting another name")
         return cls(**{name: values[name] for name in known & {*values}}, given=frozenset(values),
                    method=registry_name(method), cls=kind,
                    settings=tuple((name, frozen(x)) for name, x in settings.items()))
@@ -193,6 +191,13 @@ class RunConfig(TrainFlags):
         return self
 
 
+def check_settings(method: str, kind: type[Objective]) -> None:
+    """UserError if a setting of a method has the name of a flag of every run."""
+    if both := {f.name for f in fields(TrainFlags)} & {f.name for f in fields(kind)}:
+        raise UserError(f"--objective {method}: {flag(min(both))} is a flag of every run; give the "
+                        "setting another name")
+
+
 def frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
@@ -216,6 +221,7 @@ def parse_run(argv: list[str], about: str = "", cls: type[Objective] | None = No
         raise SystemExit(0)
     name = chosen or "ift"
     cls = cls if cls and name_of(cls) == name else find(name)
+    check_settings(name, cls)
     every = "--help" in argv and "all" in argv
     what_and_how = "\n\n".join((about or "").split("\n\n")[:2])       # None by python -OO
     parser = Parser(() if chosen else OBJECTIVES, prog=chosen or "train", description=what_and_how,

@@ -26,11 +26,11 @@ from nanouft.loop import VALUE_TIMES, warmup_cosine
 from nanouft.models.folders import save_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
+from nanouft.plumbing.distributed import shared
 from nanouft.plumbing.errors import UserError, library
 from nanouft.plumbing.files import as_json
 from nanouft.plumbing.printing import quantity, say
 from nanouft.plumbing.seeds import seed_globals, step_seed
-from nanouft.plumbing.share import shared
 from nanouft.rollout import Rollouts
 from nanouft.run.checkpoint import check_finite
 from nanouft.run.device import blocks_of

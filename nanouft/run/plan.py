@@ -4,7 +4,7 @@
     say(plan.headline(model, device))
     plan.describe(model, tok, device)                           # run.json
 
-pace.py chooses learning rate, batch size and steps where the flags leave them open.
+hyperparameters.py chooses learning rate, batch size and steps where the flags leave them open.
 """
 import textwrap
 from dataclasses import asdict, dataclass
@@ -26,8 +26,8 @@ from nanouft.plumbing.printing import quantity, say
 from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.device import processor
 from nanouft.run.folder import fingerprint, hash_of, questions_of_run
+from nanouft.run.hyperparameters import choose_pace, with_beta
 from nanouft.run.load import Rows, encode_rows
-from nanouft.run.pace import choose_pace, with_beta
 
 
 @dataclass(frozen=True)

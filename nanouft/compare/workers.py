@@ -6,16 +6,16 @@ and it may end without harm to the rest. A process that has imported no loss sco
 
 executor.py has another pool, of any machines. Whoever starts it may be stopped or killed at any
 moment. A worker ends when its parent does. What is half done has the name of the machine and of the
-process that makes it (runs.unfinished), so it is known when nobody works on it any more.
+process that makes it (files.unfinished), so it is known when nobody works on it any more.
 """
-import itertools
 import os
+import re
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,12 +35,11 @@ from nanouft.compare.runs import (
 )
 from nanouft.plumbing.errors import UserError, out_of_memory
 from nanouft.plumbing.files import remove
-from nanouft.plumbing.printing import BRIEF, say
 from nanouft.run.checkpoint import handle_signals
-from nanouft.run.folder import locked
+from nanouft.run.folder import waiting
 
 BEGAN = time.time()
-PRELOADED = ("nanouft.compare.processes", "nanouft.train", "nanouft.evaluate",
+PRELOADED = ("nanouft.compare.workers", "nanouft.train", "nanouft.evaluate",
              "torch._dynamo")       # AdamW imports it
 NEEDS_LESS = "fewer --workers, --lora 16 or a larger --accumulate need less"
 AGAIN = "what is done is kept, and the same command goes on"
@@ -114,16 +113,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     def stop(number: int, frame: Any) -> None:
         raise KeyboardInterrupt(AGAIN)
     folder.mkdir(parents=True, exist_ok=True)
-    with handle_signals(("SIGTERM", "SIGINT"), stop), ExitStack() as at_end:
-        for waited in itertools.count():
-            try:
-                at_end.enter_context(locked(folder, "lock"))
-                break
-            except UserError:
-                if not waited:
-                    say(f"{folder}: another comparison works there; this one waits for its end",
-                        at=BRIEF)
-                time.sleep(1)
+    told = f"{folder}: another comparison works there; this one waits for its end"
+    with handle_signals(("SIGTERM", "SIGINT"), stop), waiting(folder, "lock", told):
         yield
 
 
@@ -200,7 +191,7 @@ def show(left: list[Job], todo: list[Job], pool: Pool, bar: RunsBar) -> None:
     running = pool.running()
     begun = {part: share for part in running if (share := share_done(part)) is not None}
     trained = {job.folder for job in left if job.config} - {
-        part.folder for part in [*todo, *running] if part.asked is None}
+        part.folder for part in [*todo, *running] if part.eval_spec is None}
     shares = dict.fromkeys(trained, TRAINING) | {part.folder: x for part, x in begun.items()}
     here = running if pool.room() is not None else ()      # no queue, so they begin at once
     names = [part.name[:24] for part in begun or here] or ["waiting for a worker"]
@@ -245,10 +236,12 @@ class LocalPool:
 
     def start(self, part: Job) -> None:
         """A process. On Linux it comes from a server that has imported PRELOADED, and nothing of
-        yours. That server asks for no GPU, or all would have the same."""
+        yours. That server asks for no GPU, or all would have the same. Without GPUs it also has
+        what the plan has imported of transformers and peft."""
         context: Any = get_context("forkserver" if sys.platform == "linux" else "spawn")
         if sys.platform == "linux":
-            context.set_forkserver_preload([*PRELOADED])
+            planned = [x for x in sys.modules if re.match(r"(transformers|peft)\b", x)]
+            context.set_forkserver_preload([*PRELOADED, *([] if self.cards else planned)])
         busy = [card for *_, card in self.by_sentinel.values()]
         card = min(self.cards, key=busy.count, default="")
         answer, theirs = context.Pipe(duplex=False)

@@ -15,12 +15,12 @@ from typing import Annotated, Any, Literal
 
 from nanouft import world
 from nanouft.compare import arms as methods
-from nanouft.compare import parts as rows
 from nanouft.compare import runs
+from nanouft.compare import splits as rows
 from nanouft.compare.arms import Arm, Pace, Stage
-from nanouft.compare.asked import Asked
-from nanouft.compare.code import hash_of_input, short_hash
-from nanouft.compare.processes import cards
+from nanouft.compare.fingerprint import hash_of_input, short_hash
+from nanouft.compare.scoring import EvalSpec
+from nanouft.compare.workers import cards
 from nanouft.data.rows import read
 from nanouft.objective import Positive
 from nanouft.own import try_reward
@@ -31,7 +31,7 @@ from nanouft.reward import scorer
 from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.flags import Parser, add_flags, fill, from_python, narrow
 from nanouft.run.folder import check_free
-from nanouft.run.pace import PASSES
+from nanouft.run.hyperparameters import PASSES
 
 SHARED = ("data", "init", "lora", "lora_alpha", "lora_targets", "steps", "epochs", "batch_size",
           "reward", "rows", "skills", "noise", "max_length", "max_new", "accumulate",
@@ -57,7 +57,7 @@ class CompareFlags:
     test_seed: Annotated[int, ">= 0", "<= 1000000000"] = 900    # NanoWorld: which prompts
     confirm: bool = False           # test once more, with new seeds and prompts
     plan: bool = False              # only search learning rates; tell what lead would be decided
-    workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [cores, at most 8; GPUs]
+    workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [one a core (<= 8) or GPU]
     out: str | None = None          # folder of plan, runs, scores and report [out/compare/...]
 
 
@@ -113,9 +113,9 @@ class Comparison(Words):
     def seeds(self) -> range:
         return range(self.fresh, self.fresh + self.cfg.seeds)
 
-    def asked(self, part: str) -> Asked:
+    def eval_spec(self, part: str) -> EvalSpec:
         pace = next(iter(self.paces.values()))
-        here = Asked(device=pace.device, dtype=pace.dtype)
+        here = EvalSpec(device=pace.device, dtype=pace.dtype)
         if self.parts:
             part = "confirm" if part == "test" and self.cfg.confirm else part
             reward = self.train.reward if self.train.reward != "exact" else ""
@@ -146,14 +146,14 @@ class Comparison(Words):
             config = config.but(data=(str(drawn),))
         return runs.job_for(
             self.root / "runs", f"{arm.words} {rate:.2g} seed {own_seed}", config, init, first,
-            asked=self.asked("val" if trying else "test"),
+            eval_spec=self.eval_spec("val" if trying else "test"),
             name=f"{arm.name}, lr {short_rate(rate)}, seed {own_seed}",
             program=self.programs.get(stage, "nanouft.train:carry_out"),
             alone=self.paces[stage].needs_others, try_out=trying)
 
-    def start(self) -> runs.Job:
+    def initial_job(self) -> runs.Job:
         return runs.job_for(self.root / "runs", "start", None, self.train.init,
-                            asked=self.asked("test"), name="the initial model")
+                            eval_spec=self.eval_spec("test"), name="the initial model")
 
 
 def short_rate(rate: float) -> str:
