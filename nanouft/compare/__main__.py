@@ -155,11 +155,11 @@ def judged(c: Comparison) -> list[runs.Job]:
 
 def try_out(c: Comparison, rates: dict[Arm, list[float]], bar: RunsBar) -> list[runs.Job]:
     """Train with these rates where that is new, and choose. Returns what was trained."""
-    jobs = {c.job(arm, TRY, rate): arm for arm, some in rates.items() for rate in some
+    jobs = {c.job(arm, TRY, rate): arm for arm, arm_rates in rates.items() for rate in arm_rates
             if rate not in c.tried.get(arm, ())}
     train_tries(c, jobs, bar)
-    for arm, some in rates.items():
-        c.rates[arm._replace(label="")] = choose(c, arm, sorted(some))
+    for arm, arm_rates in rates.items():
+        c.rates[arm._replace(label="")] = choose(c, arm, sorted(arm_rates))
     return [*jobs]
 
 
@@ -199,15 +199,15 @@ def choose_again(c: Comparison, arm: Arm) -> bool:
     """Of the rates with three seeds that are no worse than the best by a standard error the nearest
     to the own (Breiman et al. 1984, 3.4.3). False if all of them diverged, but others may not."""
     own, tried = c.paces[arm.stages[-1]].rate, c.tried[arm]
-    found = {rate: of_tries(c, arm, rate) for rate in c.again[arm]}
+    by_rate = {rate: of_tries(c, arm, rate) for rate in c.again[arm]}
     tried |= {rate: MEASURES[x.measure].sign * x.mean if x else -np.inf
-              for rate, x in found.items()}
-    best = max(found, key=tried.__getitem__)
-    if not (top := found[best]):
+              for rate, x in by_rate.items()}
+    best = max(by_rate, key=tried.__getitem__)
+    if not (top := by_rate[best]):
         if not not_diverged(c, arm):
             raise diverged(c, arm, [*tried], best)
         return False
-    leads = {rate: lead(top, x) for rate, x in found.items() if x}
+    leads = {rate: lead(top, x) for rate, x in by_rate.items() if x}
     close = [rate for rate, (mean, error) in leads.items() if mean <= CLEAR * error]
     c.rates[arm._replace(label="")] = min(
         close, key=lambda rate: (round(far(rate, own), 6), -tried[rate]))
@@ -225,15 +225,15 @@ def far(rate: float, own: float) -> float:
 def choose(c: Comparison, arm: Arm, rates: list[float]) -> float:
     """The rate with the best validation score, of equal ones the nearest to the method's own;
     c.tried has all."""
-    own, found = c.paces[arm.stages[-1]].rate, {}
+    own, by_rate = c.paces[arm.stages[-1]].rate, dict[float, float]()
     for rate in rates:
-        found[rate] = -np.inf
+        by_rate[rate] = -np.inf
         if scores := runs.values(c.job(arm, TRY, rate)):
             measure = judged_by(c, scores)
-            found[rate] = MEASURES[measure].sign * mean_of(scores[measure])
-    c.tried[arm] = found
-    best = max(found, key=lambda rate: (found[rate], -far(rate, own)))
-    if found[best] == -np.inf:
+            by_rate[rate] = MEASURES[measure].sign * mean_of(scores[measure])
+    c.tried[arm] = by_rate
+    best = max(by_rate, key=lambda rate: (by_rate[rate], -far(rate, own)))
+    if by_rate[best] == -np.inf:
         raise diverged(c, arm, rates, best)
     return best
 

@@ -55,9 +55,9 @@ class ExecutorPool:
             self.wanted, self.heard = unfinished(part.folder.with_name("wanted")), time.monotonic()
             self.wanted.parent.mkdir(parents=True, exist_ok=True)
             self.wanted.touch()
-        told = pickle.dumps(code_here()) + pickle.dumps((part, BEGAN))
+        payload = pickle.dumps(code_here()) + pickle.dumps((part, BEGAN))
         try:
-            future = self.executor.submit(there, told, str(Path.cwd()), str(self.wanted))
+            future = self.executor.submit(there, payload, str(Path.cwd()), str(self.wanted))
         except RuntimeError as e:               # it is broken or shut down
             raise UserError(f"the executor takes no more work ({e})") from None
         self.by_future[future] = part

@@ -92,9 +92,9 @@ class Comparison(Words):
     @property
     def every(self) -> list[Arm]:
         """The arms and those that they start from; those first."""
-        found = {arm._replace(label=""): arm for arm in [
+        by_name = {arm._replace(label=""): arm for arm in [
             *(part for arm in self.arms for part in arm.chain), *self.arms]}
-        return sorted(found.values(), key=lambda arm: len(arm.stages))
+        return sorted(by_name.values(), key=lambda arm: len(arm.stages))
 
     @property
     def device(self) -> str:
@@ -104,9 +104,9 @@ class Comparison(Words):
     def fresh(self) -> int:
         """0, or for --confirm a number that these methods and no earlier ones have: the first of
         the seeds, and that of NanoWorld's questions."""
-        told = sorted((arm.typed, [hash_of_input(own_file(stage[0])) for stage in arm.stages
-                             if own_file(stage[0])]) for arm in self.arms)
-        number = int(hashlib.sha256(repr(told).encode()).hexdigest()[:4], 16)
+        identity = sorted((arm.typed, [hash_of_input(own_file(stage[0])) for stage in arm.stages
+                                       if own_file(stage[0])]) for arm in self.arms)
+        number = int(hashlib.sha256(repr(identity).encode()).hexdigest()[:4], 16)
         return self.cfg.confirm * 1000 * (number + 1)
 
     @property
@@ -283,10 +283,10 @@ def look_ahead(c: Comparison, shared: dict[str, Any]) -> None:
 
 def plan_text(c: Comparison) -> str:
     """The command as an ini file."""
-    told: dict[str, list] = {"arms": ["", *(arm.typed for arm in c.arms)]}
+    entries: dict[str, list] = {"arms": ["", *(arm.typed for arm in c.arms)]}
     for name, x in c.given.items():
         if name not in ("arms", "plan"):
-            told[flag(name)[2:]] = [*x] if isinstance(x, (list, tuple)) else ["yes" if x is True
-                                                                             else x]
-    lines = [f"{name} = " + "\n    ".join(map(str, some)) for name, some in told.items()]
+            values = x if isinstance(x, (list, tuple)) else ["yes" if x is True else x]
+            entries[flag(name)[2:]] = [*values]
+    lines = [f"{name} = " + "\n    ".join(map(str, values)) for name, values in entries.items()]
     return "\n".join(["[compare]", *lines, ""])

@@ -50,11 +50,11 @@ def seen(luck: Luck, redrawn: bool, looks: int, least: float) -> float:
 def luck_of_tries(c: Comparison) -> tuple[list[Question], Luck] | None:
     """(differences of arms that will be asked, what chance does to one), from all rates that were
     tried with three seeds; None if there are none."""
-    found = {arm: [x for rate in c.again.get(arm, ()) if (x := of_tries(c, arm, rate))]
-             for arm in c.arms}
+    results = {arm: [x for rate in c.again.get(arm, ()) if (x := of_tries(c, arm, rate))]
+               for arm in c.arms}
     compared = pairs(c, c.arms)
     gaps = [Question(a, b, len(compared), 0.0) for x, y in compared
-            for a, b in product(found[x], found[y])]
+            for a, b in product(results[x], results[y])]
     if not gaps:
         return None
     luck = [luck_of(q.difference()) for q in gaps]

@@ -148,9 +148,9 @@ def searched(c: Comparison) -> list[str]:
     lines = []
     for arm, tried in c.tried.items():
         for rate in sorted(tried):
-            found = [score_of(c, arm, rate, seed) for seed in TRIES
-                     if seed == TRY or rate in c.again[arm]]
-            lines.append([arm.name, short_rate(rate), *found, *[""] * (len(TRIES) - len(found)),
+            scores = [score_of(c, arm, rate, seed) for seed in TRIES
+                      if seed == TRY or rate in c.again[arm]]
+            lines.append([arm.name, short_rate(rate), *scores, *[""] * (len(TRIES) - len(scores)),
                           "taken" if rate == c.rate(arm) else ""])
     seeds = [f"seed {seed}" for seed in TRIES]
     return ["## Learning rates", "Scores on validation prompts:", "",

@@ -95,10 +95,10 @@ def job_for(place: Path, label: str, config: RunConfig | None, init: str, needs:
     """A job whose folder has a plain name with a hash of its command and of all that it reads: the
     start model, files and model folders. (What other jobs make is in their names.)"""
     made = tuple(str(x.folder) for x in needs)
-    told = [__version__, torch.__version__]
-    told += [*config.argv(), *map(hash_of_input, config.reads())] if config else []
-    told += [hash_of_input(start_folder(init))] if init and not init.startswith(made) else []
-    name = f"{re.sub('[^.a-zA-Z0-9]+', '_', label)[:60].strip('_')}-{short_hash(told)}"
+    inputs = [__version__, torch.__version__]
+    inputs += [*config.argv(), *map(hash_of_input, config.reads())] if config else []
+    inputs += [hash_of_input(start_folder(init))] if init and not init.startswith(made) else []
+    name = f"{re.sub('[^.a-zA-Z0-9]+', '_', label)[:60].strip('_')}-{short_hash(inputs)}"
     return Job(place / name, config, init=init, needs=tuple(needs), **more)
 
 
@@ -233,10 +233,10 @@ def write_scores(job: Job, since: float, began: float) -> None:
     assert job.eval_spec
     job.folder.mkdir(parents=True, exist_ok=True)
     start = sum(os.times()[:4])
-    found = measure(job.eval_spec, str(job.folder) if job.config else job.init)
+    scores = measure(job.eval_spec, str(job.folder) if job.config else job.init)
     said = {"files": hashes(since, began), "of": weights_of(job),
             "seconds": sum(os.times()[:4]) - start}
-    arrays: Any = {f"{what}/{part}": x for what, of in found.items() for part, x in of.items()}
+    arrays: Any = {f"{what}/{part}": x for what, of in scores.items() for part, x in of.items()}
     write_arrays(job.scored, made=np.array(json.dumps(said)), **arrays)
 
 

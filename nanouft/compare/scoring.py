@@ -40,9 +40,9 @@ class EvalSpec(NamedTuple):
     def groups(self) -> dict[str, np.ndarray]:
         """{task: (questions,)}: one number for all questions of NanoWorld about the same fact."""
         numbers: dict = {}
-        found = [numbers.setdefault(read_question(text) or text, len(numbers))
+        facts = [numbers.setdefault(read_question(text) or text, len(numbers))
                  for text in (row.prompt[0].text for row in world_rows(self))]
-        return dict(zip(self.tasks, np.array(found).reshape(len(self.tasks), -1)))
+        return dict(zip(self.tasks, np.array(facts).reshape(len(self.tasks), -1)))
 
     def rows(self) -> list[Row]:
         """Yours."""
@@ -76,15 +76,15 @@ def measure(spec: EvalSpec, name: str) -> Values:
             scores[function] = dict(zip(spec.tasks, numbers.reshape(len(spec.tasks), -1)))
         return scores
     rows = spec.rows()
-    found = evaluate.measure_kinds("", model, tok, rows, on.exact())
+    measurements = evaluate.measure_kinds("", model, tok, rows, on.exact())
     if spec.reward:
         flags = evaluate.EvaluateFlags(data=[spec.data], reward=spec.reward,
                                        max_new=spec.longest or None)
-        found |= evaluate.measure_answers("", model, tok, rows, flags, on, temperature=1.0)
+        measurements |= evaluate.measure_answers("", model, tok, rows, flags, on, temperature=1.0)
     of_row = dict(zip((r.where for r in rows), draw_keys(rows)))
     keys = sorted({*of_row.values()})
     out: Values = {}
-    for m in found.values():
+    for m in measurements.values():
         what = next(iter(m.metrics))
         if what not in out:
             out[what] = {"rows": linearised(m.sums, m.counts)}

@@ -189,8 +189,8 @@ def verdicts(c: Comparison) -> tuple[list[Result], list[Question]]:
     groups = first[f"{measure} groups"] if c.parts else start.eval_spec.groups()
     results = [result("initial model", [first] * len(c.seeds), groups, measure)]
     for arm in c.arms:
-        found = [with_gain(x, first) for seed in c.seeds if (x := runs.values(c.job(arm, seed)))]
-        results.append(result(arm.name, found, groups, measure)._replace(
+        scores = [with_gain(x, first) for seed in c.seeds if (x := runs.values(c.job(arm, seed)))]
+        results.append(result(arm.name, scores, groups, measure)._replace(
             arm=arm, redrawn=bool(c.parts), cost=cost(c, arm)))
     compared = pairs(c, results[1:])
     margin = MARGIN if measure != "reward" else OF_SPREAD * float(first[measure]["rows"].std())
@@ -199,13 +199,13 @@ def verdicts(c: Comparison) -> tuple[list[Result], list[Question]]:
     return results, [Question(a, b, len(compared), margin) for a, b in compared]
 
 
-def with_gain(found: Values, first: Values) -> Values:
+def with_gain(scores: Values, first: Values) -> Values:
     """And of pairs the reward accuracy: how often the chosen response gained more log-prob over the
     initial model than the rejected one."""
-    if "prefers margin" not in found:
-        return found
-    gain = found["prefers margin"]["rows"] - first["prefers margin"]["rows"]
-    return {"accuracy": {"rows": wins(gain)}} | found
+    if "prefers margin" not in scores:
+        return scores
+    gain = scores["prefers margin"]["rows"] - first["prefers margin"]["rows"]
+    return {"accuracy": {"rows": wins(gain)}} | scores
 
 
 def pairs(c: Comparison, arms: list) -> list[tuple]:
@@ -216,12 +216,12 @@ def pairs(c: Comparison, arms: list) -> list[tuple]:
 
 def of_tries(c: Comparison, arm: Arm, rate: float) -> Result | None:
     """The scores of a rate that was tried with several seeds; None if one of them diverged."""
-    found = [x for seed in TRIES if (x := runs.values(c.job(arm, seed, rate)))]
-    if len(found) < len(TRIES):
+    tries = [x for seed in TRIES if (x := runs.values(c.job(arm, seed, rate)))]
+    if len(tries) < len(TRIES):
         return None
-    measure = judged_by(c, found[0])
-    groups = found[0][f"{measure} groups"] if c.parts else c.eval_spec("val").groups()
-    return result(arm.name, found, groups, measure)._replace(arm=arm, redrawn=bool(c.parts))
+    measure = judged_by(c, tries[0])
+    groups = tries[0][f"{measure} groups"] if c.parts else c.eval_spec("val").groups()
+    return result(arm.name, tries, groups, measure)._replace(arm=arm, redrawn=bool(c.parts))
 
 
 def lead(a: Result, b: Result) -> tuple[float, float]:

@@ -204,13 +204,13 @@ def ready(todo: list[Job], running: list[Job]) -> list[Job]:
     """Those that read nothing which is still to be made: the start model, and to be scored the own.
     Of jobs that train other models first one goes at a time: they may train the same."""
     missing = {job.key for job in [*todo, *running]}
-    found: list[Job] = []
+    startable: list[Job] = []
     for job in todo:
-        first = job.alone and any(x.alone for x in [*running, *found])
+        first = job.alone and any(x.alone for x in [*running, *startable])
         needs = {y.key for x in (job, *job.needs) for y in (x, x.training)} - {job.key}
         if not first and not missing & needs:
-            found.append(job)
-    return found
+            startable.append(job)
+    return startable
 
 
 def cards() -> list[str]:
@@ -251,8 +251,8 @@ class LocalPool:
         self.by_sentinel[process.sentinel] = part, process, answer, card
 
     def ended(self) -> list[tuple[Job, str]]:
-        found = connection.wait([*self.by_sentinel], LOOK)
-        return [self.said(*self.by_sentinel.pop(sentinel)[:3]) for sentinel in found]
+        sentinels = connection.wait([*self.by_sentinel], LOOK)
+        return [self.said(*self.by_sentinel.pop(sentinel)[:3]) for sentinel in sentinels]
 
     def said(self, part: Job, process: Any, answer: connection.Connection) -> tuple[Job, str]:
         process.join()

@@ -34,9 +34,9 @@ def items(path: str) -> Items:
     try:
         if not path.startswith("hub:"):
             check_lfs(path)
-        found = read(path)
-        yield from found if not in_memory(path) else (
-            (f"{as_told([path])}, row {i}", item) for i, (_, item) in enumerate(found))
+        rows = read(path)
+        yield from rows if not in_memory(path) else (
+            (f"{as_told([path])}, row {i}", item) for i, (_, item) in enumerate(rows))
     except UserError:
         raise
     except Exception as e:
@@ -67,10 +67,10 @@ def json_rows(path: str) -> Items:
     text = text_of_file(path)
     if text.lstrip().startswith("["):
         try:
-            found = json_value(text)
+            values = json_value(text)
         except UserError as e:
             raise UserError(f"{path}: {e}") from None
-        yield from ((f"{path}, item {i}", item) for i, item in enumerate(found, 1))
+        yield from ((f"{path}, item {i}", item) for i, item in enumerate(values, 1))
         return
     for i, line in enumerate(text.split("\n"), 1):      # not splitlines: a text may hold U+2028
         if line.strip():
@@ -158,8 +158,8 @@ def hub_rows(path: str) -> Items:
     `datasets`. A split may have a slice, as in train[:100]."""
     library("datasets", path)
     from datasets import load_dataset_builder
-    told = path.removeprefix("hub:")
-    name, *config = [told] if Path(told).is_dir() else re.split(r":(?![^\[\]:]*\])", told)
+    source = path.removeprefix("hub:")
+    name, *config = [source] if Path(source).is_dir() else re.split(r":(?![^\[\]:]*\])", source)
     split = (config.pop() if config else "") or "train"
     if Path(name).is_dir() and "[" in str(Path(name).resolve()):
         raise UserError(f"{path}: `datasets` takes square brackets as a pattern; rename the "
@@ -173,10 +173,11 @@ def hub_rows(path: str) -> Items:
     yield from dataset_rows(builder.as_dataset(split), path)
 
 
-def tell_files(path: str, folder: Path, found: Mapping[Any, list[str]]) -> None:
+def tell_files(path: str, folder: Path, files_of: Mapping[Any, list[str]]) -> None:
     """What `datasets` finds in a folder of yours, and what it leaves out: it takes one format, and
     files that are called train if there are any, but also copies that an editor makes."""
-    of_data = {os.path.relpath(file, folder.resolve()) for some in found.values() for file in some}
+    of_data = {os.path.relpath(file, folder.resolve())
+               for files in files_of.values() for file in files}
     there = {os.path.relpath(file, folder) for file in folder.rglob("*") if file.is_file()}
     rest = {name for name in there - of_data if name != "README.md" and not re.search(
         r"(^|[/\\])[._]", name)}
@@ -192,9 +193,10 @@ def tell_files(path: str, folder: Path, found: Mapping[Any, list[str]]) -> None:
 def odd_first(names: set[str]) -> str:
     """The names of files in words, those with a rare ending first: "a.jsonl.bak, a.jsonl"."""
     like = Counter(Path(name).suffix for name in names)
-    told = sorted(names, key=lambda name: (like[Path(name).suffix], name))
-    rest = len(told) - MOST_FILES
-    return ", ".join(told[:MOST_FILES]) + (f" and {quantity(rest, 'others')}" if rest > 0 else "")
+    in_order = sorted(names, key=lambda name: (like[Path(name).suffix], name))
+    rest = len(in_order) - MOST_FILES
+    others = f" and {quantity(rest, 'others')}" if rest > 0 else ""
+    return ", ".join(in_order[:MOST_FILES]) + others
 
 
 def dataset_rows(dataset: Any, name: str) -> Items:
@@ -215,16 +217,16 @@ def as_files(rows: Any, name: str) -> list[str]:
     if not isinstance(rows, Iterable):
         raise UserError(f"{name}: give a file, or rows as a list of dictionaries, a Dataset or a "
                         f"DataFrame, not {type(rows).__name__}")
-    found = [item for _, item in dataset_rows(rows, name)]
-    if not found:
+    listed = [item for _, item in dataset_rows(rows, name)]
+    if not listed:
         raise UserError(f"{name}: is empty, so there is no row to learn from")
-    if all(isinstance(item, (str, Path)) for item in found):
-        return [*map(str, found)]
-    for i, item in enumerate(found):
+    if all(isinstance(item, (str, Path)) for item in listed):
+        return [*map(str, listed)]
+    for i, item in enumerate(listed):
         if not isinstance(item, dict):
             raise UserError(f"{name}, row {i}: is a {type(item).__name__}, and each row is a "
                             "dictionary; or give files alone")
-    text = "".join(json.dumps(item, default=str) + "\n" for item in found)
+    text = "".join(json.dumps(item, default=str) + "\n" for item in listed)
     file = MEMORY / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.jsonl"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -57,10 +57,10 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_
     with progress(len(rows), what) as bar:
         for i in range(0, len(rows), chunk):
             part = by_length[i:i + chunk]
-            some = generate(model, [prompts[j] for j in part], stop=tok.stops, pad=tok.pad,
+            answers = generate(model, [prompts[j] for j in part], stop=tok.stops, pad=tok.pad,
                             max_new=max_new, seed=chunk_seed(seed, i // chunk), count=bar.update,
                             **how)
-            out |= dict(zip(part, some))
+            out |= dict(zip(part, answers))
     return [out[i] for i in range(len(rows))]
 
 

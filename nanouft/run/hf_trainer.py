@@ -69,8 +69,9 @@ def check_unread(args: Any, more: dict[str, Any] | None = None) -> None:
     """UserError if something of NOT_READ is given, by whichever door."""
     for name, why in NOT_READ.items():
         usual = getattr(transformers.TrainingArguments, name, None)     # the default
-        found = os.environ.get(ENVIRONMENT.get(name, ""), "").lower() in ("true", "1")
-        if found or (more or {}).get(name) or getattr(args, name, usual) not in (usual, False):
+        in_environment = os.environ.get(ENVIRONMENT.get(name, ""), "").lower() in ("true", "1")
+        in_args = (more or {}).get(name) or getattr(args, name, usual) not in (usual, False)
+        if in_environment or in_args:
             raise UserError(f"{name}: is not read here; {why}")
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if precision != "no" and not (getattr(args, "bf16", False) or getattr(args, "fp16", False)):

@@ -52,7 +52,7 @@ class Plan:
 
     def headline(self, model: Any, device: Device) -> str:
         """The first lines of a run: method, steps, rows, rate, size and device; 80 columns."""
-        size, trained = (sum(p.numel() for p in some) / 1e6 for some in (
+        size, trained = (sum(p.numel() for p in tensors) / 1e6 for tensors in (
             [*model.parameters()], [p for p in model.parameters() if p.requires_grad]))
         parameters = f"{size:.2f}M parameters"
         if trained < size:
