@@ -105,8 +105,8 @@ lesson.picture(fig, "clip")
 # $t$, $\gamma$ discounts later rewards, and $V=0$ after the end:
 # $$\delta_t=R_t+\gamma V_{t+1}-V_t,\qquad A_t=\delta_t+\gamma\lambda A_{t+1}.$$
 #
-# - **With $\lambda=0$** only $\delta_t$ counts, the change of the prediction. This has little noise,
-#   but it is right only if the critic's changes are right.
+# - **With $\lambda=0$** only $\delta_t$ counts, the change of the prediction. This has little
+#   noise, but it is right only if the critic's changes are right.
 # - **With $\lambda=1$** all later $V$ cancel. What is left is $G_t-V_t$, where
 #   $G_t=R_t+\gamma R_{t+1}+\dots$ is the **return**. Here $V_t$ is only a baseline that does not
 #   depend on the token. So the gradient is right on average, whatever the critic predicts.
