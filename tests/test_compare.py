@@ -477,7 +477,7 @@ def test_a_model_is_scored_when_it_is_trained_and_starts_others_though_its_score
 
 
 @pytest.mark.parametrize("line, told", [
-    ("raise ValueError('no')", r"bad\.py.*line 7: ValueError: no"),
+    ("raise ValueError('no' + ' x' * 50_000)", r"bad\.py.*line 7: ValueError: no x"),
     ("import os; os._exit(3)", r"bad\.py.*exit code 3"),
     ("return super().loss(batch)[0] * float('nan'), {}",
      r"bad\.py.*diverged at each learning rate"),

@@ -34,7 +34,7 @@ PATIENCE = 60       # seconds: until the first worker begins, or a network drive
 
 # ---- in the parent -------------------------------------------------------------------------------
 class ExecutorPool:
-    """A pool of processes.carry_out. The executor decides how many parts go at once, and on which
+    """A pool of workers.carry_out. The executor decides how many parts go at once, and on which
     machine. A part whose worker was lost is handed over once more."""
 
     def __init__(self, executor: Executor):

@@ -26,7 +26,7 @@ OF_RUN = ("key", "tokenizer", "device", "processor")    # key: start weights, ro
 
 @dataclass
 class SharedPass:
-    """The file of a run. since and began: see code.hashes."""
+    """The file of a run. since and began: see fingerprint.hashes."""
     folder: Path
     since: float
     began: float

@@ -174,7 +174,8 @@ def read_words(argv: list[str], about: str = "") -> Words:
 
 def called(arms: Iterable[str], flags: dict[str, Any]) -> Words:
     """Those of a call in Python."""
-    arms = [arms] if isinstance(arms, str) else [*arms]
+    some = [arms] if isinstance(arms, str) else arms
+    arms = [str(x) if isinstance(x, Path) else x for x in some]
     if others := [x for x in arms if not isinstance(x, str)]:
         raise UserError(f"{others[0]!r}: a comparison asks for a file or a name, because each run "
                         'is a process of its own, as in ["sft", "dpo --beta 1", "mine.py"]')

@@ -43,6 +43,7 @@ PRELOADED = ("nanouft.compare.workers", "nanouft.train", "nanouft.evaluate",
              "torch._dynamo")       # AdamW imports it
 NEEDS_LESS = "fewer --workers, --lora 16 or a larger --accumulate need less"
 AGAIN = "what is done is kept, and the same command goes on"
+MOST_SAID = 2000        # characters: a pipe holds them until the worker has ended
 
 
 # ---- in the worker -------------------------------------------------------------------------------
@@ -74,7 +75,7 @@ def said_of(part: Job, since: float) -> str:
             said = f"out of memory{on_card()}; {NEEDS_LESS}"
     finally:
         remove(unfinished(sign_of(part)))
-    return " ".join(said.split())
+    return " ".join(said.split())[:MOST_SAID]
 
 
 def on_card() -> str:

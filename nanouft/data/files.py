@@ -5,6 +5,7 @@
 rows.py makes a Row of each item.
 """
 import csv
+import datetime
 import hashlib
 import io
 import json
@@ -12,12 +13,14 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from itertools import zip_longest
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
+from uuid import UUID
 
 from nanouft.plumbing.errors import UserError, library
-from nanouft.plumbing.files import check_lfs, write_text
+from nanouft.plumbing.files import check_lfs, removed_unless_whole, rename, unfinished
 from nanouft.plumbing.printing import quantity, say
 
 Items = Iterator[tuple[str, Any]]
@@ -205,6 +208,7 @@ def dataset_rows(dataset: Any, name: str) -> Items:
         raise UserError(f"{name}: holds {', '.join(map(str, dataset))} and no rows; give one of "
                         "its splits, or a list of dictionaries")
     if hasattr(dataset, "iterrows"):
+        no_column_twice(name, [*map(str, dataset.columns)])
         dataset = dataset.to_dict("records")
     features = getattr(dataset, "features", None)
     yield from with_class_names(map(plain, dataset), features.to_dict() if features else {}, name)
@@ -226,12 +230,23 @@ def as_files(rows: Any, name: str) -> list[str]:
         if not isinstance(item, dict):
             raise UserError(f"{name}, row {i}: is a {type(item).__name__}, and each row is a "
                             "dictionary; or give files alone")
-    text = "".join(json.dumps(item, default=str) + "\n" for item in listed)
+        if odd := [key for key in item if not isinstance(key, str)]:
+            raise UserError(f"{name}, row {i}: the name of a field is a text, not {odd[0]!r}")
+    text = "".join(json.dumps(item, default=as_text) + "\n" for item in listed)
     file = MEMORY / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.jsonl"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, text)
+        with removed_unless_whole(unfinished(file)) as partial:     # another run may write the same
+            partial.write_text(text, encoding="utf-8")
+            rename(partial, file)
     return [file.as_posix()]
+
+
+def as_text(value: Any) -> Any:
+    """Of a value that JSON has no form for: a date, path, UUID or decimal number is a text. Any
+    other has its type, so where a text belongs it is refused."""
+    is_text = isinstance(value, (datetime.date, PurePath, Decimal, UUID))
+    return str(value) if is_text else {type(value).__name__: str(value)}
 
 
 def as_told(files: Iterable[str]) -> str:
@@ -246,7 +261,7 @@ def in_memory(file: str) -> bool:
 def plain(value: Any) -> Any:
     """Lists and numbers in place of those of numpy, pandas and torch."""
     value = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [plain(x) for x in value]
     if isinstance(value, dict):
         return {name: plain(x) for name, x in value.items()}

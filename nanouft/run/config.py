@@ -96,6 +96,7 @@ class RunConfig(TrainFlags):
         """The run of a method (its name, a file, a class, or an object with its settings; None is
         the default), with these flags and settings. None is as if it were not given."""
         settings: dict[str, Any] = {}
+        method = str(method) if isinstance(method, Path) else method
         if isinstance(method, Objective):
             settings, method = dataclasses.asdict(method), type(method)
         kind = find(method or "ift") if isinstance(method, str | None) else method

@@ -36,7 +36,7 @@ class Plan:
     batch_size, steps, epochs, max_new), `cfg` has None and the plan has the chosen value."""
     cfg: RunConfig              # the flags, as they were given
     objective: Objective        # the method with its settings
-    rate: float                 # peak learning rate (pace.learning_rate)
+    rate: float                 # peak learning rate (hyperparameters.learning_rate)
     batch_size: int             # rows of a step, or prompts if the model samples
     steps: int
     max_new: int                # longest sampled answer, in tokens
