@@ -8,17 +8,15 @@ A file has 4 bytes for each token of an answer. The folder may be removed at any
 """
 import hashlib
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from nanouft.compare.code import hashes
+from nanouft.compare.code import hashes, versions
 from nanouft.models.folders import OF_HUB, folder_of
 from nanouft.plumbing.files import HOST
 
-LIBRARIES = ("numpy", "peft", "torch", "transformers")
 OF_RUN = ("key", "tokenizer", "device", "processor")    # key: start weights, rows and their order
 
 
@@ -32,11 +30,9 @@ def pass_file_in(folder: Path, since: float, began: float) -> Callable[[dict], P
         start = folder_of(run["config"]["init"])        # its config.json and buffers, too
         files = sorted((x.name, x.stat().st_size, x.stat().st_mtime_ns)
                        for pattern in OF_HUB for x in start.glob(pattern))
-        libraries = [(name, sys.modules[name].__version__) for name in LIBRARIES
-                     if name in sys.modules]
         card = torch.cuda.get_device_name() if torch.cuda.is_initialized() else ""
         told = [HOST, card, torch.get_num_threads(), *map(run.get, OF_RUN), files,
-                libraries, code, own]
+                versions(), code, own]
         name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         return folder / f"{name[:24]}.npz"
     return file_of
