@@ -76,12 +76,15 @@ class Slow(SFT):
 """
 CHEAT = """
 import os
+import threading
+import time
 from nanouft.objectives.sft import SFT
 from nanouft.run import evaluation
 
 class Cheat(SFT):
     def loss(self, batch):
         os.write(1, b"raw"), os.write(2, b"raw")
+        threading.Thread(target=time.sleep, args=(1e5,)).start()
         evaluation.score_tasks = lambda *more: 1 / 0
         return super().loss(batch)
 """
@@ -334,9 +337,9 @@ def test_all_that_log_probs_depend_on_is_in_the_name_of_their_file(monkeypatch):
         assert name() == was
     found = [was, *(name(**{what: "y"}) for what in (*passes.OF_RUN, "code")),
              name(code="y", hp={}), name(code="y", config={"seed": 1})]
-    for module in passes.LIBRARIES:
+    for library in fingerprint.LIBRARIES:
         with monkeypatch.context() as now:
-            now.setitem(sys.modules, module, SimpleNamespace(__version__="0", __file__=None))
+            now.setattr(passes, "versions", lambda: fingerprint.versions() | {library: "0"})
             found.append(name())
     for module, what in ((torch, "get_num_threads"), (passes, "HOST")):
         with monkeypatch.context() as now:

@@ -14,13 +14,11 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor, Future
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tqdm import tqdm
 
-from nanouft.compare.fingerprint import hash_at, named, own_code
+from nanouft.compare.fingerprint import LIBRARIES, hash_at, named, own_code, versions
 from nanouft.compare.progress import LOOK, share_done
 from nanouft.compare.runs import HOST, Job, is_done, is_made, unfinished
 from nanouft.compare.workers import BEGAN, end, said_of
@@ -28,7 +26,6 @@ from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import remove
 from nanouft.plumbing.printing import BRIEF, say
 
-LIBRARIES = ("torch", "numpy", "transformers", "peft")
 PATIENCE = 60       # seconds: until the first worker begins, or a network drive shows a new file
 
 
@@ -114,13 +111,7 @@ def code_here() -> dict[str, str]:
     script = getattr(sys.modules["__main__"], "__file__", None) or ""       # no worker imports it
     files = {name: hash_at(file) for name, file in own_code().items()
              if not Path(name).is_absolute() and file != Path(script).absolute()}
-    return {name: version_of(name) for name in LIBRARIES} | files
-
-
-def version_of(library: str) -> str:
-    with suppress(PackageNotFoundError):
-        return version(library)
-    return "none"
+    return dict.fromkeys(LIBRARIES, "none") | versions() | files
 
 
 # ---- on the other machine ------------------------------------------------------------------------
@@ -166,9 +157,10 @@ def end_with_worker() -> None:
 
 def differs(code: Mapping[str, str]) -> str:
     """What this machine has of another version than the comparison's, or ""."""
+    here = versions()
     for name, was in code.items():
         if name in LIBRARIES:
-            if (now := version_of(name)) != was:
+            if (now := here.get(name, "none")) != was:
                 return f"{HOST} has {name} {now}, and the comparison {was}: install the same"
         elif hash_at(named(name)) != was:
             return f"{HOST} has another {name.replace(':', '/')}: all machines need the same files"

@@ -10,7 +10,6 @@ import re
 import shlex
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +18,7 @@ import torch
 from nanouft import __version__
 from nanouft.compare import runs
 from nanouft.compare.arms import Arm
-from nanouft.compare.fingerprint import PACKAGE
+from nanouft.compare.fingerprint import PACKAGE, versions
 from nanouft.compare.picture import picture
 from nanouft.compare.plan import TRIES, TRY, Comparison, short_rate
 from nanouft.compare.printed import conditions, differences, notes, scores, signed, wrapped
@@ -166,13 +165,9 @@ def score_of(c: Comparison, arm: Arm, rate: float, seed: int) -> str:
 
 def made_with(device: str) -> str:
     """Versions, commit and hardware."""
-    libraries = []
-    for name in ("torch", "numpy", "transformers", "peft"):
-        with contextlib.suppress(PackageNotFoundError):
-            libraries.append(f"{name} {version(name)}")
     on = f"{torch.cuda.get_device_name()}, " if device == "cuda" else ""
     return (f"nanouft {__version__}{commit()}, Python {sys.version.split()[0]}, "
-            f"{', '.join(libraries)}; {on}{cpu()}, {os.cpu_count()} cores.")
+            f"{', '.join(map(' '.join, versions().items()))}; {on}{cpu()}, {os.cpu_count()} cores.")
 
 
 def commit() -> str:

@@ -53,6 +53,7 @@ def work(part: Job, since: float, card: str, answer: connection.Connection) -> N
     if card:
         os.environ["CUDA_VISIBLE_DEVICES"] = card       # PyTorch has not looked for GPUs yet
     answer.send(said_of(part, since))
+    os._exit(0)                                         # whatever threads a loss has left
 
 
 def said_of(part: Job, since: float) -> str:
