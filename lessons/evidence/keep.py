@@ -43,11 +43,11 @@ class KeepFlags:
 
     def check(self) -> None:
         if self.passed and (self.data or self.aligned):
-            raise UserError("--passed goes without --data and --aligned: NanoWorld's scorer knows "
-                            "its own rows alone")
+            raise UserError("--passed: cannot be combined with --data or --aligned, because "
+                            "NanoWorld's scorer knows only its own rows")
         if not (self.aligned or self.passed):
-            raise UserError("--aligned DIR is needed: a model that knows such answers, for "
-                            "instance python -m nanouft.train --objective sft --rows 4080 "
+            raise UserError("--aligned FOLDER: is required, a model trained on such responses, for "
+                            "instance by python -m nanouft.train --objective sft --rows 4080 "
                             "--seed 900")
 
 
@@ -66,8 +66,8 @@ def likeliest(rows: list[Row], aligned: str, share: float) -> list[Row]:
     model, tok = start_model(aligned)
     encoded, _ = encode(demo_rows(rows), tok, model.cfg.n_ctx)
     if len(encoded) < len(rows):
-        raise UserError(f"{len(rows) - len(encoded):,} of {len(rows):,} rows are no demonstrations "
-                        f"or too long for {aligned}; leave them out")
+        raise UserError(f"{len(rows) - len(encoded):,} of {len(rows):,} rows are not "
+                        f"demonstrations, or too long for {aligned}; remove them")
     ratings = FrozenModels(model, tok.pad, open=start_model).mean_logp(encoded, [aligned])
     best = sorted(range(len(rows)), key=lambda i: -ratings[i])[:max(1, round(share * len(rows)))]
     return [rows[i] for i in sorted(best)]

@@ -64,12 +64,12 @@ def recovers(model: GPT, tok: Tokenizer, rows: list[Row], longest: int) -> np.nd
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(RecoveryFlags, argv, "python -m lessons.evidence.recovery", __doc__, words="models")
     if not cfg.models:
-        raise UserError("a model is needed, such as base or out/ift")
+        raise UserError("name a model, such as base or out/ift")
     rows = world.rows("test", "prompts", cfg.items * len(TASKS), cfg.seed, skills=TASKS)
     for name in cfg.models:
         model, tok = start_model(name)
         found = recovers(model.eval(), tok, rows, 44)
-        say(f"{name}: recovers in {100 * found.mean():.1f} % of {len(rows):,} answers")
+        say(f"{name}: recovers in {100 * found.mean():.1f} % of {len(rows):,} responses")
     return 0
 
 

@@ -43,7 +43,7 @@ BEGAN = time.time()
 PRELOADED = ("nanouft.compare.processes", "nanouft.train", "nanouft.evaluate",
              "torch._dynamo")       # AdamW imports it
 NEEDS_LESS = "fewer --workers, --lora 16 or a larger --accumulate need less"
-AGAIN = "what is done is kept, and the same command goes on"
+AGAIN = "finished runs are kept, and the same command continues"
 
 
 # ---- in the worker -------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def said_of(part: Job, since: float) -> str:
         do(part, since)
         said = ""
     except SystemExit as e:
-        said = f"it ended Python ({e})"
+        said = f"it exited ({e})"
     except Exception as e:
         said = str(e) if isinstance(e, (UserError, OSError)) else f"{type(e).__name__}: {e}"
         if out_of_memory(e):
@@ -121,7 +121,7 @@ def alone_in(folder: Path) -> Iterator[None]:
                 break
             except UserError:
                 if not waited:
-                    say(f"{folder}: another comparison works there; this one waits for its end",
+                    say(f"{folder}: in use by another comparison; waiting until it has finished",
                         at=BRIEF)
                 time.sleep(1)
         yield
@@ -267,9 +267,9 @@ class LocalPool:
             try:
                 return part, answer.recv()
             except EOFError:
-                return part, (f"its process was ended (exit code {process.exitcode}), from outside,"
-                              " by a loss of your own or for want of memory; --workers 1 needs the "
-                              "least")
+                return part, (f"its process was killed (exit code {process.exitcode}): from "
+                              "outside, by your own loss, or because memory ran out; --workers 1 "
+                              "needs the least")
 
     def stop(self) -> None:
         for _, process, *_ in self.by_sentinel.values():

@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     as_run = TrainFlags(data=(*cfg.files,), max_length=cfg.max_length)
     split = Rows(*holdout(rows), left_out)
     try:
-        say(f"\nWhat {objective.name} makes of them: {describe(objective.choose(rows))}")
+        say(f"\n{objective.name} trains on: {describe(objective.choose(rows))}")
     except NoRows:
         chosen_rows(as_run, objective, split)           # UserError: why there are none
     tok, n_ctx = start_tokenizer(cfg.init)
