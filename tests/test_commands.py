@@ -55,8 +55,7 @@ SAID = {    # command line: what it prints and writes to run.json and README.md;
     "data demos.jsonl --init start --objective sft":
         "sft trains on: 10 demonstrations|!reward function|ignored fields: gold (10 rows)|[[",
     "data demos.jsonl --init start --objective grpo":
-        "trains on: 10 prompts|!ignored|your own reward function only: response (10 rows), gold (10|!"
-        "[[",
+        "trains on: 10 prompts|!ignored|reward function only: response (10 rows), gold (10|![[",
     "data pairs.jsonl --init start --objective kto": "trains on: 20 labelled answers|[[",
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
         "start nll|start prefers|run prefers|minus start|run reward |EOS |median tokens ",

@@ -378,8 +378,10 @@ def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(run, place
             (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
             write_json(tmp_path / name / file, content)
     for name, remedy in (("run", ", or resume its run: python -m nanouft.train --resume run"),
-                         ("reward", ", or delete it: reward was interrupted there and cannot be"),
-                         ("base", ", or delete it: pretrain was interrupted there and cannot be"),
+                         ("reward", ", or delete it: reward was interrupted there and cannot be "
+                          "resumed"),
+                         ("base", ", or delete it: pretrain was interrupted there and cannot be "
+                          "resumed"),
                          ("hf", ", or add --resume_from_checkpoint hf/checkpoint-10"),
                          ("whole", ""), ("mine", ""), ("made", "")):
         with pytest.raises(UserError) as refused:

@@ -515,8 +515,8 @@ TOLD = [        # runs of one step: the kind, {file: change}, flags, what is sai
     ("qwen2", {}, "--lora 2 --lora-alpha 0", "error: --lora-alpha 0.0: must be above 0"),
     ("qwen2_moe", {}, "--lora 2",
      "which stay frozen: experts.down_proj, experts.gate_up_proj, mlp.gate\n"),
-    ("gpt2", {}, "--lora 2 --lr 0.003", "new tokens: embedding and output head are trained in full, 0.02M"
-     " of 0.05M parameters, at LoRA's learning rate of 0.003; so the whole model is saved, "
+    ("gpt2", {}, "--lora 2 --lr 0.003", "new tokens: embedding and output head are trained in full,"
+     " 0.02M of 0.05M parameters, at LoRA's learning rate of 0.003; so the whole model is saved, "
      "without adapter/"),
     ("llama", {"chat_template.jinja": None}, "--lora 2", "4 tokens of our chat template are new"),
     ("qwen2", {"generation_config.json": {
