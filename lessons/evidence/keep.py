@@ -5,8 +5,8 @@
     python -m lessons.evidence.keep --data my.jsonl --share 0.8 --aligned DIR --out out/kept
 
 The helper, a second model, says how likely each answer is, as the mean log-probability of its
-tokens. PoFT reads the same number and gives each row a weight; here the least likely rows are left
-out. --passed keeps the rows instead to which NanoWorld's scorer gives full marks.
+tokens. PoFT reads the same number and gives each row a weight; here the least likely rows are
+removed. --passed keeps instead the rows to which NanoWorld's scorer gives full marks.
 """
 import json
 import sys
@@ -31,14 +31,14 @@ from nanouft.run.reference import FrozenModels
 
 @dataclass
 class KeepFlags:
-    aligned: str = ""               # folder of the model that knows such answers
+    aligned: str = ""               # folder of the helper model
     share: Annotated[float, "> 0", "<= 1"] = 0.8    # of the rows that stay
     data: list[str] | None = None   # your demonstrations [NanoWorld's]
     rows: Count = 1020              # NanoWorld demonstrations
-    skills: str = "all"             # their families: A, B, all or names with commas
-    noise: Share = 0.0              # share of them that is wrong
+    skills: str = "all"             # their tasks: A, B, all or names with commas
+    noise: Share = 0.0              # share of them with a wrong response
     passed: bool = False            # keep those with full marks instead, by NanoWorld's scorer
-    seed: Natural = 0               # draws them
+    seed: Natural = 0               # seed of these rows
     out: str = "out/kept"           # folder of demos.jsonl
 
     def check(self) -> None:

@@ -1,13 +1,13 @@
-"""Does a model find back after a wrong first word, put into its mouth? (R12, lesson 04)
+"""Does a model recover from a wrong first word that it is given? (R12, lesson 04)
 
     python -m lessons.evidence.recovery base out/ift     # how often each does
 
 The right answer to "Say hen cow pig bee saw backwards." is "saw bee pig cow hen". The model is told
-that it has begun with "cow", a later word, and goes on greedily. It recovers if all the rest is
-right from the second word on, "bee pig cow hen", and it stops there. So it neither says the missed
-first word after all nor goes on from the place where "cow" belongs.
+that it has begun with "cow", a later word, and continues greedily. It recovers if all the rest is
+right from the second word on, "bee pig cow hen", and it stops there. So it neither inserts the
+skipped word nor continues from the place where "cow" belongs.
 
-It is asked of tasks in which one answer is right, so not of lists. All models get the same wrong
+It is tested on tasks in which one answer is right, so not on lists. All models get the same wrong
 words.
 """
 import sys

@@ -49,12 +49,12 @@ ALL = 4                     # methods that are all compared with each other; mor
 @dataclass
 class CompareFlags:
     arms: list[str] | None = None   # methods, each with its flags in quotes; or a plan.ini
-    seeds: Annotated[int, ">= 2", "<= 50"] = SEEDS      # to evaluate; three or more
+    seeds: Annotated[int, ">= 2", "<= 50"] = SEEDS      # seeds to evaluate; give three or more
     tries: Annotated[int, ">= 1", "<= 5"] = 3   # learning rates to search: own, a third, triple ...
     by: Literal["reward", "prefers", "auc", "nll"] | None = None    # metric on your rows
-    margin: Positive | None = None  # of equivalence [2 points, .02 nats; rewards: .1 std]
+    margin: Positive | None = None  # equivalence margin [2 points, .02 nats; rewards: .1 std]
     items: Annotated[int, ">= 10"] = 100        # NanoWorld: test prompts of each task
-    test_seed: Annotated[int, ">= 0", "<= 1000000000"] = 900    # NanoWorld: which prompts
+    test_seed: Annotated[int, ">= 0", "<= 1000000000"] = 900    # NanoWorld: seed of these prompts
     confirm: bool = False           # test once more, with new seeds and prompts
     plan: bool = False              # only search learning rates, and say what lead would be decided
     workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [cores, at most 8; GPUs]
@@ -198,7 +198,7 @@ def given_in(argv: list[str], about: str = "") -> dict[str, Any]:
     """{flag: what was given}."""
     parser = Parser(prog="python -m nanouft.compare", description=narrow(about))
     add_flags(parser, CompareFlags, "", words="arms")
-    add_flags(parser, TrainFlags, "for all runs, as in nanouft.train", only=SHARED)
+    add_flags(parser, TrainFlags, "for all runs", only=SHARED)
     return vars(parser.parse_args(argv))
 
 

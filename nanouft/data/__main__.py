@@ -1,11 +1,11 @@
-"""Show what a run would read of your rows, before any training.
+"""Show what a run would train on of your rows, before any training.
 
-    python -m nanouft.data my.jsonl                 # which methods read them
+    python -m nanouft.data my.jsonl                 # which methods use them
     python -m nanouft.data my.jsonl --objective dpo --init out/sft
 
-It prints how many rows of which kind there are, which methods read them, which fields they do not
-read, which rows are left out or refused, and the first rows as the model sees them: only the tokens
-in [[ ]] are trained on. Nothing is written.
+It prints how many rows of which kind there are, which methods use them, which fields they ignore,
+which rows are skipped or invalid, and the first rows as the model sees them: only the tokens in
+[[ ]] are trained on. Nothing is written.
 """
 import sys
 import textwrap

@@ -5,12 +5,12 @@
     python -m lessons arena FOLDER --task stop --test-seed 71       # a line each in arena.csv
 
 my_loss.py holds one subclass of Objective that writes `loss`, and settings if it likes
-(docs/python.md shows one). It learns from the same rows, in as many steps and with as many tries of
-the learning rate as the methods beside it.
+(docs/python.md shows one). It learns from the same rows, in as many steps and with as many learning
+rates searched as the methods that it is compared with.
 
 Your file runs in a container where there is one. Only the weights that it trained are used, and
 this program scores them. Two entries with the same score, lead and interval are probably one loss
-under two names. What a cheat can still do stands in docs/teaching.md.
+under two names. docs/teaching.md says what a cheat can still do.
 """
 import ast
 import csv
@@ -143,9 +143,9 @@ def enter(entry: str, file: Path, task: Task, seed: int | None, workers: list[st
 @dataclass
 class ArenaFlags:
     entries: list[str] | None = None    # files with a loss, or folders of such files
-    task: Literal["stop", "wrong"] = "stop"
-    guess: float | None = None          # by how many points you lead the first method beside yours
-    test_seed: int | None = None        # draws other test questions; the lecturer keeps it secret
+    task: Literal["stop", "wrong"] = "stop"     # which task
+    guess: float | None = None          # by how many points you lead the first method of the task
+    test_seed: int | None = None        # seed of the test prompts; the lecturer keeps it secret
     workers: int | None = None          # processes [one for each core]
 
 

@@ -5,12 +5,12 @@
 
 `class` holds one folder for each student, with ex02.py, mine.py, psft.py or notebooks in it or in
 its folders. It writes points.csv with a line for each student, and for each a file to hand back
-(ada.md) and Gradescope's results.json (ada.json). Without names it leaves out what nobody has
-handed in. All students get the same cases.
+(ada.md) and Gradescope's results.json (ada.json). Without names it skips what nobody has handed in.
+All students get the same cases.
 
 A mark belongs to the bytes that it was given for: the program, what it may import, and the judge.
 The same command grades whatever has changed since, also in tasks of earlier calls, and keeps the
-other marks. With another --out it begins anew.
+other marks. With another --out it starts again.
 
 Programs run in processes of their own, with limits, and with bubblewrap in a container (child.py).
 A point for what is right; what is wrong has half of the share of its cases that is right.
