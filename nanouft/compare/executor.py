@@ -56,7 +56,7 @@ class ExecutorPool:
         try:
             future = self.executor.submit(there, payload, str(Path.cwd()), str(self.wanted))
         except RuntimeError as e:               # it is broken or shut down
-            raise UserError(f"the executor takes no more work ({e})") from None
+            raise UserError(f"the executor accepts no more work ({e})") from None
         self.by_future[future] = part
 
     def ended(self) -> list[tuple[Job, str]]:
@@ -82,7 +82,7 @@ class ExecutorPool:
         if any(share_done(part) is not None for part in self.running()):
             self.heard = time.monotonic()
         elif time.monotonic() - self.heard > PATIENCE:
-            say(f"no worker of {type(self.executor).__name__} has begun a run for {PATIENCE} s; "
+            say(f"no worker of {type(self.executor).__name__} has started a run for {PATIENCE} s; "
                 "still waiting", write=tqdm.write, at=BRIEF)
             self.heard = time.monotonic()
 
@@ -99,8 +99,8 @@ def not_here(part: Job) -> str:
     is_there, until = is_done if part.eval_spec else is_made, time.monotonic() + PATIENCE
     while not is_there(part):
         if time.monotonic() > until:
-            return "a worker has done it, and it is not here: all machines need one folder, and " \
-                   "one code that nobody changes meanwhile"
+            return "a worker has finished it, but its files are not here: all machines need the " \
+                   "same folder, and code that does not change meanwhile"
         time.sleep(0.5)
     return ""
 
@@ -118,7 +118,7 @@ def code_here() -> dict[str, str]:
 def there(told: bytes, folder: str, wanted: str) -> str:
     """In a worker of the executor: do a part in a process of its own. What went wrong, or ""."""
     if not Path(folder, wanted).exists():
-        return f"{HOST} does not see {Path(folder, wanted)}: all machines need one folder"
+        return f"{HOST} does not see {Path(folder, wanted)}: all machines need the same folder"
     with subprocess.Popen([sys.executable, "-c", f"from {__name__} import inside; inside()"],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder,
                           start_new_session=True) as process:
@@ -132,8 +132,8 @@ def there(told: bytes, folder: str, wanted: str) -> str:
     for left in Path(folder, wanted).parent.glob(f"*.{HOST}-{process.pid}.partial"):
         remove(left)
     return said.removesuffix(".") if said else (
-        f"its process on {HOST} was ended (exit code {process.returncode}), from outside, by a "
-        "loss of your own or for want of memory")
+        f"its process on {HOST} was killed (exit code {process.returncode}): from outside, by your "
+        "own loss, or because memory ran out")
 
 
 def inside() -> None:

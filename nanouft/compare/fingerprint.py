@@ -86,7 +86,7 @@ def hashes(since: float, began: float) -> dict[str, str]:
     for name, file in files.items():
         state = file.stat()
         if max(state.st_mtime, state.st_ctime) > (since if name[:8] == "nanouft:" else began):
-            raise UserError(f"{file}: was changed while it ran; type the same command again")
+            raise UserError(f"{file}: changed while it ran; run the same command again")
     return {name: hash_at(file) for name, file in files.items()}
 
 

@@ -93,7 +93,7 @@ def keep_earlier(place: Path, files: dict[str, str]) -> None:
     earlier.mkdir()
     for file in filter(Path.exists, (place / name for name in files)):
         file.rename(earlier / file.name)
-    say(f"Note: the report of before is now in {earlier}")
+    say(f"Note: the previous report is now in {earlier}")
 
 
 def as_csv(lines: Lines) -> str:
@@ -194,8 +194,8 @@ def report(c: Comparison, results: list[Result], questions: list[Question],
     good, bad = ("above", "below") if measure.sign > 0 else ("below", "above")
     over = "seeds and prompts." if not c.parts else (
         "seeds, prompts, and bootstrap samples of the training rows. The seeds have drawn them "
-        "together, each row as often as any other. The luck of the file itself is taken to be a "
-        "third larger (as variance) than what samples do to a seed.")
+        "together, each row as often as any other. The variance due to the file itself is taken "
+        "to be a third larger than that which such samples give between seeds.")
     return "\n".join([
         f"# {', '.join(arm.name for arm in c.arms)}", *conditions(c), "",
         made_with(next(iter(c.paces.values())).device), "",

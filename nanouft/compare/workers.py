@@ -42,7 +42,7 @@ BEGAN = time.time()
 PRELOADED = ("nanouft.compare.workers", "nanouft.train", "nanouft.evaluate",
              "torch._dynamo")       # AdamW imports it
 NEEDS_LESS = "fewer --workers, --lora 16 or a larger --accumulate need less"
-AGAIN = "what is done is kept, and the same command goes on"
+AGAIN = "finished runs are kept, and the same command continues"
 MOST_SAID = 2000        # characters: a pipe holds them until the worker has ended
 
 
@@ -69,7 +69,7 @@ def said_of(part: Job, since: float) -> str:
         do(part, since)
         said = ""
     except SystemExit as e:
-        said = f"it ended Python ({e})"
+        said = f"it exited ({e})"
     except Exception as e:
         said = str(e) if isinstance(e, (UserError, OSError)) else f"{type(e).__name__}: {e}"
         if out_of_memory(e):
@@ -115,7 +115,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     def stop(number: int, frame: Any) -> None:
         raise KeyboardInterrupt(AGAIN)
     folder.mkdir(parents=True, exist_ok=True)
-    told = f"{folder}: another comparison works there; this one waits for its end"
+    told = f"{folder}: in use by another comparison; waiting until it has finished"
     with handle_signals(("SIGTERM", "SIGINT"), stop), waiting(folder, "lock", told):
         yield
 
@@ -262,9 +262,9 @@ class LocalPool:
             try:
                 return part, answer.recv()
             except EOFError:
-                return part, (f"its process was ended (exit code {process.exitcode}), from outside,"
-                              " by a loss of your own or for want of memory; --workers 1 needs the "
-                              "least")
+                return part, (f"its process was killed (exit code {process.exitcode}): from "
+                              "outside, by your own loss, or because memory ran out; --workers 1 "
+                              "needs the least")
 
     def stop(self) -> None:
         for _, process, *_ in self.by_sentinel.values():
