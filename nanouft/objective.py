@@ -87,7 +87,7 @@ class Objective:
         known = {name for base in cls.__mro__[1:] for name in vars(base)} - settings
         for name, value in vars(cls).items():
             if name[0] != "_" and name not in known | typed.keys() | {*hooks}:
-                raise TypeError(f"{name} is no part of an objective{nearest(name, known)}: a "
+                raise TypeError(f"{name} is not part of an objective{nearest(name, known)}: a "
                                 f"setting needs a type, `{name}: float = ...`; a helper of your "
                                 "own begins with _")
             if inspect.isfunction(value) and name in known:
