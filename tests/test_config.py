@@ -170,8 +170,9 @@ def test_rows_may_be_a_table_or_a_dataset_and_what_is_left_out_is_noted():
     tables.append(pytest.importorskip("pandas").DataFrame(DEMOS))      # datasets brings it
     found = {weights(train.run("sft", data=rows, plain=True, **SHORT).folder) for rows in tables}
     assert len(found) == 1
-    result = train.run("sft", data=[*DEMOS, {"other": "x"}], plain=True, **SHORT)
-    assert "as in data, row 12" in result.notes[0] and result.notes[0] in repr(result)
+    for row in ({"other": "x"}, {"prompt": "a"}, {"prompt": "a", "response": "b", "score": 0.5}):
+        result = train.run("sft", data=[*DEMOS, row], plain=True, **SHORT)
+        assert "as in data, row 12" in result.notes[0] and result.notes[0] in repr(result)
     twice = pytest.importorskip("pandas").DataFrame([["a", "b"]], columns=["prompt"] * 2)
     with pytest.raises(UserError, match='two columns are called "prompt"'):
         train.run("sft", data=twice)

@@ -127,7 +127,8 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
     if cfg.data:
         used, held = ({e.row.where for e in side} for side in (train, held_out))
         sides = {"to train on": (rows.train, used), "held out": (rows.held_out, held)}
-        tell = note if rows.left_out or report.why else say
+        unused = {r.where for r in rows.train + rows.held_out} - used - held
+        tell = note if rows.left_out or report.why or unused else say
         tell(report_use(sides, rows.left_out, report.why, kinds))
         report.notes += [(where, f"without one of its responses: {why}")
                          for where, why in report.why.items() if where in used | held]
