@@ -300,5 +300,5 @@ def list_objectives() -> None:
             if method.family == family:
                 needs = [*(method.kinds() if family == "graded" else ()), *method.other_models()]
                 more = f" [{' + '.join(needs)}]" if needs else ""
-                say(textwrap.fill(f"  {name:<12}{title_of(cls)}{more}", 80,
+                say(textwrap.fill(f"  {name:<11} {title_of(cls)}{more}", 80,
                                   subsequent_indent=" " * 14))
