@@ -292,7 +292,7 @@ def test_a_plan_looks_ahead_once_at_each_stage(monkeypatch):
 
 
 # ---- the start model reads rows once -------------------------------------------------------------
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("dtype", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(dtype, monkeypatch):
     """Which has no file of log-probs. A loss of your own, which could change how a model reads,
     shares one with itself alone."""
@@ -527,6 +527,7 @@ def test_each_worker_sees_one_gpu_and_there_are_as_many_workers(monkeypatch):
     assert seen in (["3", "3", "MIG-5"], ["3", "MIG-5", "MIG-5"])
 
 
+@pytest.mark.slow
 def test_what_workers_come_from_asks_for_no_gpu():
     """Else CUDA_VISIBLE_DEVICES of a worker would come too late."""
     code = ("import os, torch\nfor name in "
@@ -590,6 +591,7 @@ def test_the_bar_moves_while_a_run_goes_on(monkeypatch):
     assert len({round(x, 3) for x in moved if 0 < x < progress.TRAINING}) >= 2, moved
 
 
+@pytest.mark.slow
 def test_heavy_weights_of_a_try_go_when_it_is_scored(monkeypatch):
     """But not of one that a chain may begin with; and before the seeds all do."""
     monkeypatch.setattr(runs, "KEPT", 0)
