@@ -23,7 +23,7 @@ from typing import Any, Literal
 from nanouft import world
 from nanouft.objective import Count, Objective, Positive, Share
 from nanouft.objectives import FAMILIES, OBJECTIVES, find, name_of, registry_name
-from nanouft.own import what_is_wrong
+from nanouft.own import guarded_class, what_is_wrong
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import own_file, read_json
 from nanouft.plumbing.printing import say
@@ -90,6 +90,7 @@ class RunConfig(TrainFlags):
     settings: tuple[tuple[str, Any], ...] = ()      # of the method, those that were given
     given: frozenset[str] = frozenset()     # flags that were given; others may suit the rows
     cls: type[Objective] | None = field(default=None, compare=False, repr=False)
+    in_python: bool = field(default=False, compare=False, repr=False)   # called there
 
     @classmethod
     def of(cls, method: Any, flags: Mapping[str, Any]) -> "RunConfig":
@@ -107,6 +108,7 @@ class RunConfig(TrainFlags):
             raise UserError(f"{kind.__name__}: {why}")
         name = method if isinstance(method, str) else name_of(kind)
         check_settings(name, kind)
+        kind = guarded_class(kind) if name.startswith("<") else kind
         values = from_python(name, (TrainFlags, kind), settings | {**flags})
         return cls.made(name, kind, values | {"objective": name} if method else values)
 
@@ -263,10 +265,15 @@ def reopen(now: RunConfig) -> RunConfig:
 
 
 def how_to_resume(folder: Path, cfg: RunConfig) -> str:
-    """What goes on with a run. Of one that names code or hub: the command has all words again."""
-    if cfg.method.startswith("<"):
-        return f"nanouft.train.run({cfg.method[1:-1]}, resume={str(folder)!r})"
+    """What goes on with a run, a call or a command. Both name code and hub again."""
     changed = {name: getattr(cfg, name) for name in sorted(MAY_CHANGE_ON_RESUME & cfg.given)}
+    if cfg.in_python:
+        named = {name: x for name, x in cfg.said().items() if CODE_OR_NETWORK.search(f"{x}")}
+        is_class = cfg.method.startswith("<")
+        method = [cfg.method[1:-1] if is_class else repr(cfg.method)]
+        more = named | changed | {"resume": str(folder)}
+        more.pop("objective", None)
+        return f"nanouft.train.run({', '.join(method + [f'{k}={x!r}' for k, x in more.items()])})"
     again = cfg.argv() if any(map(CODE_OR_NETWORK.search, cfg.argv())) else as_flags(changed)
     return f"python -m nanouft.train {shlex.join(['--resume', str(folder), *again])}"
 
