@@ -1049,9 +1049,9 @@ def test_of_the_shared_flags_a_method_reads_those_that_it_has_a_use_for(words, r
     ("", "name two methods"), ("sft", "name two methods"), ("sft dpoo", "did you mean dpo"),
     ("sft sft", "named twice"), ("sft 'dpo --seed 1'", "--seeds N outside"),
     ("sft 'dpo --bta 1'", "did you mean --beta"), ("sft 'dpo --dtype=bf16'", "--dtype outside"),
-    ("sft none.py", "No such file"), ("sft dpo --seeds 1", "--seeds 1: must be at least 2"),
+    ("sft none.py", "there is no file"), ("sft dpo --seeds 1", "--seeds 1: must be at least 2"),
     ("sft dpo --by nll", "need --data"), ("sft dpo --data few.jsonl", "at least 30 are needed"),
-    ("sft dpo --data pairs.jsonl --reward no.py:f", "No such file"),
+    ("sft dpo --data pairs.jsonl --reward no.py:f", "there is no file"),
     ("sft dpo --data pairs.jsonl --reward wrong.py:f", "wrong.py, line 2: ZeroDivisionError"),
     ("x.ini sft", "a plan names its methods"), ("sft '+dpo'", "does not begin with a method"),
     ("x.ini", "cannot be read"), ("pairs.ini", "not a valid plan"), ("sft dpo --out .", "empty")])

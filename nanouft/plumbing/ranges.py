@@ -84,7 +84,7 @@ def check_ranges(record: object) -> None:
         if not wanted and limits and value not in limits:
             wanted = str(limits)
         if wanted:
-            told = value if isinstance(value, (Real, str)) else repr(value)     # tensor(0.1)
+            told = value if isinstance(value, (Real, str)) else repr(value)[:80]
             raise UserError(flag(field.name), f" {told}: must be {wanted}")
 
 

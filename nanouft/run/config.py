@@ -266,14 +266,12 @@ def reopen(now: RunConfig) -> RunConfig:
 
 def how_to_resume(folder: Path, cfg: RunConfig) -> str:
     """What goes on with a run, a call or a command. Both name code and hub again."""
-    changed = {name: getattr(cfg, name) for name in sorted(MAY_CHANGE_ON_RESUME & cfg.given)}
     if cfg.in_python:
-        named = {name: x for name, x in cfg.said().items() if CODE_OR_NETWORK.search(f"{x}")}
-        is_class = cfg.method.startswith("<")
-        method = [cfg.method[1:-1] if is_class else repr(cfg.method)]
-        more = named | changed | {"resume": str(folder)}
-        more.pop("objective", None)
-        return f"nanouft.train.run({', '.join(method + [f'{k}={x!r}' for k, x in more.items()])})"
+        method = cfg.method[1:-1] if cfg.method.startswith("<") else repr(cfg.method)
+        named = [f", {name}={x!r}" for name, x in cfg.said().items()
+                 if CODE_OR_NETWORK.search(str(x)) and name != "objective"]
+        return f"nanouft.train.run({method}{''.join(named)}, resume={str(folder)!r})"
+    changed = {name: getattr(cfg, name) for name in sorted(MAY_CHANGE_ON_RESUME & cfg.given)}
     again = cfg.argv() if any(map(CODE_OR_NETWORK.search, cfg.argv())) else as_flags(changed)
     return f"python -m nanouft.train {shlex.join(['--resume', str(folder), *again])}"
 
