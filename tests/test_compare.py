@@ -798,7 +798,8 @@ def test_before_the_seeds_it_is_told_which_lead_they_would_see(of_rates, capsys)
 
 def test_a_plan_trains_the_tries_alone_and_needs_them(capsys):
     line = f"sft dpo {SMALL}".replace("--tries 1", "--tries 2") + " --plan"
-    assert call(line) == 0
+    with printing.quiet(but_for=printing.BRIEF):        # as a call in Python
+        assert call(line) == 0
     said = capsys.readouterr().out
     assert "a lead of" in said and "minute" in said and "score, 0-100" not in said
     assert all("seed_10" in x for x in trained())

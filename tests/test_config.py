@@ -379,6 +379,7 @@ def test_the_calls_in_a_notebook(monkeypatch):
     assert "image/png" in shown[2] and shown[3]["text/plain"].startswith("out/mine: 2 steps")
     assert "pairs" in shown[4]["text/plain"]
     assert shown[5]["stdout"] == "sft, dpo: 2 seeds\n" and "text/html" not in shown[5]
-    assert "\ndpo - sft" in shown[5]["text/plain"]
+    assert "Note: with two seeds" in shown[5]["text/plain"]
+    assert read_json(Path("out/mine/run.json"))["code"], "a kernel keeps the text of its cells"
     assert "dpo - sft" in shown[6]["text/html"] and "image/svg+xml" in shown[7]
     assert shown[8] == {"error": "UserError: --lr -1: must be above 0"}
