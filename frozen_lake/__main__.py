@@ -5,7 +5,7 @@
 
 The page shows what IFT's temporal residual is, on random lakes: IFT reads a bit of its own
 prediction and learns the same target. Then: how likely do SFT, IFT and a placebo of the same size
-estimate a best move to be, and how likely is it where the policy's own walks stand?
+estimate a best move to be, and how likely is it on the policy's own rollouts?
 The table compares methods on the paper's small network. There is a best path over the lake and a
 worse one: SFT and IFT imitate the first, DPO and ORPO prefer it to the second (arXiv:2405.11870v3,
 section 5.3). The paper does not give map, width, learning rate and seeds.

@@ -31,19 +31,19 @@ def half_line(task: Task, start: Policy, name: str) -> tuple[float, str]:
 def print_table(task: Task, seeds: int) -> None:
     """Train and print, a line for each method."""
     starts = [start_policy("net", start, task.lake, seeds) for start in STARTS]
-    say("\nWhere training ends; ± is the 95 % interval over the networks. A network starts\n"
+    say("\nWhere training ends; ± is the 95 % CI over the networks. A network starts\n"
         "from scratch, or with a habit: it has first learned to walk the detour, the\n"
         "worse path. distance: of the trained policy from the nearest optimal one;\n"
-        "arrives: how often it reaches the goal; visited: share of the cells that a\n"
+        "success: how often it reaches the goal; visited: share of the cells that a\n"
         "method learns from in which the policy was before training."
         + if_in_checkout("docs/results/lake.md", "\nMore: {}"))
     say(f"\n{f'{seeds} networks':<17}" + "".join(f"{text:>31}" for text in STARTS.values()))
-    say(f"{f'{UPDATES} updates':<17}" + f"{'distance':>15}{'arrives':>8}{'visited':>8}" * 2)
+    say(f"{f'{UPDATES} updates':<17}" + f"{'distance':>15}{'success':>8}{'visited':>8}" * 2)
     found = [[half_line(task, start, name) for start in starts] for name in NAMES]
     for text, halves in zip(NAMES.values(), found):
         say(f"{text:<17}" + "".join(said for _, said in halves))
-    say("\nThe paper expects DPO nearest to the optimum, then IFT, then ORPO and SFT.\n"
-        "Here, the least mean distance first:")
+    say("\nThe paper expects DPO closest to the optimum, then IFT, then ORPO and SFT.\n"
+        "Here, by mean distance, the least first:")
     for k, text in enumerate(STARTS.values()):
         order = sorted(zip(NAMES.values(), found), key=lambda line: line[1][k][0])
         say(f"  {text}: {', '.join(name for name, _ in order)}")

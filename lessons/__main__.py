@@ -11,25 +11,25 @@ from nanouft.plumbing.errors import one_of
 from nanouft.plumbing.printing import say
 
 PROGRAMS = {            # its module, and what it leaves behind
-    "check": ("lessons.behind.tasks.check", "your smallest wrong case, printed; no file"),
-    "grade": ("lessons.behind.tasks.grade", "a class's points, a file for each: out/class"),
+    "check": ("lessons.behind.tasks.check", "your smallest failing case, printed; no file"),
+    "grade": ("lessons.behind.tasks.grade", "points of a class, a file for each: out/class"),
     "exam": ("lessons.behind.classroom.exam", "questions, and their answers: out/exam"),
-    "pages": ("lessons.behind.website.pages", "lessons, results, docs as a site: out/pages"),
+    "pages": ("lessons.behind.website.pages", "a website of lessons, results, docs: out/pages"),
     "evidence": ("lessons.evidence", "what we found, and every verdict; no file"),
     "arena": ("lessons.behind.classroom.arena", "a verdict on each student's loss: arena.csv"),
-    "bench": ("tests.bench", "seconds of a step beside TRL, checks of a GPU"),
+    "bench": ("tests.bench", "seconds per step, compared with TRL; checks of a GPU"),
     "methods": ("lessons.behind.website.methods_page", "the lists of methods and lessons"),
 }
 MORE = ("arena", "bench", "methods")            # what `--help all` lists too
 
 
 def show_programs(everything: bool) -> None:
-    say("What each leaves behind; --help behind it says more:\n",
+    say("What each command writes; add --help to a command for more:\n",
         "  python lessons/00_whole_game.py  a lesson: your guess, out/lessons/00.png", sep="\n")
     for name, (_, leaves) in PROGRAMS.items():
         if everything or name not in MORE:
             say(f"  python -m lessons {name:<15}{leaves}")
-    say("\n`--change SWITCH` behind a lesson changes one thing in it.")
+    say("\nAdd `--change SWITCH` to a lesson to change one thing in it.")
     if not everything:
         say(f"{len(MORE)} more programs: python -m lessons --help all")
 

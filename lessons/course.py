@@ -91,7 +91,7 @@ class Question:
         guess, happened = kept.get("guess", ""), kept.get("happened", "")
         if not self.valid(guess):
             raise UserError(f"{short_path(self.file)}: the line \"guess ...\" must have {self.kind}"
-                            "; repair it, or delete the file to guess anew")
+                            "; fix it, or delete the file to guess again")
         return guess, happened
 
     def keep(self, guess: str) -> None:
@@ -235,10 +235,10 @@ class Lesson:
             yours[name], verdict = judge_file(tasks()[name], STUBS / "mine.py")
             if verdict.state == "wrong":
                 print(f"{verdict.told}\n")
-                raise UserError(f"mend {name} in {short_path(STUBS / 'mine.py')} and run this "
+                raise UserError(f"fix {name} in {short_path(STUBS / 'mine.py')} and run this "
                                 "again: nothing was trained")
         put_yours(yours)
-        print(f"with your own {', '.join(yours)}" if yours else "no part of mine.py is begun",
+        print(f"with your own {', '.join(yours)}" if yours else "no part of mine.py is started",
               f"({len(PARTS) - len(yours)} of {len(PARTS)} parts are ours)\n")
 
     def read(self, answers: list[str], asked: str, ours: str) -> None:

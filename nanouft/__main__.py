@@ -9,18 +9,18 @@ MENU = {                # what most people need, and what each leaves behind
     "nanouft.train": "a trained model, curves and scores: out/METHOD",
     "nanouft.compare": "which loss is better? A verdict: out/compare",
     "nanouft.sample": "a chat with models, in the terminal; no file",
-    "nanouft.data": "what a run would read of your rows; no file",
+    "nanouft.data": "what a run would train on of your rows; no file",
     "nanouft.evaluate": "scores of models with intervals; no file",
-    "nanouft.simple": "eight methods in one file to read; no file",
+    "nanouft.simple": "one file to read, with eight methods; no file",
 }
 MORE = {                # what `--help all` lists too
-    "nanouft.playground": "a page where two methods learn: out/playground",
-    "frozen_lake": "what SFT and IFT estimate: out/frozen_lake",
+    "nanouft.playground": "a web page where two methods learn: out/playground",
+    "frozen_lake": "a web page, what SFT and IFT estimate: out/frozen_lake",
     "nanouft.pushes": "how a method pushes each token: out/pushes.png",
     "nanouft.minimal_train": "your rows in one plain loop: a model folder",
     "nanouft.reward": "a reward model, from pairs: out/reward",
-    "nanouft.pretrain": "a base that has read NanoWorld alone: out/base",
-    "nanouft.trainer": "a model by several GPUs: --output_dir",
+    "nanouft.pretrain": "a base model, pretrained on NanoWorld: out/base",
+    "nanouft.trainer": "a model trained on several GPUs: --output_dir",
 }
 COMMANDS = MENU | MORE
 
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help"):
         everything = rest == ["all"]
-        say("What each command leaves behind; --help behind it says more:\n")
+        say("What each command writes; add --help to a command for more:\n")
         for module, leaves in (COMMANDS if everything else MENU).items():
             say(f"  python -m {module:<22}{leaves}")
         say("\nBegin with: python -m nanouft.train --objective ift\n"
@@ -40,8 +40,8 @@ def main(argv: list[str] | None = None) -> int:
             "In the folder of the repository: python -m lessons")
         return 0
     if name == "lessons":
-        raise UserError("the lessons are not installed: they are in nanouft's repository; in its "
-                        "folder, type python -m lessons")
+        raise UserError("the lessons are not installed; clone nanouft's repository, and type "
+                        "python -m lessons in its folder")
     modules = {module.removeprefix("nanouft."): module for module in COMMANDS}
     modules["flat"] = "nanouft.flat"        # until version 7
     run_program(modules[one_of("command", name, modules)], rest)

@@ -30,17 +30,17 @@ def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
     # ---- the method and the model
     objective = OBJECTIVES[one_of("method", name, OBJECTIVES)]()
     if objective.on_policy or objective.first_models:
-        raise UserError(f"{name}: samples answers or needs another model first; python -m "
+        raise UserError(f"{name}: samples responses or needs another model first; python -m "
                         f"nanouft.train --objective {name} does both")
     if Path(folder).exists():
-        raise UserError(f"{folder}: is there already; choose another name")
+        raise UserError(f"{folder}: already exists; choose another name")
     model, tok = start_model(init)                      # the weights, and words <-> token ids
     objective.setup(model, seed=0)                      # most methods change nothing here
 
     # ---- the data: lines of JSON -> Rows -> token ids and masks -> log-probs of the reference
     rows, skipped = read([file], objective.kinds())
     data, report = encode(objective.choose(rows), tok, model.cfg.n_ctx)
-    print(f"{len(data)} rows; {len(skipped)} cannot be read", *report.lines(), sep="\n")
+    print(f"{len(data)} rows; {len(skipped)} skipped", *report.lines(), sep="\n")
     objective = with_beta(objective, data)              # UNA, UFT: long answers, small beta
     data = FrozenModels(model, tok.pad).prepare(data, objective)    # of the model as it is now
 
@@ -73,9 +73,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m nanouft.minimal_train", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", help="such as sft, ift, dpo, una or kto")
-    parser.add_argument("rows", help="a file with a row of JSON in each line")
-    parser.add_argument("folder", help="where the trained model is written")
-    parser.add_argument("--init", default="base", help="the folder of another model to start from")
+    parser.add_argument("rows", help="a file with one JSON object on each line")
+    parser.add_argument("folder", help="where the trained model is saved")
+    parser.add_argument("--init", default="base", help="folder of the initial model [base]")
     cfg = parser.parse_args(argv)
     train(cfg.method, cfg.rows, cfg.folder, cfg.init)
     return 0

@@ -92,7 +92,7 @@ class Objective:
                 raise TypeError(f"{name}: is a setting of {base.__name__}, and lacks its type: "
                                 f"`{name}: {kind} = {value!r}`")
             if name[0] != "_" and name not in known | typed.keys() | {*hooks}:
-                raise TypeError(f"{name} is no part of an objective{nearest(name, known)}: a "
+                raise TypeError(f"{name} is not part of an objective{nearest(name, known)}: a "
                                 f"setting needs a type, `{name}: float = ...`; a helper of your "
                                 "own begins with _")
             if inspect.isfunction(value) and name in known:

@@ -90,8 +90,8 @@ def class_in(name: str) -> type[Objective]:
                and issubclass(cls, Objective) and cls.__module__ == module.__name__}
     asked = [name.removeprefix(f"{file}:")] if name != file else list(classes)
     if len(asked) != 1 or asked[0] not in classes:
-        raise UserError(flag("objective"), f" {name}: one subclass of Objective is wanted in the "
-                        f"file, it has {', '.join(classes) or 'none'}; {file}:NAME says which")
+        raise UserError(flag("objective"), f" {name}: expected one Objective subclass in the file, "
+                        f"found {', '.join(classes) or 'none'}; choose one with {file}:NAME")
     cls = classes[asked[0]]
     if why := what_is_wrong(cls):
         raise UserError(flag("objective"), f" {file}: {why}")
@@ -124,8 +124,8 @@ def what_is_wrong(cls: type[Objective]) -> str:
     data = str(cls.data)
     if data not in CHOOSE and (cls.choose is Objective.choose
                                or {*data.split(" + ")} - {*CHOOSE}):
-        return (f"data = {cls.data!r}: one of {', '.join(CHOOSE)} is known; others, joined by +, "
-                "need a `choose` of your own")
+        return (f"data = {cls.data!r}: it must be one of {', '.join(CHOOSE)}; other combinations "
+                "with + need your own `choose`")
     if inspect.getmembers(cls, lambda x: getattr(x, "__isabstractmethod__", False)):
         return f"{cls.__name__} has no `loss(self, batch)` (of Pairs: no `each`)"
     return ""
@@ -171,9 +171,10 @@ def look(loss: Callable, batch: Batch, known: Tensor, file: str) -> None:
     parts = math.hypot(*(size_of_pushes(loss, half)[1] for half in halves))
     draws = not math.isclose(loss_again, known.item(), rel_tol=1e-5, abs_tol=1e-6)
     if not (draws or math.isclose(parts, whole, rel_tol=1e-2, abs_tol=1e-7)):
-        note(f"{file}: two halves of a step push its tokens by {parts:.3g} together, and all rows "
-             f"at once by {whole:.3g}. So --accumulate and several processes would learn something "
-             "else: divide by batch.n or batch.tokens", write=tqdm.write)
+        note(f"{file}: the gradient with respect to the log-probs has the norm {parts:.3g} over "
+             f"two half batches, and {whole:.3g} over the whole batch. So --accumulate or several "
+             "processes would train another loss: divide by batch.n or batch.tokens",
+             write=tqdm.write)
 
 
 def size_of_pushes(loss: Callable, batch: Batch) -> tuple[float, float]:
@@ -213,8 +214,8 @@ def wrong_result(out: Any, method: str, on_policy: bool) -> str:
             return (f"credit: per_row[{name!r}] must have shape ({rows},), a number for each "
                     f"answer, and has {tuple(x.shape)}")
     taken = metrics.keys() & (OF_RUN | (OF_SAMPLES if on_policy else set()))
-    return "" if not taken else (f"every run logs a number called {min(taken)!r} of its own; give "
-                                 "the metric another name")
+    return "" if not taken else (f"the metric name {min(taken)!r} is reserved, because every run "
+                                 "logs it; choose another")
 
 
 # ---- a reward ------------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ def own_reward(file: str, function: str) -> Score:
     module = module_of(file, "--reward", f"reward_{Path(file).stem}")
     call = vars(module).get(function)
     if not callable(call):
-        raise UserError(f"--reward {file}: there is no function {function!r}"
+        raise UserError(f"--reward {file}: the file has no function {function!r}"
                         + nearest(function, [name for name, x in vars(module).items()
                                              if getattr(x, "__module__", "") == module.__name__]))
     takes = inspect.signature(call).parameters
@@ -240,16 +241,16 @@ def own_reward(file: str, function: str) -> Score:
         wanted = {k: v for k, v in fields.items() if every or k in takes}
         if missing := [name for name in needed if name not in fields]:
             of_rows = ", ".join(sorted({name for r in rows for name in r.extra})) or "none"
-            raise UserError(f"--reward {file}:{function}: takes {', '.join(missing)}, but it only "
-                            "gets prompts and completions, both as texts, and the rows' fields "
-                            f"({of_rows}); TRL's other arguments are not known")
+            raise UserError(f"--reward {file}:{function}: needs {', '.join(missing)}, but a reward "
+                            "function gets only prompts and completions, as texts, and the rows' "
+                            f"fields ({of_rows}); TRL's other arguments are not passed")
         values, got = np.array([]), None
         with call_into(file, "--reward"):
             try:
                 got = call(**wanted)
             except TypeError as e:
                 if "string indices" in str(e):          # TRL's completion[0]["content"]
-                    e.args = f"{e}; prompts and completions are texts here",
+                    e.args = f"{e}; prompts and completions are texts here, not messages",
                 raise
         if isinstance(got, (list, tuple, np.ndarray, torch.Tensor)):
             with suppress(Exception):       # values that are no numbers are refused below

@@ -113,7 +113,7 @@ def parse_methods(shown: list[str], init: str = "base") -> Iterator[tuple[str, O
         try:
             name, *flags = [text] if Path(text).is_file() else shlex.split(text) or [""]
         except ValueError as e:
-            raise UserError(f"--show {text!r}: cannot be read ({e})") from None
+            raise UserError(f"--show {text!r}: cannot be parsed ({e})") from None
         cls = find(name)
         parser = Parser(prog=name)
         add_flags(parser, cls, name)
@@ -151,9 +151,10 @@ def main(argv: list[str] | None = None) -> int:
     strips = [(text, which, tokens, weights)
               for text, objective in parse_methods(cfg.show or SHOWN, cfg.init)
               for which, tokens, weights in token_pushes(objective, row, model, tok)]
-    say(f"The model: {cfg.init}\nThe question: {prompt}")
-    say("What one training step does: a number above 0 makes the token more likely,",
-        "one below 0 less likely. SFT pushes every token by 1.", sep="\n")
+    say(f"Model:  {cfg.init}\nPrompt: {prompt}")
+    say("The push of one training step, minus the gradient with respect to the log-prob:",
+        "above 0 the token becomes more likely, below 0 less. SFT pushes every token by 1.",
+        sep="\n")
     for text, which, tokens, weights in strips:
         answer = "answer" if which == "answer" else f"{which.removesuffix(' answer')} answer"
         say(f"\n{text}: the {answer}")
@@ -162,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
             say("".join(f"{plots.token_name(token):>11}" for token in tokens[row_of_tokens]))
             say("".join(f"{weight:>+11.2f}" for weight in weights[row_of_tokens]))
     chance = 100 * chance_to_end(model, tok, row)
-    note = (f"{prompt}\nOne step on this answer (chance to end after it: {chance:.0f} %). "
+    note = (f"{prompt}\nOne step on this response (probability of EOS after it: {chance:.0f} %). "
             "Blue, + : more likely.  Orange, − : less likely.")
     Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)
     say(f"\npicture: {plots.draw_pushes(strips, Path(cfg.out), note)}")
@@ -175,8 +176,8 @@ def row_of(cfg: PushesFlags) -> Row:
     try:
         answer = cfg.answer or world.right_answer(prompt)
     except ValueError:
-        raise UserError("--answer is needed: the right answer is known only for NanoWorld's "
-                        "prompts") from None
+        raise UserError("--answer: is required, because the right response is known only for "
+                        "NanoWorld's prompts") from None
     better = world.as_answer(answer)
     worse = world.as_answer(cfg.rejected or " ".join(answer.split()[:-1]) or "no")
     return Row((Turn("user", prompt),), better, better, worse)

@@ -86,12 +86,12 @@ def main(argv: list[str] | None = None) -> int:
             raise UserError("another process of this run has ended; its own line, or torchrun's "
                             "report below, says why") from e
         if isinstance(e, (pickle.UnpicklingError, EOFError)) or "PytorchStreamReader" in str(e):
-            raise UserError("--resume_from_checkpoint: a file of it is damaged, or was not written "
-                            "by such a run; take an earlier one") from e
+            raise UserError("--resume_from_checkpoint: it is corrupted, or not a checkpoint of "
+                            "nanouft.trainer; give an earlier one") from e
         if "only supported when using PyTorch FSDP" in str(e):
-            raise UserError("--resume_from_checkpoint: FSDP2 has written it, in shards or whole "
-                            "(FULL_STATE_DICT), and one process without it cannot take it up; go "
-                            "on with two or more, and the same --fsdp") from e
+            raise UserError("--resume_from_checkpoint: FSDP2 saved it, sharded or not "
+                            "(FULL_STATE_DICT), and one process without FSDP2 cannot load it; "
+                            "resume with two or more and the same --fsdp") from e
         if out_of_memory(e) or not re.search(LIBRARIES, file):
             raise
         whose = "the Hugging Face hub: " if re.search("httpx|huggingface_hub", file) else ""
@@ -134,13 +134,13 @@ def run(argv: list[str]) -> Any:
 
 def refuse_first_run(config: RunConfig) -> None:
     """In place of train.carry_out, which makes the first models of a method."""
-    raise UserError("that is a run of one process; start it first")
+    raise UserError("run that command first: it takes one process")
 
 
 def check_same(told: list[str], parts: int) -> None:
     """UserError if the processes have other rows, start models or flags."""
     if len({*shared(lambda mine: [tuple(told) for _ in mine], range(parts))}) > 1:
-        raise UserError("the processes have different rows, start models or flags: give all "
+        raise UserError("the processes have different rows, initial models or flags: give all "
                         "machines the same files and the same command")
 
 
@@ -151,17 +151,19 @@ def check_resume(checkpoint: str, learns: dict) -> None:
                         "such as out/dpo/checkpoint-50")
     saved, now = read_json(Path(checkpoint, RECORD)), json.loads(json.dumps(learns))
     if other := [name for name, x in now.items() if saved.get(name) != x]:
-        raise UserError(f"--resume_from_checkpoint {checkpoint}: that run had another "
-                        f"{' and '.join(other)}; give the same command")
+        raise UserError(f"--resume_from_checkpoint {checkpoint}: not the same as in that run: "
+                        f"{', '.join(other)}; give the same command")
     if lost := [name for name in ("optimizer", "scheduler") if not any(
             Path(checkpoint).glob(f"{name}*"))]:            # transformers would begin them again
-        raise UserError(f"--resume_from_checkpoint {checkpoint}: has no {lost[0]}; take another")
+        raise UserError(f"--resume_from_checkpoint {checkpoint}: has no {lost[0]}; give another "
+                        "checkpoint")
     state = read_json(Path(checkpoint, "trainer_state.json"))
     if not isinstance(state.get("global_step"), int):
-        raise UserError(f"--resume_from_checkpoint {checkpoint}: its trainer_state.json names no "
-                        "step; take another")
+        raise UserError(f"--resume_from_checkpoint {checkpoint}: its trainer_state.json has no "
+                        "step; give another checkpoint")
     if state["global_step"] >= now["number of steps"]:
-        raise UserError(f"--resume_from_checkpoint {checkpoint}: is the end of that run")
+        raise UserError(f"--resume_from_checkpoint {checkpoint}: that run is finished; start a "
+                        "new one from its model with --init")
 
 
 def make_trainer(plan: Plan, model: Any, tok: Tokenizer, device: Device, args: Any,
@@ -213,13 +215,13 @@ def read_flags(argv: list[str]) -> tuple[RunConfig, Any]:
     parser.set_defaults(**DEFAULTS, output_dir=f"out/{Path(name).stem}")
     for action in parser._actions[1:]:
         action.help = action.help if "all" in argv else argparse.SUPPRESS
-    flags.add_flags(parser, TrainFlags, "the run", only=OURS)
+    flags.add_flags(parser, TrainFlags, "", only=OURS)
     flags.add_flags(parser, cls, name)
     for word in argv:
         given = word.partition("=")[0]
         here = FLAG_HERE.get(given[2:].replace("-", "_"), "")
         if given.startswith("--") and here and given not in parser._option_string_actions:
-            raise UserError(f"{given}: is {here} here")
+            raise UserError(f"{given}: here it is {here}")
     values = vars(parser.parse_args(argv[1:] if name else argv))
     if values["eval_strategy"] is None and ("eval_data" in values or values["do_eval"]):
         values["eval_strategy"] = "epoch"
@@ -244,8 +246,8 @@ def arguments(told: dict[str, Any]) -> Any:
         folder.check_free(told["output_dir"], "--output_dir")
     if (best := told.get("metric_for_best_model")) and "greater_is_better" not in told:
         if (more := greater_is_better(best)) is None:
-            raise UserError(f"--metric_for_best_model {best}: say whether more of it is better, "
-                            "--greater_is_better true or false")
+            raise UserError(f"--metric_for_best_model {best}: add --greater_is_better true, or "
+                            "false if lower is better")
         told["greater_is_better"] = more
     told["fsdp"] = told.get("fsdp") in ("true", "True") or told.get("fsdp")     # it is a text
     args = transformers.TrainingArguments(**told)

@@ -63,7 +63,7 @@ def test_the_lists_of_flags_name_flags():
 # ---- mistakes ------------------------------------------------------------------------------------
 REFUSED = {     # command line: a word that the message must hold
     "sample base --plain --prompt ''": "--plain",
-    "train ift": "train has no ift", "train --objective sft --Batch-Siz 1": "--batch-s",
+    "train ift": "unknown argument ift", "train --objective sft --Batch-Siz 1": "--batch-s",
     "train --init gpt2": "gpt2", "reward --data one.jsonl --init start": "one.jsonl",
     "train --objective DPOO": "dpo", "train --objective dpo.py": "give the file another name",
     "pushes --show 'sft --lamb 1'": "--lamb", "train --variant relesed": "released",
@@ -75,7 +75,7 @@ REFUSED = {     # command line: a word that the message must hold
     "train --objective rloo --init start --data demos.jsonl": "--reward",
     "train --objective rloo --init start --rows 4 --reward r.py:none": "no function 'none'",
     "train --objective rloo --init start --rows 4 --reward r.py:lengt": "did you mean length?",
-    "train --objective rloo --init start --rows 4 --reward r.py": "r.py: no model folder",
+    "train --objective rloo --init start --rows 4 --reward r.py": "r.py: is not a model folder",
     "train --objective rloo --init nowhere --rows 4 --reward r.py:wrong":  # it is tried at once
         "r.py, line 4|ZeroDivisionError",
     "train --objective online_dpo --init start --rows 4 --batch-size 2 --accumulate 3 --out w2":
@@ -83,10 +83,10 @@ REFUSED = {     # command line: a word that the message must hold
     "train --objective rloo --init start --rows 4 --reward start": "--init",
     "train --objective poft --init start --data demos.jsonl": "--aligned",
     "train --objective chord --init start --mix 0:1": "chord needs demonstrations",
-    "train --objective distill --init start --rows 4 --teacher world2": "no model folder",
+    "train --objective distill --init start --rows 4 --teacher world2": "not a model folder",
     "reward --data demos.jsonl --init start": "needs pairs",
     "train --data one.jsonl --init start --objective sft --batch-size 2":
-        "the data has only 1 row to learn from; give at most so many",
+        "the data has only 1 row to train on; give at most 1",
     "train --device tpu": "unknown device 'tpu'", "train --device CDUA": "did you mean cuda?",
     "train --dtype fp16": "fp16", "evaluate start nowhere --data none.jsonl": "nowhere",
     "train --init start --objective una --data held.jsonl": "held.jsonl, line 1",
@@ -94,8 +94,8 @@ REFUSED = {     # command line: a word that the message must hold
     "data": "nanouft.data my.jsonl", "train --keep best": "needs --eval-every N",
     "train --objective grpo --keep best --eval-every 2": "grpo samples its own",
     "train --data twice.jsonl --init start --objective sft --batch-size 1 --keep best "
-    "--eval-every 1": "--keep best: no row is held out",
-    "data none.jsonl --init nowhere": "No such file", "data dpo.py --init nowhere": "no row to l",
+    "--eval-every 1": "--keep best: no rows are held out",
+    "data none.jsonl --init nowhere": "No such file", "data dpo.py --init nowhere": "no usable",
     "data even.jsonl --objective dpo --init nowhere":
         "30 labelled answers|unused fields: label (30 rows)"}
 REFUSED |= {line: re.findall(r"--[\w-]+", line)[-1] for line in (      # its last flag is named
@@ -140,7 +140,7 @@ def test_a_flag_of_another_program_is_told_what_it_is_here(theirs, capsys):
     for word in (theirs, theirs.replace("-", "_")):
         assert command(train.main, ["--objective", "grpo", f"--{word}=1"]) == 2
         told = one_error(capsys)
-        assert f"grpo has no --{word}" in told and said in told
+        assert f"grpo: unknown argument --{word}" in told and said in told
     grpo = {f.name for kind in (TrainFlags, OBJECTIVES["grpo"]) for f in fields(kind)}
     assert {*re.findall(r"--[\w-]+", said)} <= {*map(flag, grpo)}
     assert said.startswith(SAME.get(theirs, said))

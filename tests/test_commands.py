@@ -29,49 +29,49 @@ SAID = {    # command line: what it prints and writes to run.json and README.md;
         "reward 0.|rules_new|list|sum|sort|reverse|truth|unknown|fact|Saved in g|curves.png",
     ONCE + "--objective kto --data even.jsonl --out k": "label 1:|[[|label 0:|[[|Saved in k",
     ONCE + "--objective sft --data demos.jsonl --eval-data demos.jsonl --plain --out e":
-        "fields that this run does not read: gold (10 rows)|10 of 10",
+        "ignored fields: gold (10 rows)|10 of 10",
     ONCE + "--objective rloo --data demos.jsonl --reward r.py:length --max-new 4 --plain --out r":
-        "!does not read",                               # it may read `gold`
+        "!ignored",                                     # it may read `gold`
     ONCE + "--objective hft --data demos.jsonl --plain --out h": "0.05M of 0.06M",
     ONCE + "--objective una --data scores.jsonl --plain --out b": '"beta": 0.091',
     ONCE + "--objective una --data scores.jsonl --plain --beta 0.3 --out b3": '"beta": 0.3',
-    ONCE + "--objective dpo --data mixed.jsonl --plain --out m1": "40 rows|20 left out (20: too l",
+    ONCE + "--objective dpo --data mixed.jsonl --plain --out m1": "40 rows|20 skipped (20: too l",
     ONCE + "--objective kto --data thumbs.jsonl --eval-data even.jsonl --plain --out m3":
-        "15 to learn from, 30 held out, 4 left out (4: too long |-weight 6.5 |1: without the old",
+        "15 to train on, 30 held out, 4 skipped (4: too long |-weight 6.5 |1: without the old",
     ONCE + "--objective sft --data even.jsonl --plain --out 'my run'":
         "nanouft.sample 'my run'|--- library_name: transformers tags: [nanouft, sft] ---|"
         "`sft` from start, on even.jsonl, for 1 step|not scored",
     # in any case, but a run folder has its own name
-    "train --objective Sft --resume run": 'run is finished|"objective": "sft"|", "sft", "--data',
+    "train --objective Sft --resume run": 'run: is finished|"objective": "sft"|", "sft", "--data',
     "pushes --init run --show IFT 'Dpo --beta 1' --out p.png": "Dpo --beta 1: the chosen",
-    ONCE + "--objective sft --data spaces.jsonl --plain --out s": "9 to learn from, 1 held out",
+    ONCE + "--objective sft --data spaces.jsonl --plain --out s": "9 to train on, 1 held out",
     "data even.jsonl --init start --show 2":
-        "27 to learn from, 3 held out|half up to|the longest|(even.jsonl, line |[[|[[",
+        "27 to train on, 3 held out|median|maximum|(even.jsonl, line |[[|[[",
     ONCE + "--objective sft --data even.jsonl --plain --dtype bf16 --out half": "Saved in half",
     "sample half --prompt a --max-new 2": "computed in bf16; --dtype fp32 is exact|prompt: a",
     "sample half --prompt a --max-new 2 --dtype fp32": "prompt: a|!bf16",
     "data mixed.jsonl --init start --objective dpo":
-        "dpo makes of them: 40 pairs|20 left out (20: too long|rejected: ",
+        "dpo trains on: 40 pairs|20 skipped (20: too long|rejected: ",
     "data demos.jsonl --init start --objective sft":
-        "sft makes of them: 10 demonstrations|!yours gets|does not read: gold (10 rows)|[[",
+        "sft trains on: 10 demonstrations|!reward function|ignored fields: gold (10 rows)|[[",
     "data demos.jsonl --init start --objective grpo":
-        "makes of them: 10 prompts|!not read|of yours gets: response (10 rows), gold (10|![[",
-    "data pairs.jsonl --init start --objective kto": "makes of them: 20 labelled answers|[[",
+        "trains on: 10 prompts|!ignored|reward function only: response (10 rows), gold (10|![[",
+    "data pairs.jsonl --init start --objective kto": "trains on: 20 labelled answers|[[",
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
-        "start nll|start prefers|run prefers|minus start|run reward |stops |median tokens ",
+        "start nll|start prefers|run prefers|minus start|run reward |EOS |median tokens ",
     "evaluate start --items 2 --split val": "2 val prompts",
     "evaluate start --data twice.jsonl": "(1 row)",
     "evaluate start --data rated.jsonl": "score_rejected (1 row)|start prefers|!graded|1 compared",
     "evaluate start --data fair.jsonl": "!not read|start prefers|graded answers|(2 rows)",
     "evaluate start run --items 0 --data thumbs.jsonl":     # of a row of two kinds once
         "start: 1: without the oldest|!start: 1|nll|auc per token|19 rows read: 15 compared, 4|"
-        "run: 1: without the oldest|!run: 1|nll|auc per token|19 rows read: 15 compared, 4 left",
-    "evaluate start --data mixed.jsonl": "start stops |20 compared, 20 left out",
-    "evaluate start --data too_long.jsonl --reward r.py:f": "0 compared, 20 left out (20",
+        "run: 1: without the oldest|!run: 1|nll|auc per token|19 rows read: 15 compared, 4 skip",
+    "evaluate start --data mixed.jsonl": "start EOS |20 compared, 20 skipped",
+    "evaluate start --data too_long.jsonl --reward r.py:f": "0 compared, 20 skipped (20",
     # a question of 83 tokens and the longest answer fill the context of 128
     "evaluate start --data wide.jsonl --reward r.py:f --max-new 45": "1 compared",
     "evaluate start --data wide.jsonl --reward r.py:f --max-new 46":
-        "no question leaves room for an answer of 46 tokens|0 compared, 1 left out",
+        "no prompt leaves room for a response of 46 tokens|0 compared, 1 skipped",
     "evaluate start --data twice.jsonl --reward r.py:length": "2 compared",     # it may read `gold`
     "sample run --prompt 'Sort pig bee saw from a to z.' --max-new 5": "start |score 0.|run |score",
     "sample start --prompt Hi --max-new 1 --n 2 --temperature 3": "cut at 1 tok|cut at 1 tok"}
@@ -99,7 +99,7 @@ def test_the_lengths_of_rows_are_those_of_their_own_answers(here, capsys):
     told = []
     for objective in ("kto", "una"):
         assert call(f"data thumbs.jsonl --init start --objective {objective}") == 0
-        told.append(re.findall("tokens of a row that fits.*", capsys.readouterr().out))
+        told.append(re.findall("tokens per row that fits.*", capsys.readouterr().out))
     assert told[0] == told[1] != []
 
 
@@ -148,7 +148,7 @@ def test_a_picture_that_cannot_be_drawn_ends_no_run(here, capsys, monkeypatch):
     assert "no curves.png (ZeroDivisionError" in capsys.readouterr().out
     assert call("train --resume undrawn") == 0 and (here / "undrawn" / "curves.png").exists()
     assert capsys.readouterr().out == (
-        "undrawn: that run is finished; --init undrawn uses its model\n")
+        "undrawn: is finished; to continue from its model give --init undrawn\n")
 
 
 def test_another_user_may_read_what_the_umask_lets_him_read(here):
@@ -211,7 +211,7 @@ def test_sample_names_the_system_prompt_of_all_rows(here, capsys):
     shutil.copytree("run", "asked")
     about, line = read_json(here / "run" / "run.json"), "sample asked --prompt Hi --max-new 2"
     for system, told in (("You answer 'mails'.", shlex.quote("You answer 'mails'.")),
-                         ("Two\nlines " * 9, "(it is whole in asked/run.json)"), ("", "")):
+                         ("Two\nlines " * 9, "(in full in asked/run.json)"), ("", "")):
         write_json(here / "asked" / "run.json", about | {"system": system})
         for more, times in (("", 1), ("--system Hi", 0), ("--plain", 0)):
             assert call(f"{line} {more}") == 0
@@ -226,20 +226,20 @@ def test_the_interval_of_a_reward_is_its_own(here, capsys):
     """Not that of the answers that stop, whose share stands beside it."""
     assert call("evaluate start --data demos.jsonl --reward r.py:length --max-new 3") == 0
     mean, low, high, share = map(float, re.search(
-        r"reward ([\d.]+) \[([\d.]+), ([\d.]+)\]   stops ([\d.]+)",
+        r"reward ([\d.]+) \[([\d.]+), ([\d.]+)\]   EOS ([\d.]+)",
         capsys.readouterr().out).groups())
     assert low < mean < high and not low < share < high
 
 
 def test_sample_chats_until_there_is_no_room(here, capsys, monkeypatch):
-    """No turn is left out: what is too long is refused, and /new forgets the chat, not the system
+    """No turn is left out: what is too long is refused, and /new clears the chat, not the system
     prompt. An answer may have half of the context, and is printed as it is decoded."""
     asked = typed(monkeypatch, "Hi", "two " * 40, "Say it again " * 60, "three " * 60, "/help",
                   "/new", "Ho", "/quit")
     assert call("sample start --system 'Be kind.' --max-new 3") == 0
     out = capsys.readouterr().out
-    assert out.count("/new forgets the chat") == 2          # at first, and for /help
-    refused = r"\n\d{3} tokens are asked, and start reads 127; shorten the question, or "
+    assert out.count("/new clears the chat") == 2          # at first, and for /help
+    refused = r"\nthe prompt has \d{3} tokens, and start reads at most 127; shorten it, or "
     assert len(re.findall(refused, out)) == 2
     hi, two, ho = (text for text, _ in asked[1::2])         # the base is asked as well
     assert hi == "<|user|> Be kind.\n\nHi<|assistant|>"
@@ -284,7 +284,7 @@ def test_what_cannot_be_printed_is_a_question_mark(line, here, monkeypatch):
 
 @pytest.mark.skipif(os.name == "nt", reason="written for sh")
 @pytest.mark.parametrize("line, out", [
-    ("sample start --device cpu <&-", "/new forgets the chat"),
+    ("sample start --device cpu <&-", "/new clears the chat"),
     pytest.param("train --objective sft --init start --data demos.jsonl --steps 1 --batch-size 2 "
                  "--device cpu --out quiet 2>&-", "Saved in quiet", marks=pytest.mark.slow)])
 def test_a_command_runs_as_a_service_or_a_notebook_starts_it(line, out, here):

@@ -76,12 +76,15 @@ class Slow(SFT):
 """
 CHEAT = """
 import os
+import threading
+import time
 from nanouft.objectives.sft import SFT
 from nanouft.run import evaluation
 
 class Cheat(SFT):
     def loss(self, batch):
         os.write(1, b"raw"), os.write(2, b"raw")
+        threading.Thread(target=time.sleep, args=(1e5,)).start()
         evaluation.score_tasks = lambda *more: 1 / 0
         return super().loss(batch)
 """
@@ -217,7 +220,7 @@ def test_tries_of_older_code_choose_no_rate(in_process, monkeypatch):
             sys.modules.pop("helper", None)
         make_here(jobs, pool, bar)
     monkeypatch.setattr(compare, "carry_out", edit_before_the_seeds)
-    with pytest.raises(UserError, match="mine.*, seed 100: its input has changed"):
+    with pytest.raises(UserError, match="mine.*, seed 100: its input changed"):
         compare.train_all(planned(f"dpo mine.py {SMALL.replace('--tries 1', '--tries 2')}"))
 
 
@@ -244,7 +247,7 @@ def test_code_that_changes_while_it_runs_is_not_believed():
     assert fingerprint.hashes(began, began)["helper.py"]
     time.sleep(0.1)
     Path("helper.py").write_text("SCALE = 2\n")
-    with pytest.raises(UserError, match=r"helper\.py: was changed"):
+    with pytest.raises(UserError, match=r"helper\.py: changed"):
         fingerprint.hashes(began, began)
 
 
@@ -334,9 +337,9 @@ def test_all_that_log_probs_depend_on_is_in_the_name_of_their_file(monkeypatch):
         assert name() == was
     found = [was, *(name(**{what: "y"}) for what in (*passes.OF_RUN, "code")),
              name(code="y", hp={}), name(code="y", config={"seed": 1})]
-    for module in passes.LIBRARIES:
+    for library in fingerprint.LIBRARIES:
         with monkeypatch.context() as now:
-            now.setitem(sys.modules, module, SimpleNamespace(__version__="0", __file__=None))
+            now.setattr(passes, "versions", lambda: fingerprint.versions() | {library: "0"})
             found.append(name())
     for module, what in ((torch, "get_num_threads"), (passes, "HOST")):
         with monkeypatch.context() as now:

@@ -153,24 +153,24 @@ def test_a_call_an_object_and_a_command_train_the_same_weights(capsys):
 
 
 @pytest.mark.parametrize("method, flags, told", [
-    ("dpo", {"betta": 1}, "dpo has no --betta; did you mean --beta"),
+    ("dpo", {"betta": 1}, "dpo: unknown argument --betta; did you mean --beta"),
     ("dpo", {"beta": -1}, "--beta -1: must be above 0"), ("dpo", {"beta": "x"}, "--beta x: must"),
     ("dpo", {"steps": 2.5}, "must be a whole number"),
     ("sft", {"lr": "1e-4"}, "--lr 1e-4: must be a finite number, not the text '1e-4'$"),
     ("sft", {"steps": "x"}, "--steps x: must be a whole number$"),
-    ("sft", {"learning_rate": 1.0}, "here it is --lr"), ("dpo", {"noise": 0.1}, "dpo reads none"),
+    ("sft", {"learning_rate": 1.0}, "here it is --lr"), ("dpo", {"noise": 0.1}, "dpo uses none"),
     ("sft", {"dtype": "fp64"}, "one of auto"), ("poft", {"aligned": 5}, "must be a list"),
-    ("dpoo", {}, "did you mean dpo"), (3, {}, "is no method"), (Objective, {}, "has no `loss"),
+    ("dpoo", {}, "did you mean dpo"), (3, {}, "is not a method"), (Objective, {}, "has no `loss"),
     ("sft", {"data": []}, "^data: is empty"), ("sft", {"data": iter(())}, "^data: is empty"),
     ("sft", {"data": [DEMOS, DEMOS]}, "^data, row 0: is a list"),
     ("sft", {"data": ["a.jsonl", DEMOS[0]]}, "^data, row 0: is a str"),
     ("sft", {"data": 3}, "^data: give a file, or rows"),
-    ("sft", {"data": {"prompt": ["a"]}}, "^data: holds prompt and no rows"),
+    ("sft", {"data": {"prompt": ["a"]}}, "^data: is a dictionary of splits"),
     ("sft", {"data": [*DEMOS[:3], {"prompt": 5, "response": "a"}]}, "^data, row 3: "),
     ("dpo", {"data": DEMOS}, "needs pairs"), ("sft", {"data": "none.jsonl"}, "No such file"),
     ("sft", {"data": DEMOS, "eval_data": []}, "^eval_data: is empty"),
     ("sft", {"data": [{"prompt": "a", "response": b"b"}]}, '^data, row 0: "response" is'),
-    ("sft", {"data": [*DEMOS[:3], {("prompt", 1): "a"}]}, "^data, row 3: the name of a field is"),
+    ("sft", {"data": [*DEMOS[:3], {("prompt", 1): "a"}]}, "^data, row 3: the name of a field must"),
     ("sft", {"lr": np.ones(2)}, "--lr .*must be a finite number"),
     ("none.py", {}, "--objective none.py: there is no file /.*none.py$"),
     ("grpo", {"reward": "none.py:f"}, "--reward none.py: there is no file /"),
@@ -227,19 +227,19 @@ def test_a_class_of_a_notebook_trains_and_goes_on_in_python_alone(monkeypatch, c
         edited.setattr(Here, "loss", Changed.loss)
         with pytest.raises(UserError, match="the code of its objective has changed"):
             train.run(Here, resume="cut")
-    with pytest.raises(UserError, match="--weight was another"):
+    with pytest.raises(UserError, match="--weight differs"):
         train.run(Here, resume="cut", weight=0.7)
     assert weights(train.run(Here, resume="cut").folder) == weights(whole.folder)
-    with pytest.raises(UserError, match="Here.*: a comparison asks for a file"):
+    with pytest.raises(UserError, match="Here.*: give a comparison names or files"):
         compare.run(["sft", Here])
 
 
 @pytest.mark.parametrize("method, flags, told", [
-    (Changed, {}, "Changed: two halves of a step push its tokens by"),
-    (Changed(), {}, "the metric odd is nan at step 1"),
-    ("sft", {"eval_data": DEMOS}, "12 of 12 held-out questions are also trained on"),
-    ("sft", {}, "the shipped base has read only NanoWorld"),
-    ("uft", {"data": [x | {"score": 1} for x in DEMOS]}, "all 1[0-2] answers have the grade 1"),
+    (Changed, {}, "Changed: the gradient with respect to the log-probs has the norm"),
+    (Changed(), {}, "metric odd is nan at step 1"),
+    ("sft", {"eval_data": DEMOS}, "12 of 12 held-out prompts are also trained on"),
+    ("sft", {}, "the shipped base model knows only NanoWorld"),
+    ("uft", {"data": [x | {"score": 1} for x in DEMOS]}, "all 1[0-2] responses have the grade 1"),
     (type("Typed", (Here,), {"__module__": "__main__", "loss": eval("lambda self, batch: (sum("
      "x.logp.sum() for x in batch.seqs.values()), {})")}), {}, "Typed: Python has not kept")])
 def test_a_warning_is_in_the_notes_of_a_result(method, flags, told):
@@ -252,7 +252,7 @@ def test_a_warning_is_in_the_notes_of_a_result(method, flags, told):
 def test_a_stopped_call_says_how_to_resume_it_by_a_call(method, again, capsys):
     with killed_in_step(2), pytest.raises(KeyboardInterrupt):
         train.run(method, data=DEMOS, save_every=1, out="cut", **SHORT)
-    told = capsys.readouterr().out.splitlines()[-1].partition("go on with: ")[2]
+    told = capsys.readouterr().out.splitlines()[-1].partition("resume with: ")[2]
     assert told == f"nanouft.train.run({again}, resume='cut')"
     assert eval(told, {"nanouft": nanouft, "Here": Here}).metrics[-1]["step"] == 2
 
@@ -273,9 +273,9 @@ def test_a_folder_of_somebody_else_executes_nothing(monkeypatch, capsys):
             (["--objective=evil.py:Mine"], "only if you name it"),
             (["--init", "hub:them/x"], "only if you name it"),
             (["--objective", "grpo", "--reward=evil.py:f"], "only if you name it"),
-            ([5], "names no command"), ("--objective sft", "names no command"),
-            ({"data": "x"}, "names no command"), (["--steps", "x"], "--steps x: must be"),
-            (["--data"], "expected at least one"), (["x"], "has no x")):
+            ([5], "is not of nanouft.train"), ("--objective sft", "is not of nanouft.train"),
+            ({"data": "x"}, "is not of nanouft.train"), (["--steps", "x"], "--steps x: must be"),
+            (["--data"], "expected at least one"), (["x"], "argument x")):
         write_json(folder / "run.json", about | {"argv": argv})
         capsys.readouterr()
         assert command(train.main, ["--resume", str(folder)]) == 2
@@ -310,7 +310,7 @@ CALL = """from nanouft import compare
 @pytest.mark.parametrize("guard, told", [
     ('if __name__ == "__main__":', "['half_width', 'mean', 'name'] worse"),
     ("if True:", "call it below `if __name__"),
-    ("if __name__:", "each reads the script anew")])
+    ("if __name__:", "each runs the script again")])
 def test_a_script_compares_or_is_told_that_it_has_no_guard(guard, told):
     """It once waited for itself, for ever."""
     Path("script.py").write_text(CALL.format(guard=guard))
@@ -325,7 +325,7 @@ def test_a_script_compares_or_is_told_that_it_has_no_guard(guard, told):
 @pytest.mark.parametrize("methods, flags, told", [
     (["sft"], {}, "name two methods"), ("sft", {}, "name two methods"),
     (["sft", "dpo"], {"seed": 3}, "did you mean --seeds"),
-    (["sft", 3], {}, "a file or a name"), (["sft", "none.py"], {}, "there is no file /"),
+    (["sft", 3], {}, "names or files"), (["sft", "none.py"], {}, "there is no file /"),
     (["sft", Path("mine.py")], {"seeds": 1}, "--seeds 1: must be at least 2"),
     (["sft", "dpo"], {"data": []}, "^data: is empty"),
     (["sft", "dpo"], {"data": PAIRS}, "^data: 12 distinct prompts"),
@@ -372,7 +372,7 @@ def test_the_calls_in_a_notebook(monkeypatch):
             for kind, text in texts.items() if texts else [(x.name, x.text)]:
                 said[kind] = said.get(kind, "") + text
     assert shown[1]["stdout"].splitlines() == [
-        "dpo: 2 steps of 4 rows, 0.22 passes over 36 rows"]
+        "dpo: 2 steps at batch size 4, 0.22 epochs over 36 rows"]
     bar = shown[1]["stderr"].strip().rpartition("\r")[2]     # what is seen: it begins the line anew
     assert "100%" in bar and "2/2" in bar and "\n" not in shown[1]["stderr"].strip()
     assert shown[1]["text/plain"].startswith("out/dpo: 2 steps\n")

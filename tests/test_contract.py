@@ -118,7 +118,7 @@ def test_hft_freezes_half_of_the_matrices_of_each_layer_by_the_seed(matrices, ha
     of_layers = [[name for name in drawn[0] if name.startswith(f"h.{i}.")] for i in range(4)]
     assert [*map(len, of_layers)] == halves and sum(of_layers, []) == drawn[0]
     assert all(model.get_parameter(name).dim() == 2 for name in drawn[0])
-    with pytest.raises(UserError, match="frozen already, by LoRA or by another seed"):
+    with pytest.raises(UserError, match="frozen already, by LoRA or by hft with another seed"):
         OBJECTIVES["hft"]().setup(model, 0)
 
 
@@ -156,9 +156,9 @@ def ranged(setting: str) -> str:
 
 MISTAKES = [(text, "", why) for text, why in [
     ("x = ", "mine.py, line 1: SyntaxError"), ("\nexit()", "mine.py, line 2: SystemExit"),
-    ("", "it has none; mine.py:NAME says which"),
-    (MINE + MINE[len(HEAD):].replace("Mine", "Other"), "it has Mine, Other; mine.py:NAME says"),
-    (MINE.replace("aim: float", "aim"), "mine.py, line 5: TypeError: aim is no part"),
+    ("", "found none; choose one with mine.py:NAME"),
+    (MINE + MINE[len(HEAD):].replace("Mine", "Other"), "found Mine, Other; choose one with"),
+    (MINE.replace("aim: float", "aim"), "mine.py, line 5: TypeError: aim is not part"),
     (MINE.replace("aim", "rows"), "--rows is a flag of every run; give the setting another name"),
     (MINE.replace("self.aim", "self.aims"), "mine.py, line 11: AttributeError"),
     (HEAD + "class Mine(Objective):\n    lr = 1e-4", "Mine has no `loss"),
@@ -166,13 +166,13 @@ MISTAKES = [(text, "", why) for text, why in [
     *((MINE.replace("lr = 1e-4", fact), why) for fact, why in (
         ("data = ['pairs']", "one of demos, pairs, labels, scores, prompts"),
         ("data = 'pair'", "one of demos, pairs, labels, scores, prompts"),
-        ("data = 'demos + pairs'", "need a `choose` of your own"),
+        ("data = 'demos + pairs'", "need your own `choose`"),
         ("scorer = 'graed'", "scorer = 'graed': it must be one of any, grade, none"),
         ("demo = 'all'", "demo = 'all': it must be one of own, any"),
         ("lr = '1'", "number above 0"), ("lr = 0", "number above 0"), ("lr = 1e999", "above 0"))),
     *((f"{HEAD}class Mine(Pairs):\n    {body}\n", why) for body, why in (   # else without a word
         ("beta = 0.5", ": is a setting of Pairs, and lacks its type: `beta: float = "),
-        ("refrence = 2", "refrence is no part of an objective; did you mean reference?"),
+        ("refrence = 2", "refrence is not part of an objective; did you mean reference?"),
         ("weight: float", "weight: a setting needs a default"),
         ("def loss(self, batch, hp): ...", "(self, batch, hp): it must be loss(self, batch)"),
         ("def check(): ...", "check(): it must be check("),
@@ -181,7 +181,8 @@ MISTAKES = [(text, "", why) for text, why in [
         ("x.sum()", "loss must return a real number"),
         ("x.sum() * 1j, {}", "loss must return a real number"),
         ("x.detach().sum(), {}", "depends on the log-p"),
-        ("x.sum(1), {}", "of metrics, not (tensor(["), ("x.sum(), {'lr': 9.0}", "called 'lr'"),
+        ("x.sum(1), {}", "of metrics, not (tensor(["),
+        ("x.sum(), {'lr': 9.0}", "name 'lr' is reserved"),
         ("x.sum(), {'now': 'good'}", "shape (), not good"),
         ("x.sum(), {'nats': x}", "'nats' must be a number or a tensor of shape (), not tensor("))),
     (LOSS + "import torch\n        torch.set_grad_enabled(False)\n        "
@@ -193,7 +194,7 @@ MISTAKES = [(text, "", why) for text, why in [
         ("batch.per_row['a'] = batch.per_row['reward'][:, None]\n        return batch, {}",
          "per_row['a'] must have shape ("),
         ("return batch", "credit must return a batch and a dictionary"),
-        ("return batch, {'kl_exact': 1.0}", "a number called 'kl_exact'")))]]
+        ("return batch, {'kl_exact': 1.0}", "name 'kl_exact' is reserved")))]]
 MISTAKES += [   # a number declared anew keeps its range; a `check` without super loses none
     (ranged("beta: float = 0.2"), "--beta 0", "--beta 0.0: must be above 0"),
     (ranged("beta: float | None = None"), "--beta -1", "--beta -1.0: must be above 0"),
@@ -229,7 +230,7 @@ def first_step(objective: Objective, form: Form, capsys) -> tuple:
     batch = batch_of(form)
     objective.forward(nano(3), batch)
     loss, _ = objective.loss(batch)
-    return loss.item(), "two halves of a step" in capsys.readouterr().out
+    return loss.item(), "over two half batches" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
@@ -286,7 +287,7 @@ def test_a_metric_that_is_not_finite_is_null_and_ends_no_run(here, capsys):
     (here / "mine.py").write_text(LOSS + "x = batch.seqs['answer'].logp.sum()\n"
                                   "        return (x - x.detach()).abs().sqrt(), {}")
     assert command(train.main, [*line[:-1], "other"]) == 2
-    assert "grad_norm is nan at step 1: the run diverged; lower --lr" in one_error(capsys)
+    assert "the run diverged: grad_norm is nan at step 1; lower --lr" in one_error(capsys)
 
 
 def test_the_names_of_metrics_that_are_refused_are_those_that_a_run_logs(here):
@@ -308,7 +309,7 @@ def test_wherever_an_objective_is_named_it_may_be_a_file(here):
     assert (text, objective.aim, str(objective)) == ("mine.py --aim 3", 3.0, "mine")
     (here / "my ä.py").write_text(MINE)
     assert [str(x) for _, x in parse_methods(["my ä.py", "'my ä.py' --aim 3"])] == ["my ä"] * 2
-    with pytest.raises(UserError, match="mine.py:Nine: one subclass of Objective is"):
+    with pytest.raises(UserError, match="mine.py:Nine: expected one Objective subclass"):
         find("mine.py:Nine")
 
 

@@ -75,7 +75,7 @@ messages~s S|u a|a b|u c|a d -> s S|u a > a b|u c|a d
 system=S; conversations~h a|g b -> s S|u a > a b
 prompt~s S|u a|a b|u c; completion~a d -> s S|u a|a b|u c > a d
 messages~s S|a Welcome.|u a|a b|u c -> s S|a Welcome.|u a > a b; \
-turns after the last answer
+turns after the last response
 messages=[{"role": "user", "content": [{"type": "text", "text": "x"}, {"type": "text", "text": "y"}\
 ]}, {"role": "assistant", "content": "b"}] -> u x<br>y > a b
 messages~d S|u a|t 1|a b -> s S|u a|t 1 > a b
@@ -133,49 +133,49 @@ chosen[].tool_calls, prompt[].content[].cite
 prompts: messages=[{"role": "user", "content": "a"}, {"role": "assistant", "tool_calls": [1]}] -> \
 u a; messages[].tool_calls'''
 ODD = '''
-prompt=" "; response=b -> no question
-messages~s S|a b -> no question
-prompt=null; chosen=a; rejected=b -> no question
-prompt=a; chosen=null; rejected=b -> no answer, or an empty one
-prompt=a; chosen=b; rejected=" " -> no answer, or an empty one
+prompt=" "; response=b -> no prompt
+messages~s S|a b -> no prompt
+prompt=null; chosen=a; rejected=b -> no prompt
+prompt=a; chosen=null; rejected=b -> no response, or an empty one
+prompt=a; chosen=b; rejected=" " -> no response, or an empty one
 prompt=a; response=b; label=null -> a grade is null
-chosen=a b; rejected=c d -> no question
+chosen=a b; rejected=c d -> no prompt
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "train": false}] \
--> every answer is marked
-prompt=a; label=1 -> no answer, or an empty one
+-> every response has the weight 0
+prompt=a; label=1 -> no response, or an empty one
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": null, "tool_calls": \
-[1]}, {"role": "tool", "content": "2"}, {"role": "assistant", "content": "b"}] -> no answer, or an \
-empty one, but messages[].tool_calls: write it into the content
+[1]}, {"role": "tool", "content": "2"}, {"role": "assistant", "content": "b"}] -> no response, or \
+an empty one, but messages[].tool_calls: write it into the content
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "function_call": {"name": "f"}}, \
-{"role": "user", "content": "b"}] -> no answer, or an empty one, but messages[].function_call
+{"role": "user", "content": "b"}] -> no response, or an empty one, but messages[].function_call
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "", \
-"reasoning_content": "c"}]; label=1 -> no answer, or an empty one, but messages[].reasoning_content
-prompt=a; chosen=b; rejected=[{"role": "assistant", "content": "", "tool_calls": [1]}] -> no answer\
-, or an empty one, but rejected[].tool_calls
-prompt=a; response=[{"role": "assistant", "content": "b", "weight": 0}] -> every answer is marked
-prompt=a; response=b; weight=0 -> every answer is marked
-prompt=a; response=b; weight=0.25 -> line 2: "weight" is 0.25, not true or false, or 1 or 0
-prompt=a; answer=[{'content': 'Hi', 'role': 'user'}] -> line 2: "answer" holds messages that became
-question=[{'role': 'user', 'content': 'Hi'}]; answer=b -> line 2: "question" holds messages that
-prompt=a; response=b; output=c -> line 2: two names of one field: "response" and "output"
-messages=[{"role": "user", "content": "a", "value": "b"}] -> line 2: "messages" holds two names of
-prompt=a; chosen=b; rejected=c; label=0 -> line 2: "label" does not judge chosen and rejected
-prompt=a; response=b; p=0.5 -> line 2: "p" does not judge response
-system~u S; prompt=a; response=b -> line 2: "system" is [{"role": "user", "content": "S"}], not a
+"reasoning_content": "c"}]; label=1 -> no response, or an empty one, but messages[].reasoning_cont
+prompt=a; chosen=b; rejected=[{"role": "assistant", "content": "", "tool_calls": [1]}] -> no \
+response, or an empty one, but rejected[].tool_calls
+prompt=a; response=[{"role": "assistant", "content": "b", "weight": 0}] -> every response has the
+prompt=a; response=b; weight=0 -> every response has the weight 0
+prompt=a; response=b; weight=0.25 -> line 2: "weight" is 0.25; expected true or false, or 1 or 0
+prompt=a; answer=[{'content': 'Hi', 'role': 'user'}] -> line 2: "answer": messages stored as one
+question=[{'role': 'user', 'content': 'Hi'}]; answer=b -> line 2: "question": messages stored as
+prompt=a; response=b; output=c -> line 2: "response" and "output" are names of one field
+messages=[{"role": "user", "content": "a", "value": "b"}] -> line 2: "messages": "content" and "val
+prompt=a; chosen=b; rejected=c; label=0 -> line 2: "label" is not a grade of chosen and rejected
+prompt=a; response=b; p=0.5 -> line 2: "p" is not a grade of response
+system~u S; prompt=a; response=b -> line 2: "system" is [{"role": "user", "content": "S"}]; expected
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "reasoning",\
- "text": "b"}]}] -> line 2: "messages" holds a part of the type "reasoning", which is no text
+ "text": "b"}]}] -> line 2: "messages": a content part of the type "reasoning"; only
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": [{"type": "text", \
-"text": "b", "weight": 0}]}] -> line 2: "messages" holds a mark in a part
-prompt=a; chosen=b -> line 2: |a pair needs both chosen and rejected, and has chosen alone
-chosen~u a|a b; rejected~u x|a y -> line 2: |do not answer the same prompt
+"text": "b", "weight": 0}]}] -> line 2: "messages": "weight" or "train" in a content part
+prompt=a; chosen=b -> line 2: |a pair needs both chosen and rejected, and this row has only chosen
+chosen~u a|a b; rejected~u x|a y -> line 2: |have different prompts
 prompt=x; chosen~u a|a b; rejected~u a|a c -> line 2: |chosen does not begin with the prompt
-prompt~u a|a b; response=c -> line 2: "prompt" ends with an answer
-prompt=a; response~u b -> line 2: |"response" does not begin with an answer
-messages~w a -> line 2: |"messages" holds the role "wizard"; known are system, user, assistant and
-messages=[{"role": "user", "content": 7}] -> line 2: |"messages" holds {"role": "user", "content": 7
+prompt~u a|a b; response=c -> line 2: "prompt" ends with an assistant message
+prompt=a; response~u b -> line 2: |"response" must begin with an assistant
+messages~w a -> line 2: |"messages": the unknown role "wizard"; roles are system, user, assistant
+messages=[{"role": "user", "content": 7}] -> line 2: |"messages": {"role": "user", "content": 7
 system=S; messages~s S|u a|a b -> line 2: |are two system prompts
-prompt=a; response=b; label=0.5 -> line 2: "label" is 0.5, not true or false, or 1 or 0; call a
-prompt=a; response=b; score=7 -> line 2: "score" is 7, not a number from 0 to 1'''
+prompt=a; response=b; label=0.5 -> line 2: "label" is 0.5; expected true or false, or 1 or 0; call a
+prompt=a; response=b; score=7 -> line 2: "score" is 7; expected a number from 0 to 1'''
 
 
 def lines_of(text: str):
@@ -221,7 +221,7 @@ AB, PAIR = R("u a > a b"), R("u a + a good - a bad")
 
 
 @pytest.mark.parametrize("item, said, kinds", [
-    *lines_of(ODD), (7, "line 2: is no JSON object", None)])
+    *lines_of(ODD), (7, "line 2: is not a JSON object", None)])
 def test_a_row_that_lacks_something_is_left_out_and_an_unclear_one_refused(
         item, said, kinds, tmp_path):
     file = write_jsonl(tmp_path / "my.jsonl", [QA, item])
@@ -251,11 +251,11 @@ def test_all_rows_that_are_refused_are_counted_under_their_reasons(tmp_path):
     scores = [QA | {"score": x} for x in (2, 3, 4.5)]
     file = write_jsonl(tmp_path / "my.jsonl", [
         QA, *scores[:2], {"messages": "a"}, scores[2], {"prompt": None}])
-    told = fails("my.jsonl: 4 rows are refused (3: ", read, [file])
-    assert '(3: "score" is 2, not a number from 0 to 1; divide by the highest, as in my.js' in told
+    told = fails("my.jsonl: 4 invalid rows (3: ", read, [file])
+    assert '(3: "score" is 2; expected a number from 0 to 1; divide by the highest, as in' in told
     assert told.endswith(", as in my.jsonl, line 4)")
     many = [QA | {"score": "x" * n} for n in range(1, 30) for _ in "ab"]
-    assert fails("58 rows are refused", read_dataset, many).endswith("row 15; 42: other reasons)")
+    assert fails("58 invalid rows", read_dataset, many).endswith("row 15; 42: other reasons)")
 
 
 def test_rows_in_memory_may_hold_what_pandas_and_torch_make():
@@ -268,14 +268,14 @@ def test_rows_in_memory_may_hold_what_pandas_and_torch_make():
     assert [where for where, _ in left_out] == ["dataset, row 2"] and rows[0] == AB
     assert rows[1] == Row(T("u a|m x|u c"), T("a b"), score=1.0)
     assert read_dataset([QA | {"score": Decimal("0.50")}])[0] == [replace(AB, score=0.5)]
-    fails('"label" is "Decimal 0.5", not true', read_dataset, [QA | {"label": Decimal("0.5")}])
+    fails('"label" is "Decimal 0.5"; expected true', read_dataset, [QA | {"label": Decimal("0.5")}])
     item = {"messages": np.array(M("u a|a b"), object), "label": np.bool_(True),
             "embedding": np.ones(3), "more": torch.ones(2)}
     assert read_dataset([item])[0] == [R("u a > a b", label=1.0)]
     table = pandas.DataFrame([QA | {"score": 0.5}, PAIR_ITEM])
     assert read_dataset(table)[0] == [replace(AB, score=0.5), PAIR], "a column of another form"
     fails("first such row has the fields 0, 1", read_dataset, pandas.DataFrame([["a", "b"]]))
-    fails("holds train, test and no rows; give one of its splits", read_dataset,
+    fails("is a dictionary of splits (train, test); give one of", read_dataset,
           {"train": [QA], "test": [QA]})
 
 
@@ -302,21 +302,21 @@ FILES = [       # its name, what it holds, its rows, what is said
      R(f"u Last > a {SIGNS}")], ""),
     ("x.tsv", TABLE, None, "x.tsv, line 2: quotation marks join lines"),
     ("z.tsv", 'a\tb\n"c\td"\n', None, "z.tsv, line 2: quotation marks join lines"),
-    ("x.jsonl", "", None, "there is no row to learn from"),
-    ("x.jsonl", '{"prompt": "a"', None, "x.jsonl, line 1: no JSON"),
+    ("x.jsonl", "", None, "no usable training rows"),
+    ("x.jsonl", '{"prompt": "a"', None, "x.jsonl, line 1: is not valid JSON"),
     ("b.CSV", "prompt\na\nb,c\n", None, "line 3: has more cells than the first"),
     ("b.CSV", 'a,b\n"c\nd",e\nf,"g \\"h\\" i"\n', None, "b.CSV, line 4: ',' expected after"),
     # json and csv would keep the last value
     ("b.CSV", "prompt,answer,answer\na,b,c\n", None, 'two columns are called "answer"'),
     ("x.jsonl", '{"prompt": "a"}\n{"prompt": "a", "meta": [[{"x": {"y": 1, "y": 1}}]]}', None,
-     'x.jsonl, line 2: "y" is there twice in one object'),
-    ("x.json", '[{"prompt": "a", "prompt": "b"}]', None, 'x.json: "prompt" is there twice'),
-    ("x.json", '{"prompt": "a",\n "output": "b"}', None, "write each row in one line"),
-    ("x.jsonl", ROW.encode("latin-1"), None, "x.jsonl, line 2: is no UTF-8"),
-    ("x.csv", ROW.encode("utf-16"), None, "is UTF-16"),
-    ("x.csv", ROW.encode("utf-16-le"), None, "is UTF-16"),
-    ("x.csv", "PK\3\4\0\0", None, "save a spreadsheet as .csv"),
-    ("x.jsonl", gzip.compress(ROW.encode(), mtime=0), None, "unpack what is packed"),
+     'x.jsonl, line 2: "y" occurs twice in one object'),
+    ("x.json", '[{"prompt": "a", "prompt": "b"}]', None, 'x.json: "prompt" occurs twice'),
+    ("x.json", '{"prompt": "a",\n "output": "b"}', None, "write one object on each line"),
+    ("x.jsonl", ROW.encode("latin-1"), None, "x.jsonl, line 2: is not UTF-8"),
+    ("x.csv", ROW.encode("utf-16"), None, "be UTF-16"),
+    ("x.csv", ROW.encode("utf-16-le"), None, "be UTF-16"),
+    ("x.csv", "PK\3\4\0\0", None, "export a spreadsheet as .csv"),
+    ("x.jsonl", gzip.compress(ROW.encode(), mtime=0), None, "unpack an archive"),
     ("x.parquet", "version https://git-lfs.github.com/spec/v1\n", None, "git lfs pull"),
     ("x.parquet", "PAR1", None,
      "cannot be read (Arrow" if find_spec("pyarrow") else "needs pyarrow")]
@@ -343,7 +343,7 @@ def test_a_mark_says_whether_an_answer_is_trained_on(mark):
         return letters(i for i, m in zip(*LETTERS.chat(row.prompt, row.answer)) if m)
     assert [trained(x) for x in (0, False)] == [" x<|end|> d<|end|>"] * 2
     assert [trained(x) for x in (1, True, None)] == [" x<|end|> b<|end|> d<|end|>"] * 3
-    fails('"messages" holds {"role": "assistant", "content": "b", "', trained, 0.5)
+    fails('"messages": {"role": "assistant", "content": "b", "', trained, 0.5)
 
 
 # ---- doors: a file of a library, the hub, a Dataset in memory ------------------------------------
@@ -428,8 +428,8 @@ def test_what_datasets_leaves_out_of_a_folder_of_yours_is_named(names, finds, le
         (tmp_path / "mine" / name).write_text(
             "prompt\nHi\n" if name.endswith("csv") else '{"prompt": "Hi"}\n')
     read([f"hub:{tmp_path / 'mine'}"])
-    told = capsys.readouterr().out.strip().partition(" finds ")[2]
-    assert told == finds + (f" and leaves out {leaves}" if leaves else "")
+    told = capsys.readouterr().out.strip().partition("` reads ")[2]
+    assert told == finds + (f" and ignores {leaves}" if leaves else "")
 
 
 # ---- which rows stand together -------------------------------------------------------------------
@@ -448,7 +448,7 @@ USED = [        # each row, and what the methods of each kind read of it: one se
     (R("u a > a b|u c|a d + a good - a bad", label=1.0), {"demos": ["b"], "pairs": ["good bad"],
      "labels": ["b 1", "good 1", "bad 0"], "scores": ["b 1"]}),
     (R("u a + a caf\u00e9 - a cafe\u0301"), {"demos": ["caf\u00e9"]})]              # é, e and ´
-BAD_ONES = "answers labelled bad or scored below 1, which are no demonstrations"
+BAD_ONES = "responses labelled bad or scored below 1, which are not demonstrations"
 EQUAL = "2: chosen and rejected are equal"
 
 
@@ -458,7 +458,7 @@ EQUAL = "2: chosen and rejected are equal"
                f"1: {NO_ANSWER}"]),
     ("labels", ["2: demonstrations, ", "2: scored answers, ", EQUAL, f"1: {NO_ANSWER}"]),
     ("scores", ["2: demonstrations, ", "1: pairs, ", EQUAL, f"1: {NO_ANSWER}"]),
-    ("prompts", ["10: the same question as another row, as in my.jsonl, line 2"])])
+    ("prompts", ["10: the same prompt as another row, as in my.jsonl, line 2"])])
 def test_of_each_row_a_method_makes_sequences_or_it_is_told_why_not(kind, why):
     """Also that one grade is of several answers."""
     data = [replace(row, where=f"a/my.jsonl, line {i}", unread={"ticket": [1]})
@@ -469,12 +469,12 @@ def test_of_each_row_a_method_makes_sequences_or_it_is_told_why_not(kind, why):
         f"{x:g}" for x in (r.score, r.label) if x is not None]) for r in rows] == [
         x for _, of in USED for x in of.get(kind, [])]
     line, *more = report_use(
-        {"to learn from": (data, used), "held out": (data[:1], {data[0].where})},
+        {"to train on": (data, used), "held out": (data[:1], {data[0].where})},
         [("a/my.jsonl, line 3", NO_QUESTION)], {}, [kind]).split("\n")
-    begin, reasons = line.split(f" left out (1: {NO_QUESTION}, as in my.jsonl, line 3; ")
-    assert begin == f"14 rows read: {len(used)} to learn from, 1 held out, {13 - len(used)}"
+    begin, reasons = line.split(f" skipped (1: {NO_QUESTION}, as in my.jsonl, line 3; ")
+    assert begin == f"14 rows read: {len(used)} to train on, 1 held out, {13 - len(used)}"
     assert [x[:len(y)] for x, y in zip_longest(reasons.split("; "), why)] == why
-    assert more == ["one grade for all answers of a dialogue: 1 row"] * (
+    assert more == ["one grade for all responses of a dialogue: 1 row"] * (
         kind in ("demos", "labels", "scores"))
     for row in data:
         if row.where not in used and kind != "prompts":
@@ -484,10 +484,10 @@ def test_of_each_row_a_method_makes_sequences_or_it_is_told_why_not(kind, why):
 
 
 @pytest.mark.parametrize("good, bad, weights, line", [
-    (12, 0, None, "all 12 answers have the grade 1: nothing tells a better one"), (11, 1, None, ""),
+    (12, 0, None, "all 12 responses have the grade 1, so none is better"), (11, 1, None, ""),
     (1, 1, (1, 1), ""), (11, 1, (1, 11), ""),
-    (11, 1, (1, 1), "11 good answers and 1 bad one: --undesirable-weight 11 would "),
-    (1, 11, (2, 0.5), "1 good answer and 11 bad ones: --desirable-weight 5.5 would ")])
+    (11, 1, (1, 1), "11 good responses and 1 bad: --undesirable-weight 11 would "),
+    (1, 11, (2, 0.5), "1 good response and 11 bad: --desirable-weight 5.5 would ")])
 def test_grades_that_tell_little_are_named(good, bad, weights, line):
     told = about_grades([Row(label=1.0)] * good + [Row(label=0.0)] * bad, weights)
     assert told.startswith(line) and bool(line) == bool(told)
@@ -562,7 +562,7 @@ def test_a_row_that_is_too_long_loses_as_few_of_its_oldest_questions_as_it_takes
         assert [{role: (t.ids.tolist(), t.mask.tolist()) for role, t in e.seqs.items()}
                 for e in kept] == seqs[lost:][:1]
         assert [e.row.prompt for e in kept] == [prompt for prompt, _ in left[lost:][:1]]
-        assert [*report.why.values()] == [f"too long ({longest[-1]} tokens where {n_ctx} fit; give "
+        assert [*report.why.values()] == [f"too long ({longest[-1]} tokens, at most {n_ctx}; give "
                                           "a model with a longer context)"] * (not kept)
         assert report.lines() == [f"1: without the oldest turns, to fit {n_ctx} tokens, as in "
                                   "line 3"] * (0 < lost < len(left))
@@ -593,8 +593,8 @@ def test_a_dialogue_costs_as_much_as_it_is_long_and_loses_as_few_questions_as_it
 
 
 @pytest.mark.parametrize("question, answer, told", [
-    ("a", "b<|end|>", '"<|end|>" is typed into an answer'), ("a</s>", "b", "a question, where it"),
-    ("a", "b</s>", '"</s>" is typed into an answer'), ("a", "Human rights: b", ""),
+    ("a", "b<|end|>", '"<|end|>" is typed into a response'), ("a</s>", "b", "a prompt, where it"),
+    ("a", "b</s>", '"</s>" is typed into a response'), ("a", "Human rights: b", ""),
     ("a", "b\n\nHuman: c\n\nAssistant: d", '"Human:" is typed'), ("Human: a", "b", "Human:")])
 def test_what_is_typed_into_a_text_is_told(question, answer, told):
     """An end token is there twice or is letters. In a dialogue that is written as one text, the
@@ -606,12 +606,12 @@ def test_what_is_typed_into_a_text_is_told(question, answer, told):
 
 
 @pytest.mark.parametrize("change, told", [
-    (str.lower, '3: a text does not come back from the tokenizer: "Is" becomes "is", as in 0'),
-    (lambda x: x.replace("É", "<unk>"), '2: a text does not come back from the tokenizer: "CAFÉ" '
+    (str.lower, '3: the tokenizer does not reproduce a text: "Is" becomes "is", as in 0'),
+    (lambda x: x.replace("É", "<unk>"), '2: the tokenizer does not reproduce a text: "CAFÉ" '
      'becomes "CAF<unk>", as in 1'),
-    (lambda x: x.replace("b", ""), '1: a text does not come back from the tokenizer: "b" becomes '
+    (lambda x: x.replace("b", ""), '1: the tokenizer does not reproduce a text: "b" becomes '
      '"", as in 1'),
-    (lambda x: x.replace("\n", " "), '1: a text does not come back from the tokenizer: "CAFÉ\\n1" '
+    (lambda x: x.replace("\n", " "), '1: the tokenizer does not reproduce a text: "CAFÉ\\n1" '
      'becomes "CAFÉ 1", as in 2'),
     (lambda x: " " + x.replace("É", "E\u0301").replace("  ", " "), "")])
 def test_rows_whose_text_does_not_come_back_from_the_tokenizer_are_counted(change, told):
@@ -693,7 +693,7 @@ def test_held_out_rows_that_are_trained_on_are_counted_and_never_called_others(
     for name, rows in (("a", some), ("held", some[4:]), ("new", [
             {"prompt": f"Eat {i}.", "response": "fig"} for i in range(3)])):
         write_jsonl(tmp_path / name, rows)
-    leak = "5 of 5 held-out questions are also trained on"
+    leak = "5 of 5 held-out prompts are also trained on"
 
     def says(run, line: str) -> str:
         assert run([*line.split(), "--device", "cpu"]) == 0
@@ -732,7 +732,7 @@ def learned(item: dict, kind: str) -> tuple[str, str]:
     except NoRows:
         return "nothing", str(rows[0].unread)
     except UserError as e:
-        assert "dataset, row 1: " in str(e) or "there is no row to learn from (1" in str(e)
+        assert "dataset, row 1: " in str(e) or "no usable training rows (1" in str(e)
         return "", str(e)
     return str([(r.roles, r.score, r.label, r.p) for r in chosen]), unread_fields(rows, [kind],
                                                                                   chosen)
@@ -773,7 +773,7 @@ def test_what_stands_inside_of_messages_is_trained_refused_or_named(place):
 def test_what_stands_beside_the_text_of_an_answer_is_told_with_the_remedy(field):
     """Of an answer that is trained without it, and of one that has no text."""
     rows, _ = read_dataset([{"messages": M(f"u a|a {text}", **{field: "c"})} for text in ("b", "")])
-    told = f"messages[].{field} (1 row; the answer is learned without it: write it into the content"
+    told = f"messages[].{field} (1 row; it is not trained on: write it into the content"
     for kind in CHOOSE.keys() - {"prompts"}:
         assert unread_fields(rows[:1], kind.split(" + ")) == told + ")"
     assert unread_fields(rows[:1], ["prompts"]) == f"messages[].{field} (1 row)"
@@ -782,10 +782,10 @@ def test_what_stands_beside_the_text_of_an_answer_is_told_with_the_remedy(field)
 
 
 @pytest.mark.parametrize("values, cost", [
-    (["up", "Down"], "down is imitated, too: if it judges the answer, call it label"),
+    (["up", "Down"], "down is imitated, too: if it grades the response, rename it to label"),
     ([True, False], "false is imitated"), ([1, 0], "0 is imitated"), (["1.0", "-1"], "-1 is imit"),
-    ([5, 1, 3], "1 is imitated, too: if it judges the answer, call it score and bring it to 0..1, "
-                "as (x - 1) / 4"), ([10, 2.5], "as (x - 1) / 9"), (["4.0", "0"], "as x / 5"),
+    ([5, 1, 3], "1 is imitated, too: if it grades the response, rename it to score and scale it to "
+                "0..1, as (x - 1) / 4"), ([10, 2.5], "as (x - 1) / 9"), (["4.0", "0"], "as x / 5"),
     (["up", "up"], ""), ([5, 5], ""), ([5, 99], ""), (["red", "down"], "")])
 def test_a_thumb_and_stars_under_another_name_are_told_with_their_cost(values, cost):
     n = f"({len(values)} rows"

@@ -65,7 +65,7 @@ def test_a_task_is_called_unlearned_if_it_loses_more_than_20_points(lost, told, 
                  (("sum", 0.9), ("sort", sort))} for sort in (0.5, 0.5 - lost))
     evaluation.print_tasks(was, now)
     said = capsys.readouterr().out
-    assert ("it has unlearned something: sort -21 points" in said) == told == ("unlearned" in said)
+    assert ("forgotten: sort -21 points" in said) == told == ("forgotten" in said)
 
 
 def test_the_question_that_is_shown_gained_as_much_as_the_mean():
@@ -169,11 +169,11 @@ def read(where: str, counts: str) -> Measurement:
 
 
 @pytest.mark.parametrize("one, other, told", [
-    (ranked(5, 1, 0, 2), ranked(50, 10, 0, 20), "the same in every row"),
+    (ranked(5, 1, 0, 2), ranked(50, 10, 0, 20), "no difference in any row"),
     (ranked(5, 1, 0, 2), ranked(0, 1, 5, 2), "+0.000 [-"),
     (ranked(5, 1, 0, 2), ranked(5, 1, 6, 2), "+0.500 ["),
-    (read("abc", "231"), read("abc", "231"), "the same in every row"),
-    (read("abc", "231"), read("abd", "231"), "not compared, because other rows fit"),
+    (read("abc", "231"), read("abc", "231"), "no difference in any row"),
+    (read("abc", "231"), read("abd", "231"), "not compared, because different rows fit"),
     (read("abc", "231"), read("abc", "211"), "")], ids=lambda x: x if isinstance(x, str) else "")
 def test_models_are_compared_on_the_same_tokens_of_the_same_rows_alone(one, other, told, capsys):
     """Of models with other tokenizers the line says nothing."""

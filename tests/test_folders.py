@@ -100,11 +100,11 @@ def test_a_step_is_believed_only_if_it_is_whole_and_of_its_number(tmp_path, caps
     for file, data in damaged:
         (folder / file).unlink() if data is None else (folder / file).write_bytes(data)
         assert loaded(model) == 1
-        assert "steps/2: damaged" in capsys.readouterr().out.replace(os.sep, "/")
+        assert "steps/2: corrupted" in capsys.readouterr().out.replace(os.sep, "/")
         (folder / file).write_bytes(whole[file])
     assert len(whole) == 3 and loaded(model) == 2
     assert loaded(torch.nn.Linear(4, 2)) == 0, "its shapes are others"
-    assert "the run begins again with its first step" in capsys.readouterr().out
+    assert "starting again at step 1" in capsys.readouterr().out
 
 
 def test_the_two_newest_steps_are_kept_and_none_that_is_not_finite(tmp_path):
@@ -116,9 +116,9 @@ def test_the_two_newest_steps_are_kept_and_none_that_is_not_finite(tmp_path):
         save_step(tmp_path, step, model, optimizer, SCALER)
     assert whole_steps(tmp_path) == [3, 10]
     model.ln_f.bias.data[0] = torch.nan
-    with pytest.raises(Diverged, match=r"no longer finite after step 11 \(ln_f.bias\)"):
+    with pytest.raises(Diverged, match=r"not finite after step 11 \(ln_f.bias\)"):
         save_step(tmp_path, 11, model, optimizer, SCALER)
-    with pytest.raises(Diverged, match="no longer finite"):
+    with pytest.raises(Diverged, match="not finite"):
         save_model(tmp_path, model, NANO)
     assert whole_steps(tmp_path) == [3, 10] and not (tmp_path / "model.safetensors").exists()
 
@@ -189,7 +189,7 @@ def test_a_run_goes_on_only_with_what_it_began_with(place, tmp_path, monkeypatch
             (tmp_path / name).write_bytes(was)
         for more in ("--lr 1", "--objective sft", "--init hub:me/x", "--data hub:me/x"):
             assert command(train.main, [*resume, *more.split()]) == 2
-            assert f"{more.split()[0]} was another" in one_error(capsys)
+            assert f"{more.split()[0]} differs from" in one_error(capsys)
     for older, name in ((saved, "device"), (saved["config"], "lora_alpha")):
         del older[name]                                 # as an older version, which wrote less
     write_json(tmp_path / "run" / "run.json", saved | {"torch": "2.6", "processor": "vax"})
@@ -285,7 +285,7 @@ def test_the_log_has_the_metrics_of_each_step_and_ends_at_a_loss_that_is_not_fin
     for number, sums in enumerate(({"loss": 0.5}, {"loss": 1.0, "gain": 2.0},
                                    {"loss": 1.5, "other": 3}, {"loss": value}), 1):
         logged(log, number, sums)
-    with pytest.raises(Diverged, match="loss is .* at step 4: the run diverged; lower --lr"):
+    with pytest.raises(Diverged, match="the run diverged: loss is .* at step 4; lower --lr"):
         log.flush()
     assert [(x["loss"], x["grad_norm"], x.get("gain"), x.get("other"))
             for x in read_lines(log.file)] == [
@@ -353,11 +353,11 @@ def test_a_run_is_complete_only_with_its_scores_its_log_and_its_weights(run, pla
         assert command(train.main, ["--resume", str(run)]) == 130
     assert not (run / "eval.json").exists()
     _, said = resumed(run, place, capsys)
-    assert "going on after step 4" in said and "is finished" not in said
+    assert "resuming after step 4" in said and "is finished" not in said
     shutil.copytree(place / "half" / "steps", run / "steps")
     for _ in range(2):
         _, said = resumed(run, place, capsys)
-        assert "that run is finished" in said and "step" not in said
+        assert ": is finished" in said and "step" not in said
 
 
 # ---- new folders ---------------------------------------------------------------------------------
@@ -377,9 +377,11 @@ def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(run, place
         for file, content in files.items():
             (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
             write_json(tmp_path / name / file, content)
-    for name, remedy in (("run", ", or go on with its run: python -m nanouft.train --resume run"),
-                         ("reward", ", or delete it: reward was stopped there, and cannot go on"),
-                         ("base", ", or delete it: pretrain was stopped there, and cannot go on"),
+    for name, remedy in (("run", ", or resume its run: python -m nanouft.train --resume run"),
+                         ("reward", ", or delete it: reward was interrupted there and cannot be "
+                          "resumed"),
+                         ("base", ", or delete it: pretrain was interrupted there and cannot be "
+                          "resumed"),
                          ("hf", ", or add --resume_from_checkpoint hf/checkpoint-10"),
                          ("whole", ""), ("mine", ""), ("made", "")):
         with pytest.raises(UserError) as refused:

@@ -171,7 +171,7 @@ def child(argv: list[str], ending: Ending = lambda: None) -> tuple[int, str]:
 
 
 def goes_on(place: Path, run: str, kind: str, said: str = "") -> None:
-    flags = said.partition("go on with: python -m nanouft.train ")[2] or (
+    flags = said.partition("resume with: python -m nanouft.train ")[2] or (
         f"--resume {run}" + " --reward r.py:f" * ("r.py:f" in kind))
     code, told = child(shlex.split(flags.partition("\n")[0]))
     assert code == 0, said + told
@@ -195,9 +195,9 @@ def test_however_a_run_ends_it_goes_on_to_the_same_bytes(name, place):
         return
     steps = checkpoint.whole_steps(place / run)
     assert steps[-1:] == ([] if not kept else [kept]) or kept is None, said
-    line = f"{run} holds step {steps[-1]}; go on with: python -m nanouft.train --resume {run}" \
-        if steps else ""
-    assert line in said and ("go on with" in said) == bool(line)
+    line = (f"{run}: saved at step {steps[-1]}; resume with: python -m nanouft.train --resume "
+            f"{run}") if steps else ""
+    assert line in said and ("resume with" in said) == bool(line)
     assert len(read_lines(place / run / "metrics.jsonl")) >= (kept or 0)
     if (place / run / "run.json").exists():
         goes_on(place, run, kind, said)
@@ -261,5 +261,5 @@ def test_a_second_process_in_one_folder_is_one_line_and_does_not_disturb_the_fir
         Path("told").write_text(repr(child(["--resume", "first"])))
     assert child(words(PLAIN, "first"), at_call(Log, "add", 3, second))[0] == 0
     code, said = literal_eval(Path("told").read_text())
-    assert code == 2 and said.startswith("error: first: another process works there now")
+    assert code == 2 and said.startswith("error: first: is in use by another process")
     is_like_the_whole(place, "first", PLAIN)

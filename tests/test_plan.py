@@ -21,7 +21,7 @@ from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked
 from nanouft.run.hyperparameters import choose_pace, with_beta
 from nanouft.run.load import Rows, load_rows, open_model, with_first_models
-from nanouft.run.plan import Plan, as_passes, plan_run
+from nanouft.run.plan import Plan, as_epochs, plan_run
 
 CONTEXT = 128
 
@@ -140,8 +140,8 @@ def test_a_pass_is_as_many_rows_as_there_are(line, passes):
 
 
 def test_a_number_of_passes_in_words():
-    assert [as_passes(x) for x in (0.031, 1.01, 3.01, 9.97, 1200)] == [
-        "0.031 passes", "1 pass", "3 passes", "10 passes", "1,200 passes"]
+    assert [as_epochs(x) for x in (0.031, 1.01, 3.01, 9.97, 1200)] == [
+        "0.031 epochs", "1 epoch", "3 epochs", "10 epochs", "1,200 epochs"]
 
 
 @pytest.mark.parametrize("name, lengths, beta", [
@@ -152,7 +152,7 @@ def test_beta_follows_the_length_of_the_answers(name, lengths, beta, capsys):
     objective = read_flags(["--objective", *name.split()]).objective()
     rows = [Encoded({"answer": Tokens(np.zeros(n), np.ones(n))}, Row()) for n in lengths]
     assert with_beta(objective, rows).beta == beta
-    assert capsys.readouterr().out.startswith(f"beta {beta:g} suits answers of ") == (
+    assert capsys.readouterr().out.startswith(f"beta {beta:g}, chosen for responses ") == (
         getattr(objective, "feedback", "") == "score")
 
 
@@ -229,5 +229,5 @@ def test_a_first_model_that_was_interrupted_is_made_again(here, capsys):
     capsys.readouterr()
     with locked(left):
         assert call(line) == 2
-        assert f"{left.name}: another process works there now" in one_error(capsys)
+        assert f"{left.name}: is in use by another process" in one_error(capsys)
     assert call(line) == 0 and (left / "model.safetensors").exists()

@@ -69,7 +69,7 @@ def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
     with no_pictures():
         assert call("train --objective hpt --init start --data demos.jsonl --reward r.py:length "
                     "--eval-data demos.jsonl --steps 2 --batch-size 2 --max-new 5 --out own") == 0
-    assert "reward of the answer" in capsys.readouterr().out
+    assert "reward of the respons" in capsys.readouterr().out
     after = read_json(here / "own" / "eval.json")["after"]
     mean = np.mean([len(x["answer"]) / 9 for x in after["answers"]])
     assert after["held_out"]["reward"] == pytest.approx(mean) and after["held_out"]["rows"] == 10
@@ -100,7 +100,7 @@ def test_a_grade_is_from_0_to_1(name, told, grades):
     """Rounding aside, as of a cosine; that of a reward model by the sigmoid."""
     score = reward.to_unit_interval(name, lambda rows, answers: np.array(told))
     assert score([], []) == pytest.approx(grades, abs=1e-12)
-    with pytest.raises(UserError, match="grades from 0 to 1, and these go from 3 to 5"):
+    with pytest.raises(UserError, match="rewards from 0 to 1; these are from 3 to 5"):
         reward.to_unit_interval("r.py:f", lambda rows, answers: np.array([3, 5]))([], [])
 
 
@@ -116,7 +116,7 @@ REWARDS = {     # the body of `def f(completions)`: words of the line; "" = rewa
     "os.chdir('/'); return (0.25, 0.5)": "", "os.chdir('/'); return 1 / 0": "line 6: ZeroDivision",
     "def f(completions): return g(completions)\n\ndef g(x): return 1 / 0": "line 7: ZeroDivision",
     # written for TRL: whole functions
-    "def f(completions, completion_ids, **more): return [1]": "takes completion_ids",
+    "def f(completions, completion_ids, **more): return [1]": "needs completion_ids",
     "def f(completions, trainer_state): return [1]": "the rows' fields (tests)",
     "def f(completions, **more): return [float(len(c[0]['content'])) for c in completions]":
         "; prompts and completions are texts here"}

@@ -291,5 +291,5 @@ def test_an_answer_that_begins_another_question_counts_as_one_that_does_not_end(
 def test_a_policy_that_says_nan_stops_the_run_in_one_line():
     made = source("rloo")
     made.sampler.policy.ln_f.weight.data.fill_(torch.nan)
-    with pytest.raises(Diverged, match="nothing can be sampled at step 1.*ower --lr"):
+    with pytest.raises(Diverged, match="the run diverged before step 1: .*lower --lr"):
         made(0)

@@ -122,7 +122,7 @@ def test_what_a_tokenizer_cannot_write_as_letters_is_refused_and_not_smuggled(tm
     rows = [row_of("u a / a b"), row_of("u a<|im_end|> / a b")]
     kept, report = encode_what_fits(rows, tok, 128)
     assert [e.row for e in kept] == rows[:1]
-    assert "a control token is typed into a text" in report.why[rows[1].where]
+    assert "a text contains a special token" in report.why[rows[1].where]
 
 
 # ---- nothing is lost -----------------------------------------------------------------------------
@@ -153,7 +153,7 @@ MODERN = {
          "<think>\nso</think>Five.<|im_end|>\n</s>"]),
     "a prompt that begins a thought, and no thought in any answer": (
         HEAD + BEGIN + "+ said + '<|im_end|>' -}}" + TAIL + BEGIN + "+ '<think>\\n' " + END,
-        "where its prompt for one ends ('|>assistant\\n<think>\\n')",
+        "as its generation prompt does ('|>assistant\\n<think>\\n')",
         ["hm</think>Four.<|im_end|>", "so</think>Five.<|im_end|>"]),
     "a prompt with or without a thought": (
         HEAD + BEGIN + "+ (thought + '</think>' if thought and loop.last else '<think></think>') + "
@@ -183,9 +183,9 @@ def test_a_dialogue_is_a_row_for_each_answer_where_the_template_writes_the_last_
             continue
         rows, lines = [e.seqs["answer"] for e in kept], report.lines()
         assert [trained_text(tok, t.ids, t.mask) for t in rows] == want and not report.why
-        assert any("as rows of one answer each" in x for x in lines) == (len(want) == 2)
+        assert any("split into one row for each response" in x for x in lines) == (len(want) == 2)
         lost = "hm" in told and "hm" not in tok.decode(rows[-1].ids)
-        assert sum("leaves out a part" in x for x in lines) == lost
+        assert sum("drops a part" in x for x in lines) == lost
         for e, t in zip(kept, rows):
             context, said = e.row.roles["answer"]
             assert (t.ids.tolist(), t.mask.tolist()) == tok.chat(context, said)
@@ -202,7 +202,7 @@ def test_the_grade_of_a_dialogue_is_that_of_each_answer_and_a_pair_is_not_divide
     assert [tok.decode(e.seqs["mismatch"].ids).count("No.") for e in kept] == [1, 1]
     pair = Row(roles={"chosen": (ask, said), "rejected": (ask, dialogue("a No."))})
     kept, report = encode_what_fits([pair], tok, 400)
-    assert not kept and "in another way when the dialogue goes on" in report.why[""]
+    assert not kept and "differently when the dialogue continues" in report.why[""]
 
 
 TYPED = [*CONTROL, STOP, "<|end|>", "<|user|>", "<|assistant|>", "<|pad|>", "<pad>",
@@ -220,10 +220,10 @@ DIALOGUES = [
     *(f"u ask {x} it / a say {x} so / u <|im_start|>user Two / a Three." for x in TYPED)]
 # changes of CHATML, and words of a refusal: of the template, or of one of the dialogues
 CHANGED = {what: (CHATML.replace(old, new), words) for what, old, new, words in (
-    ("no end token", "'<|im_end|>\\n'", "'\\n'", "puts no end token after an answer"),
+    ("no end token", "'<|im_end|>\\n'", "'\\n'", "has no EOS token after a response"),
     ("a role refused", FOR, FOR + "{%- if m['role'] == 'tool' -%}"
      "{{- raise_exception('no tools') -}}{%- endif -%}",
-     "refuses a dialogue of ['user', 'assistant', 'tool', 'assistant'] (no tools)"),
+     "rejects a dialogue of ['user', 'assistant', 'tool', 'assistant'] (no tools)"),
     ("texts as JSON", "m['content']", "(m['content'] | trim | tojson)", ""),
     ("lost: thoughts", "m['content']", "m['content'].split('</think>')[-1]",
      "part of \"<think>a b</think>Four.\" of the assistant"),
@@ -260,7 +260,7 @@ def test_no_turn_letter_or_control_token_is_lost_without_a_line(name, tmp_path):
                           (e.seqs["answer"] for e in kept))
         answers = [turn.text for turn in row.roles["answer"][1] if turn.role == "assistant"]
         assert not missing(answers, trained), told
-        told_so = any("leaves out a part" in line for line in report.lines())
+        told_so = any("drops a part" in line for line in report.lines())
         for e in kept:
             (context, said), ids = e.row.roles["answer"], e.seqs["answer"].ids
             may_be_cut = {turn.text for turn in context if turn.role == "assistant" and told_so}

@@ -246,7 +246,7 @@ def test_the_lowest_is_the_best_of_every_metric_that_is_a_loss(tmp_path, capsys)
         for told in (flags, [*flags[:-1], f"eval_{metric}"]) if lower else ():
             assert trainer.read_flags(told)[-1].greater_is_better is False
         if not lower:
-            with pytest.raises(UserError, match=f"{metric}: say .* --greater_is_better true or f"):
+            with pytest.raises(UserError, match=f"{metric}: add --greater_is_better true or f"):
                 trainer.read_flags(flags)
         assert trainer.read_flags([*flags, "--greater_is_better", "true"])[-1].greater_is_better
     assert trainer.read_flags([*flags[:-1], "accuracy"])[-1].greater_is_better
@@ -272,15 +272,15 @@ def refusal(*args, **more) -> str:
 @pytest.mark.parametrize("name, told, why", [
     ("grpo", {}, "give source=Rollouts"),
     ("dpo", {}, "call FrozenModels.prepare first"),
-    ("kto", {"gradient_accumulation_steps": 2}, "kto: no gradient_accumulation_steps"),
+    ("kto", {"gradient_accumulation_steps": 2}, "kto: gradient_accumulation_steps is not"),
     ("rpo", SimpleNamespace(n_gpu=1, gradient_accumulation_steps=1, world_size=2), "one process"),
     ("sft", SimpleNamespace(n_gpu=2), "torchrun --nproc_per_node 2"),
-    ("sft", {"label_smoothing_factor": 0.1}, "label_smoothing_factor: is not read here"),
-    ("sft", {"neftune_noise_alpha": 5.0}, "neftune_noise_alpha: is not read here"),
-    ("sft", {"use_liger_kernel": True}, "use_liger_kernel: is not read here"),
+    ("sft", {"label_smoothing_factor": 0.1}, "label_smoothing_factor: is not supported here"),
+    ("sft", {"neftune_noise_alpha": 5.0}, "neftune_noise_alpha: is not supported here"),
+    ("sft", {"use_liger_kernel": True}, "use_liger_kernel: is not supported here"),
     ("sft", {"train_sampling_strategy": "group_by_length"}, "nanouft.train's order"),
     ("sft", {"include_num_input_tokens_seen": True}, "tokens are not counted"),
-    ("sft", SimpleNamespace(deepspeed="x"), "deepspeed: is not read here")])
+    ("sft", SimpleNamespace(deepspeed="x"), "deepspeed: is not supported here")])
 def test_what_would_be_learned_wrongly_is_refused(name, told, why, tmp_path):
     args = arguments(tmp_path, **told) if isinstance(told, dict) else told
     assert why in refusal(llama(False), OBJECTIVES[name](), PAIRS, NANO.pad, args)
@@ -317,7 +317,7 @@ def test_a_model_rows_or_settings_that_are_not_ready_are_one_line(tmp_path):
 def test_evaluation_is_of_the_rows_that_were_held_out_and_of_no_others(tmp_path):
     model, objective, data = prepared("sft", False)
     fits = HFModel(model.net, max(e.length for e in data) - 1)  # inputs, and as many targets
-    for held, given, why in ((None, [], "there are none"), (data[:3], [range(2)], "no others")):
+    for held, given, why in ((None, [], "there are none"), (data[:3], [range(2)], "be evaluated")):
         trainer = Trainer(fits, objective, data, NANO.pad, arguments(tmp_path), held=held)
         with pytest.raises(UserError, match=f"^[^\n]*{why}$"):
             trainer.evaluate(*given)
@@ -327,10 +327,10 @@ def test_what_a_model_in_shards_cannot_do_is_one_line(tmp_path):
     """By whichever door: accelerate's configuration is the environment."""
     model, objective, data = prepared("sft", False)
     trainer = Trainer(model, objective, data, NANO.pad, arguments(tmp_path), held=data[:2])
-    with pytest.raises(UserError, match="^fsdp: [^\n]*several GPUs"):
+    with pytest.raises(UserError, match="^fsdp: [^\n]*one for each GPU"):
         trainer.check_shards()
     trainer.is_fsdp_enabled = True
-    for version, best, of, why in ((1, False, "sft", "version 1"), (2, False, "grpo", "sample"),
+    for version, best, of, why in ((1, False, "sft", "only FSDP2"), (2, False, "grpo", "sample"),
                                    (2, True, "sft", "one piece")):
         trainer.accelerator.state.fsdp_plugin = SimpleNamespace(
             fsdp_version=version, state_dict_type="SHARDED_STATE_DICT")
@@ -343,18 +343,18 @@ def test_what_a_model_in_shards_cannot_do_is_one_line(tmp_path):
 
 @pytest.mark.parametrize("words, why", [
     ("", "the first word is the method"), ("dop", "did you mean dpo"),
-    ("dpo --lr 1", "--lr: is --learning_rate here"),
+    ("dpo --lr 1", "--lr: here it is --learning_rate"),
     ("dpo --max_length 9", "did you mean --max-length"),
     ("dpo --model_name_or_path x", "here it is --init"), ("dpo --load_in_4bit", "TRL"),
-    ("dpo --dtype bf16", "--dtype: is --bf16 or --fp16 here"),
+    ("dpo --dtype bf16", "--dtype: here it is --bf16 or --fp16"),
     ("dpo --rows 9 --report_to nowhere", "nowhere"), ("sft --fp16", "--fp16 needs a GPU"),
     ("dpo --learning_rate -1", "--learning_rate -1"), ("dpo --max_steps 0", "--max_steps 0"),
     ("dpo --per_device_train_batch_size 0", "must be at least 1"),
     ("sft --rows 9 --max_steps 5 --learning_rate 1e9", "the run diverged"),
     ("dpo --rows 9 --per_device_train_batch_size 64", "size * processes 64: the data has only 9"),
     ("dpo --rows 9 --resume_from_checkpoint out", "out"),
-    ("dpo --output_dir .", "--output_dir .: exists"), ("sftmix", "is a run of one process"),
-    ("grpo --eval_strategy epoch", "no row is held out"), ("ppo --save_steps 3", "whole ones")])
+    ("dpo --output_dir .", "--output_dir .: exists"), ("sftmix", "it takes one process"),
+    ("grpo --eval_strategy epoch", "is not supported"), ("ppo --save_steps 3", "whole ones")])
 def test_a_wrong_command_is_one_line(words, why, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a_file").touch()
@@ -391,11 +391,11 @@ def goes_on(tmp_path, tmp_path_factory, monkeypatch) -> list[str]:
      "steps"), ("--lora-targets c_attn", "data, start model"), ("--lora-alpha 3", "alpha of LoRA"),
      ("--per_device_train_batch_size 2", "rows in a step"), ("--beta 1", "setting"),
     ("--seed 3", "seed"), ("--learning_rate 1e-9", "learning rate"),
-    ("--resume_from_checkpoint out/checkpoint-4", "is the end"),
+    ("--resume_from_checkpoint out/checkpoint-4", "is finished"),
     *((f"--resume_from_checkpoint {x}", "folder of a checkpoint") for x in ("true", "out")),
     (("optimizer.pt", None), "has no optimizer"),       # transformers would begin a new one
     (("pytorch_model_fsdp.bin", b""), "FULL_STATE_DICT"),
-    *((("optimizer.pt", x), "is damaged") for x in (b"", b"PK\3\4", b"\x80\x02cos\nsystem\n.")),
+    *((("optimizer.pt", x), "is corrupted") for x in (b"", b"PK\3\4", b"\x80\x02cos\nsystem\n.")),
     *((("trainer_state.json", x), "trainer_state.json") for x in (
         b"", b"[1]", b"{}", b'{"global_step": "2"}', b'{"global_step": null}'))])
 def test_a_run_goes_on_only_whole_and_with_what_it_learned_from(change, why, goes_on, capsys):

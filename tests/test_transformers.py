@@ -207,7 +207,7 @@ def test_compiled_blocks_have_the_gradients_of_plain_ones_and_never_break(kind, 
 
 # ---- folders -------------------------------------------------------------------------------------
 FAULTS = {      # words of the refusal -> what does it to a model
-    "it looks at later tokens": lambda model: model.net.base_model.norm.register_forward_hook(
+    "its attention is not causal": lambda model: model.net.base_model.norm.register_forward_hook(
         lambda _, args, states: states + 0.1 * states.mean(1, keepdim=True)),
     "it does more than embeddings": lambda model: model.net.register_forward_hook(
         lambda _, args, out: SimpleNamespace(logits=1.01 * out.logits)),
@@ -249,7 +249,7 @@ REFUSED = [     # folders as they are met: the kind, {file: change}, words of th
     ("llama", {CONFIG: {"intermediate_size": 40}},
      "another shape for model.layers.0.mlp.down_proj.weight (6 in all)"),
     ("qwen2", {CONFIG: {"final_logit_softcapping": 30.0}}, "caps its logits"),
-    ("qwen2", {CONFIG: {"quantization_config": {"bits": 4}}}, "quantized; give the full ones"),
+    ("qwen2", {CONFIG: {"quantization_config": {"bits": 4}}}, "quantized; give full-precision"),
     ("qwen2", {WEIGHTS: {"model.norm.weight": torch.full((32,), torch.nan)}}, "is not finite"),
     ("gpt2", {WEIGHTS: "version https://git-lfs.github.com/spec/v1\n"}, "git lfs pull"),
     ("ours", {WEIGHTS: {NORM: torch.ones(32, dtype=torch.uint8)}}, "is of torch.uint8; quantized"),
@@ -514,14 +514,14 @@ TOLD = [        # runs of one step: the kind, {file: change}, flags, what is sai
     ("qwen2", {}, "--lora-alpha 8", "error: --lora-alpha: needs --lora"),
     ("qwen2", {}, "--lora 2 --lora-alpha 0", "error: --lora-alpha 0.0: must be above 0"),
     ("qwen2_moe", {}, "--lora 2",
-     "peft gives these weights no LoRA: experts.down_proj, experts.gate_up_proj, mlp.gate\n"),
-    ("gpt2", {}, "--lora 2 --lr 0.003", "new tokens: embedding and head are trained in full, 0.02M"
-     " of 0.05M parameters at the learning rate of LoRA, 0.003; so the whole model is saved, and "
-     "no adapter/"),
+     "which stay frozen: experts.down_proj, experts.gate_up_proj, mlp.gate\n"),
+    ("gpt2", {}, "--lora 2 --lr 0.003", "new tokens: embedding and output head are trained in full,"
+     " 0.02M of 0.05M parameters, at LoRA's learning rate of 0.003; so the whole model is saved, "
+     "without adapter/"),
     ("llama", {"chat_template.jinja": None}, "--lora 2", "4 tokens of our chat template are new"),
     ("qwen2", {"generation_config.json": {
         "do_sample": True, "temperature": 0.7, "repetition_penalty": 1.3, "num_beams": 1,
-        "stop_strings": ["so"]}}, "", "repetition_penalty 1.3, stop_strings ['so']: greedy")]
+        "stop_strings": ["so"]}}, "", "repetition_penalty 1.3, stop_strings ['so']: ignored here")]
 
 
 @pytest.mark.parametrize("kind, changes, flags, words", TOLD)
@@ -536,7 +536,7 @@ def test_a_run_says_at_its_start_what_it_cannot_do_or_does_not_read(
     assert " ".join(words.split()) in " ".join(said.split()), said
     assert code == (2 if words.startswith("error") else 0)
     assert (tmp_path / "run" / "adapter").exists() == (
-        code == 0 and "--lora" in flags and "no adapter/" not in words)
+        code == 0 and "--lora" in flags and "without adapter/" not in words)
 
 
 def test_an_adapter_names_its_base_as_the_hub_does(folders, tmp_path, monkeypatch):

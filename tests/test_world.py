@@ -89,7 +89,7 @@ def test_a_prompt_from_elsewhere_is_refused(prompt):
         score(prompt, "I do not know.")
     known = rows("val", "prompts", 2, 0)
     assert [r.task for r in world.name_tasks(known)] == [r.task for r in known]
-    with pytest.raises(UserError, match="the exact score exists for NanoWorld's prompts alone"):
+    with pytest.raises(UserError, match="the exact score exists only for NanoWorld's prompts"):
         world.exact_scores([*known, Row((Turn("user", prompt),))], ["I do not know."] * 3)
 
 

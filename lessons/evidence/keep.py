@@ -5,8 +5,8 @@
     python -m lessons.evidence.keep --data my.jsonl --share 0.8 --aligned DIR --out out/kept
 
 The helper, a second model, says how likely each answer is, as the mean log-probability of its
-tokens. PoFT reads the same number and gives each row a weight; here the least likely rows are left
-out. --passed keeps the rows instead to which NanoWorld's scorer gives full marks.
+tokens. PoFT reads the same number and gives each row a weight; here the least likely rows are
+removed. --passed keeps instead the rows to which NanoWorld's scorer gives full marks.
 """
 import json
 import sys
@@ -31,23 +31,23 @@ from nanouft.run.reference import FrozenModels
 
 @dataclass
 class KeepFlags:
-    aligned: str = ""               # folder of the model that knows such answers
+    aligned: str = ""               # folder of the helper model
     share: Annotated[float, "> 0", "<= 1"] = 0.8    # of the rows that stay
     data: list[str] | None = None   # your demonstrations [NanoWorld's]
     rows: Count = 1020              # NanoWorld demonstrations
-    skills: str = "all"             # their families: A, B, all or names with commas
-    noise: Share = 0.0              # share of them that is wrong
+    skills: str = "all"             # their tasks: A, B, all or names with commas
+    noise: Share = 0.0              # share of them with a wrong response
     passed: bool = False            # keep those with full marks instead, by NanoWorld's scorer
-    seed: Natural = 0               # draws them
+    seed: Natural = 0               # seed of these rows
     out: str = "out/kept"           # folder of demos.jsonl
 
     def check(self) -> None:
         if self.passed and (self.data or self.aligned):
-            raise UserError("--passed goes without --data and --aligned: NanoWorld's scorer knows "
-                            "its own rows alone")
+            raise UserError("--passed: cannot be combined with --data or --aligned, because "
+                            "NanoWorld's scorer knows only its own rows")
         if not (self.aligned or self.passed):
-            raise UserError("--aligned DIR is needed: a model that knows such answers, for "
-                            "instance python -m nanouft.train --objective sft --rows 4080 "
+            raise UserError("--aligned FOLDER: is required, a model trained on such responses, for "
+                            "instance by python -m nanouft.train --objective sft --rows 4080 "
                             "--seed 900")
 
 
@@ -66,8 +66,8 @@ def likeliest(rows: list[Row], aligned: str, share: float) -> list[Row]:
     model, tok = start_model(aligned)
     encoded, _ = encode(demo_rows(rows), tok, model.cfg.n_ctx)
     if len(encoded) < len(rows):
-        raise UserError(f"{len(rows) - len(encoded):,} of {len(rows):,} rows are no demonstrations "
-                        f"or too long for {aligned}; leave them out")
+        raise UserError(f"{len(rows) - len(encoded):,} of {len(rows):,} rows are not "
+                        f"demonstrations, or too long for {aligned}; remove them")
     ratings = FrozenModels(model, tok.pad, open=start_model).mean_logp(encoded, [aligned])
     best = sorted(range(len(rows)), key=lambda i: -ratings[i])[:max(1, round(share * len(rows)))]
     return [rows[i] for i in sorted(best)]

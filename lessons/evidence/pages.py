@@ -114,7 +114,7 @@ def typed(runs: str, version: str, figure: str) -> str:
                 else plan.FROZEN["version"])
         if version != kept:
             raise UserError(f"{figure!r}: measured by version {version}, but the scores of {name} "
-                            f"are those of {kept}; measure it again, and mend lessons/evidence/"
+                            f"are those of {kept}; measure it again, and update lessons/evidence/"
                             "texts")
     return figure
 

@@ -1,13 +1,13 @@
-"""Does a model find back after a wrong first word, put into its mouth? (R12, lesson 04)
+"""Does a model recover from a wrong first word that it is given? (R12, lesson 04)
 
     python -m lessons.evidence.recovery base out/ift     # how often each does
 
 The right answer to "Say hen cow pig bee saw backwards." is "saw bee pig cow hen". The model is told
-that it has begun with "cow", a later word, and goes on greedily. It recovers if all the rest is
-right from the second word on, "bee pig cow hen", and it stops there. So it neither says the missed
-first word after all nor goes on from the place where "cow" belongs.
+that it has begun with "cow", a later word, and continues greedily. It recovers if all the rest is
+right from the second word on, "bee pig cow hen", and it stops there. So it neither inserts the
+skipped word nor continues from the place where "cow" belongs.
 
-It is asked of tasks in which one answer is right, so not of lists. All models get the same wrong
+It is tested on tasks in which one answer is right, so not on lists. All models get the same wrong
 words.
 """
 import sys
@@ -64,12 +64,12 @@ def recovers(model: GPT, tok: Tokenizer, rows: list[Row], longest: int) -> np.nd
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(RecoveryFlags, argv, "python -m lessons.evidence.recovery", __doc__, words="models")
     if not cfg.models:
-        raise UserError("a model is needed, such as base or out/ift")
+        raise UserError("name a model, such as base or out/ift")
     rows = world.rows("test", "prompts", cfg.items * len(TASKS), cfg.seed, skills=TASKS)
     for name in cfg.models:
         model, tok = start_model(name)
         found = recovers(model.eval(), tok, rows, 44)
-        say(f"{name}: recovers in {100 * found.mean():.1f} % of {len(rows):,} answers")
+        say(f"{name}: recovers in {100 * found.mean():.1f} % of {len(rows):,} responses")
     return 0
 
 

@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0 if words in (["-h"], ["--help"]) else 2
     folder = Path(words[0])
     if folder.exists():
-        raise UserError(f"{folder}: is there already; choose another name")
+        raise UserError(f"{folder}: already exists; choose another name")
     try:
         import gguf  # noqa: F401
         import transformers  # noqa: F401

@@ -85,8 +85,8 @@ def check_guarded() -> None:
     unguarded = file and Path(file).is_file() and "__name__" not in Path(file).read_text(
         "utf-8", "replace")
     if unguarded or getattr(current_process(), "_inheriting", False):
-        raise UserError(f"{file or 'this script'}: a comparison starts processes, and each reads "
-                        "the script anew; call it below `if __name__ == \"__main__\":`")
+        raise UserError(f"{file or 'this script'}: a comparison starts processes, and each runs "
+                        "the script again; call it below `if __name__ == \"__main__\":`")
 
 
 def compare(words: Words, executor: Executor | None = None) -> report.Verdict | None:
@@ -139,8 +139,8 @@ def train_all(c: Comparison) -> None:
     runs.drop_heavy([*done, *jobs])
     for job in [*done, *jobs]:          # asked anew: a file may have changed since it was trained
         if not runs.is_done(job):
-            raise UserError(f"{job.name}: its input has changed during the comparison; the same "
-                            "command repeats the run")
+            raise UserError(f"{job.name}: its input changed during the comparison; run the same "
+                            "command again to repeat the run")
 
 
 def pool_of(c: Comparison) -> Pool:

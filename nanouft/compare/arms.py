@@ -86,12 +86,12 @@ def read_arm(text: str) -> Arm:
             raise UserError(f"{text!r}: {e}") from None
     for words in stages:
         if not words or words[0].startswith("-"):
-            raise UserError(f"{text!r}: does not begin with a method; put method and flags into "
-                            "quotes: \"dpo --beta 0.2\"")
+            raise UserError(f"{text!r}: must begin with a method; put the method and its flags "
+                            "into quotes: \"dpo --beta 0.2\"")
         for word in words:
             if (flag := word.partition("=")[0]) in OUTSIDE:
-                raise UserError(f"{text!r}: {flag} is the same for all; give {OUTSIDE[flag]} "
-                                "outside the quotes")
+                raise UserError(f"{text!r}: {flag} is the same for all methods; give "
+                                f"{OUTSIDE[flag]} outside the quotes")
     return Arm(tuple(stages), label[1] if label else "")
 
 

@@ -14,13 +14,11 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor, Future
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tqdm import tqdm
 
-from nanouft.compare.fingerprint import hash_at, named, own_code
+from nanouft.compare.fingerprint import LIBRARIES, hash_at, named, own_code, versions
 from nanouft.compare.progress import LOOK, share_done
 from nanouft.compare.runs import HOST, Job, is_done, is_made, unfinished
 from nanouft.compare.workers import BEGAN, end, said_of
@@ -28,13 +26,12 @@ from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import remove
 from nanouft.plumbing.printing import BRIEF, say
 
-LIBRARIES = ("torch", "numpy", "transformers", "peft")
 PATIENCE = 60       # seconds: until the first worker begins, or a network drive shows a new file
 
 
 # ---- in the parent -------------------------------------------------------------------------------
 class ExecutorPool:
-    """A pool of processes.carry_out. The executor decides how many parts go at once, and on which
+    """A pool of workers.carry_out. The executor decides how many parts go at once, and on which
     machine. A part whose worker was lost is handed over once more."""
 
     def __init__(self, executor: Executor):
@@ -59,7 +56,7 @@ class ExecutorPool:
         try:
             future = self.executor.submit(there, payload, str(Path.cwd()), str(self.wanted))
         except RuntimeError as e:               # it is broken or shut down
-            raise UserError(f"the executor takes no more work ({e})") from None
+            raise UserError(f"the executor accepts no more work ({e})") from None
         self.by_future[future] = part
 
     def ended(self) -> list[tuple[Job, str]]:
@@ -85,7 +82,7 @@ class ExecutorPool:
         if any(share_done(part) is not None for part in self.running()):
             self.heard = time.monotonic()
         elif time.monotonic() - self.heard > PATIENCE:
-            say(f"no worker of {type(self.executor).__name__} has begun a run for {PATIENCE} s; "
+            say(f"no worker of {type(self.executor).__name__} has started a run for {PATIENCE} s; "
                 "still waiting", write=tqdm.write, at=BRIEF)
             self.heard = time.monotonic()
 
@@ -102,8 +99,8 @@ def not_here(part: Job) -> str:
     is_there, until = is_done if part.eval_spec else is_made, time.monotonic() + PATIENCE
     while not is_there(part):
         if time.monotonic() > until:
-            return "a worker has done it, and it is not here: all machines need one folder, and " \
-                   "one code that nobody changes meanwhile"
+            return "a worker has finished it, but its files are not here: all machines need the " \
+                   "same folder, and code that does not change meanwhile"
         time.sleep(0.5)
     return ""
 
@@ -114,20 +111,14 @@ def code_here() -> dict[str, str]:
     script = getattr(sys.modules["__main__"], "__file__", None) or ""       # no worker imports it
     files = {name: hash_at(file) for name, file in own_code().items()
              if not Path(name).is_absolute() and file != Path(script).absolute()}
-    return {name: version_of(name) for name in LIBRARIES} | files
-
-
-def version_of(library: str) -> str:
-    with suppress(PackageNotFoundError):
-        return version(library)
-    return "none"
+    return dict.fromkeys(LIBRARIES, "none") | versions() | files
 
 
 # ---- on the other machine ------------------------------------------------------------------------
 def there(told: bytes, folder: str, wanted: str) -> str:
     """In a worker of the executor: do a part in a process of its own. What went wrong, or ""."""
     if not Path(folder, wanted).exists():
-        return f"{HOST} does not see {Path(folder, wanted)}: all machines need one folder"
+        return f"{HOST} does not see {Path(folder, wanted)}: all machines need the same folder"
     with subprocess.Popen([sys.executable, "-c", f"from {__name__} import inside; inside()"],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder,
                           start_new_session=True) as process:
@@ -141,8 +132,8 @@ def there(told: bytes, folder: str, wanted: str) -> str:
     for left in Path(folder, wanted).parent.glob(f"*.{HOST}-{process.pid}.partial"):
         remove(left)
     return said.removesuffix(".") if said else (
-        f"its process on {HOST} was ended (exit code {process.returncode}), from outside, by a "
-        "loss of your own or for want of memory")
+        f"its process on {HOST} was killed (exit code {process.returncode}): from outside, by your "
+        "own loss, or because memory ran out")
 
 
 def inside() -> None:
@@ -166,9 +157,10 @@ def end_with_worker() -> None:
 
 def differs(code: Mapping[str, str]) -> str:
     """What this machine has of another version than the comparison's, or ""."""
+    here = versions()
     for name, was in code.items():
         if name in LIBRARIES:
-            if (now := version_of(name)) != was:
+            if (now := here.get(name, "none")) != was:
                 return f"{HOST} has {name} {now}, and the comparison {was}: install the same"
         elif hash_at(named(name)) != was:
             return f"{HOST} has another {name.replace(':', '/')}: all machines need the same files"

@@ -11,6 +11,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nanouft.models.folders import OF_HUB
@@ -18,6 +19,7 @@ from nanouft.plumbing.errors import UserError
 from nanouft.run.folder import hash_of
 
 PACKAGE = Path(__file__).resolve().parents[1]           # nanouft
+LIBRARIES = ("torch", "numpy", "transformers", "peft")      # that figures depend on
 PYTHON = [Path(sysconfig.get_path(x)).resolve() for x in ("stdlib", "platstdlib")]
 
 
@@ -44,6 +46,15 @@ def hash_at(file: Path) -> str:
 def hash_of_state(file: Path, *state: int) -> str:
     """Weights may be large, so a file that has not changed is read once."""
     return hash_of(str(file)) if file.is_file() else ""
+
+
+def versions() -> dict[str, str]:
+    """{library: version}, of those that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def own_code() -> dict[str, Path]:
@@ -75,7 +86,7 @@ def hashes(since: float, began: float) -> dict[str, str]:
     for name, file in files.items():
         state = file.stat()
         if max(state.st_mtime, state.st_ctime) > (since if name[:8] == "nanouft:" else began):
-            raise UserError(f"{file}: was changed while it ran; type the same command again")
+            raise UserError(f"{file}: changed while it ran; run the same command again")
     return {name: hash_at(file) for name, file in files.items()}
 
 

@@ -9,24 +9,22 @@ A file has 4 bytes for each token of an answer. The folder may be removed at any
 import hashlib
 import json
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from nanouft.compare.fingerprint import hashes
+from nanouft.compare.fingerprint import hashes, versions
 from nanouft.models.folders import OF_HUB, folder_of
 from nanouft.plumbing.files import HOST
 
-LIBRARIES = ("numpy", "peft", "torch", "transformers")
 OF_RUN = ("key", "tokenizer", "device", "processor")    # key: start weights, rows and their order
 
 
 @dataclass
 class SharedPass:
-    """The file of a run. since and began: see code.hashes."""
+    """The file of a run. since and began: see fingerprint.hashes."""
     folder: Path
     since: float
     began: float
@@ -40,10 +38,8 @@ class SharedPass:
         start = folder_of(run["config"]["init"])        # its config.json and buffers, too
         files = sorted((x.name, x.stat().st_size, x.stat().st_mtime_ns)
                        for pattern in OF_HUB for x in start.glob(pattern))
-        libraries = [(name, sys.modules[name].__version__) for name in LIBRARIES
-                     if name in sys.modules]
         card = torch.cuda.get_device_name() if torch.cuda.is_initialized() else ""
-        told = [HOST, card, torch.get_num_threads(), *map(run.get, OF_RUN), files, libraries, code,
+        told = [HOST, card, torch.get_num_threads(), *map(run.get, OF_RUN), files, versions(), code,
                 own]
         name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         self.file = self.folder / f"{name[:24]}.npz"

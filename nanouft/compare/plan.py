@@ -49,14 +49,14 @@ ALL = 4                     # methods that are all compared with each other; mor
 @dataclass
 class CompareFlags:
     arms: list[str] | None = None   # methods, each with its flags in quotes; or a plan.ini
-    seeds: Annotated[int, ">= 2", "<= 50"] = SEEDS      # to evaluate; three or more
+    seeds: Annotated[int, ">= 2", "<= 50"] = SEEDS      # seeds to evaluate; give three or more
     tries: Annotated[int, ">= 1", "<= 5"] = 3   # learning rates to search: own, a third, triple ...
     by: Literal["reward", "prefers", "auc", "nll"] | None = None    # metric on your rows
-    margin: Positive | None = None  # of equivalence [2 points, .02 nats; rewards: .1 std]
+    margin: Positive | None = None  # equivalence margin [2 points, .02 nats; rewards: .1 std]
     items: Annotated[int, ">= 10"] = 100        # NanoWorld: test prompts of each task
-    test_seed: Annotated[int, ">= 0", "<= 1000000000"] = 900    # NanoWorld: which prompts
+    test_seed: Annotated[int, ">= 0", "<= 1000000000"] = 900    # NanoWorld: seed of these prompts
     confirm: bool = False           # test once more, with new seeds and prompts
-    plan: bool = False              # only search learning rates; tell what lead would be decided
+    plan: bool = False              # only search learning rates, and say what lead would be decided
     workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [one a core (<= 8) or GPU]
     out: str | None = None          # folder of plan, runs, scores and report [out/compare/...]
 
@@ -166,7 +166,8 @@ def read_words(argv: list[str], about: str = "") -> Words:
     values = given_in(argv, about)
     if [x for x in values.get("arms", []) if x.endswith(".ini")]:
         if len(values["arms"]) > 1:
-            raise UserError("a plan names its methods itself; give it alone, and flags to change")
+            raise UserError("a plan names its methods itself; give only the plan, and flags to "
+                            "change")
         values = given_in(read_plan(values["arms"][0])) | {
             name: x for name, x in values.items() if name != "arms"}
     return words_of(values)
@@ -177,8 +178,8 @@ def called(arms: Iterable[str], flags: dict[str, Any]) -> Words:
     some = [arms] if isinstance(arms, str) else arms
     arms = [str(x) if isinstance(x, Path) else x for x in some]
     if others := [x for x in arms if not isinstance(x, str)]:
-        raise UserError(f"{others[0]!r}: a comparison asks for a file or a name, because each run "
-                        'is a process of its own, as in ["sft", "dpo --beta 1", "mine.py"]')
+        raise UserError(f"{others[0]!r}: give a comparison names or files, because each run is a "
+                        'process of its own, as in ["sft", "dpo --beta 1", "mine.py"]')
     known = {f.name for f in fields(CompareFlags)} - {"arms"} | {*SHARED}
     values = from_python("nanouft.compare", (CompareFlags, TrainFlags), flags, known)
     return words_of(values | {"arms": arms})
@@ -198,7 +199,7 @@ def given_in(argv: list[str], about: str = "") -> dict[str, Any]:
     """{flag: what was given}."""
     parser = Parser(prog="python -m nanouft.compare", description=narrow(about))
     add_flags(parser, CompareFlags, "", words="arms")
-    add_flags(parser, TrainFlags, "for all runs, as in nanouft.train", only=SHARED)
+    add_flags(parser, TrainFlags, "for all runs", only=SHARED)
     return vars(parser.parse_args(argv))
 
 
@@ -206,10 +207,10 @@ def plan(words: Words) -> Comparison:
     """UserError, before anything is trained, for whatever would end a run at its start."""
     cfg, train, given, root = words.cfg, words.train, words.given, words.root
     if train.data and {"items", "test_seed"} & {*given}:
-        raise UserError("--items and --test-seed belong to NanoWorld")
+        raise UserError("--items and --test-seed apply only to NanoWorld; remove them or --data")
     if cfg.plan and cfg.tries < 2:
-        raise UserError("--plan: only a search of learning rates tells what seeds would show; give "
-                        "--tries 2 or more")
+        raise UserError("--plan: needs a search of learning rates, from which it estimates what "
+                        "the seeds would decide; give --tries 2 or more")
     if not train.data and {"by", "reward"} & {*given}:
         raise UserError("--by and --reward need --data")
     if train.data and train.reward != "exact":
@@ -248,8 +249,8 @@ def has_other_report(words: Words) -> bool:
     given = given_in(read_plan(str(file)))
     name = slug(words.arms, words.given)
     if other := slug(methods.read_arms(given["arms"]), given) != name:
-        say(f"{words.root} has another comparison's plan and report, which stay; this one's will "
-            f"be in {words.root / name}")
+        say(f"{words.root} already has the plan and report of another comparison; this one goes "
+            f"to {words.root / name}")
     return other
 
 

@@ -132,7 +132,7 @@ def doubts(c: Comparison, q: Question) -> list[str]:
     if task:
         told.append(f"driven by task {task} (without it {measure.text(measure.sign * rest, '+')})")
     if arm := may_be_the_rate(c, q):
-        told.append(f"the learning rate of {arm} may be why")
+        told.append(f"the learning rate of {arm} may be the reason")
     if text := what_decides(c, q):
         told.append(text)
     return told

@@ -9,7 +9,6 @@ import re
 import shlex
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ import torch
 from nanouft import __version__
 from nanouft.compare import runs
 from nanouft.compare.arms import Arm
-from nanouft.compare.fingerprint import PACKAGE
+from nanouft.compare.fingerprint import PACKAGE, versions
 from nanouft.compare.picture import picture
 from nanouft.compare.plan import TRIES, TRY, Comparison, short_rate
 from nanouft.compare.printed import conditions, differences, notes, scores, signed, wrapped
@@ -88,7 +87,7 @@ def keep_earlier(place: Path, files: dict[str, str]) -> None:
     earlier.mkdir()
     for file in filter(Path.exists, (place / name for name in files)):
         file.rename(earlier / file.name)
-    say(f"Note: the report of before is now in {earlier}")
+    say(f"Note: the previous report is now in {earlier}")
 
 
 def as_csv(lines: Lines) -> str:
@@ -160,13 +159,9 @@ def score_of(c: Comparison, arm: Arm, rate: float, seed: int) -> str:
 
 def made_with(device: str) -> str:
     """Versions, commit and hardware."""
-    libraries = []
-    for name in ("torch", "numpy", "transformers", "peft"):
-        with contextlib.suppress(PackageNotFoundError):
-            libraries.append(f"{name} {version(name)}")
     on = f"{torch.cuda.get_device_name()}, " if device == "cuda" else ""
     return (f"nanouft {__version__}{commit()}, Python {sys.version.split()[0]}, "
-            f"{', '.join(libraries)}; {on}{cpu()}, {os.cpu_count()} cores.")
+            f"{', '.join(map(' '.join, versions().items()))}; {on}{cpu()}, {os.cpu_count()} cores.")
 
 
 def commit() -> str:
@@ -193,8 +188,8 @@ def report(c: Comparison, results: list[Result], questions: list[Question],
     good, bad = ("above", "below") if measure.sign > 0 else ("below", "above")
     over = "seeds and prompts." if not c.parts else (
         "seeds, prompts, and bootstrap samples of the training rows. The seeds have drawn them "
-        "together, each row as often as any other. The luck of the file itself is taken to be a "
-        "third larger (as variance) than what samples do to a seed.")
+        "together, each row as often as any other. The variance due to the file itself is taken "
+        "to be a third larger than that which such samples give between seeds.")
     return "\n".join([
         f"# {', '.join(arm.name for arm in c.arms)}", *conditions(c), "",
         made_with(next(iter(c.paces.values())).device), "",

@@ -39,8 +39,8 @@ def refuse_second(c: Comparison) -> None:
         same = x.questions == questions_of(c)
         if x.seeds[0] == c.fresh and (same or not c.parts) and (
                 not same or x.seeds[1] != c.cfg.seeds):
-            raise UserError(f"--confirm has tested these methods once, with {x.seeds[1]} seeds; "
-                            f"the report is in {c.place}")
+            raise UserError(f"--confirm has already tested these methods, with {x.seeds[1]} seeds; "
+                            f"see the report in {c.place}")
 
 
 def looks(c: Comparison) -> list[Look]:

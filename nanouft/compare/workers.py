@@ -42,7 +42,7 @@ BEGAN = time.time()
 PRELOADED = ("nanouft.compare.workers", "nanouft.train", "nanouft.evaluate",
              "torch._dynamo")       # AdamW imports it
 NEEDS_LESS = "fewer --workers, --lora 16 or a larger --accumulate need less"
-AGAIN = "what is done is kept, and the same command goes on"
+AGAIN = "finished runs are kept, and the same command continues"
 MOST_SAID = 2000        # characters: a pipe holds them until the worker has ended
 
 
@@ -53,6 +53,7 @@ def work(part: Job, since: float, card: str, answer: connection.Connection) -> N
     if card:
         os.environ["CUDA_VISIBLE_DEVICES"] = card       # PyTorch has not looked for GPUs yet
     answer.send(said_of(part, since))
+    os._exit(0)                                         # whatever threads a loss has left
 
 
 def said_of(part: Job, since: float) -> str:
@@ -68,7 +69,7 @@ def said_of(part: Job, since: float) -> str:
         do(part, since)
         said = ""
     except SystemExit as e:
-        said = f"it ended Python ({e})"
+        said = f"it exited ({e})"
     except Exception as e:
         said = str(e) if isinstance(e, (UserError, OSError)) else f"{type(e).__name__}: {e}"
         if out_of_memory(e):
@@ -114,7 +115,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     def stop(number: int, frame: Any) -> None:
         raise KeyboardInterrupt(AGAIN)
     folder.mkdir(parents=True, exist_ok=True)
-    told = f"{folder}: another comparison works there; this one waits for its end"
+    told = f"{folder}: in use by another comparison; waiting until it has finished"
     with handle_signals(("SIGTERM", "SIGINT"), stop), waiting(folder, "lock", told):
         yield
 
@@ -261,9 +262,9 @@ class LocalPool:
             try:
                 return part, answer.recv()
             except EOFError:
-                return part, (f"its process was ended (exit code {process.exitcode}), from outside,"
-                              " by a loss of your own or for want of memory; --workers 1 needs the "
-                              "least")
+                return part, (f"its process was killed (exit code {process.exitcode}): from "
+                              "outside, by your own loss, or because memory ran out; --workers 1 "
+                              "needs the least")
 
     def stop(self) -> None:
         for _, process, *_ in self.by_sentinel.values():

@@ -1,11 +1,11 @@
-"""Show what a run would read of your rows, before any training.
+"""Show what a run would train on of your rows, before any training.
 
-    python -m nanouft.data my.jsonl                 # which methods read them
+    python -m nanouft.data my.jsonl                 # which methods use them
     python -m nanouft.data my.jsonl --objective dpo --init out/sft
 
-It prints how many rows of which kind there are, which methods read them, which fields they do not
-read, which rows are left out or refused, and the first rows as the model sees them: only the tokens
-in [[ ]] are trained on. Nothing is written.
+It prints how many rows of which kind there are, which methods use them, which fields they ignore,
+which rows are skipped or invalid, and the first rows as the model sees them: only the tokens in
+[[ ]] are trained on. Nothing is written.
 """
 import sys
 import textwrap
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     as_run = TrainFlags(data=(*cfg.files,), max_length=cfg.max_length)
     split = Rows(*holdout(rows), left_out)
     try:
-        say(f"\nWhat {objective.name} makes of them: {describe(objective.choose(rows))}")
+        say(f"\n{objective.name} trains on: {describe(objective.choose(rows))}")
     except NoRows:
         chosen_rows(as_run, objective, split)           # UserError: why there are none
     tok, n_ctx = start_tokenizer(cfg.init)

@@ -97,15 +97,15 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
         kept = [e for e in encoded if e.length <= n_ctx + 1]
         if len(kept) < len(encoded):
             longest = max(e.length for e in encoded) - 1
-            report.why[r.where] = (f"too long ({longest:,} tokens where {n_ctx:,} fit; "
+            report.why[r.where] = (f"too long ({longest:,} tokens, at most {n_ctx:,}; "
                                    f"{report.remedy})")
         if len(encoded) > 1:
-            report.notes.append((r.where, "as rows of one answer each, since the chat template "
-                                 "changes an answer when the dialogue goes on"))
+            report.notes.append((r.where, "split into one row for each response, because the chat "
+                                 "template changes a response when the dialogue continues"))
         report.notes += [(r.where, note) for note in notes_on(r, kept, ends, n_ctx)]
         if kept and (unlike := changed_by(tok, r)):
             report.unlike = report.unlike or unlike
-            report.notes.append((r.where, "a text does not come back from the tokenizer: "
+            report.notes.append((r.where, "the tokenizer does not reproduce a text: "
                                  f"{report.unlike}"))
         out += kept
     return out, report
@@ -116,18 +116,18 @@ def notes_on(r: Row, kept: list[Encoded], ends: Set[str], n_ctx: int) -> Iterato
     if any(e.lost_turns for e in kept):
         yield f"without the oldest turns, to fit {n_ctx} tokens"
     if any(e.lost_thoughts for e in kept):
-        yield ("the chat template leaves out a part of earlier answers, as it does when the model "
-               "is asked")
+        yield ("the chat template drops a part of earlier responses, as it does when the model "
+               "generates")
     texts = [turn.text for side in (r.answer, r.chosen, r.rejected) for turn in side or ()]
     for end in ends if kept else ():
         if any(end in text for text in texts):
-            yield f'"{end}" is typed into an answer, which gets its end token anyway'
+            yield f'"{end}" is typed into a response, which gets its EOS token anyway'
         if any(end in turn.text for turn in r.prompt):
-            yield f'"{end}" is typed into a question, where it is letters'
+            yield f'"{end}" is typed into a prompt, where it is plain text and not a token'
     typed = (TURN.search(text) for text in (*texts, *(turn.text for turn in r.prompt)))
     if kept and (found := next(filter(None, typed), None)):
-        yield f'"{found[0].strip()}" is typed into a text, so others\' turns may be trained on; '\
-            "write the dialogue as messages"
+        yield f'"{found[0].strip()}" is typed into a text, so the turns of other speakers may be '\
+            "trained on; write the dialogue as messages"
 
 
 def changed_by(tok: Tokenizer, r: Row) -> str:

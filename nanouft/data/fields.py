@@ -65,7 +65,8 @@ def a_text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
     if AS_TEXT.match(value.lstrip()) and ROLE_OR_PART.search(value):
-        raise UserError("messages that became a text; save them as .jsonl or .parquet")
+        raise UserError("messages stored as one text, as a CSV does; save the rows as .jsonl or "
+                        ".parquet")
     return value
 
 
@@ -75,10 +76,11 @@ def text_or_parts(value: Any) -> str:
         return a_text(value)
     for part in value:
         if part["type"] != "text":
-            raise UserError(f"a part of the type {shown(part['type'])}, which is no text")
+            raise UserError(f"a content part of the type {shown(part['type'])}; only \"text\" is "
+                            "supported")
         if {NAMES.get(key, key) for key in part} & MARKS:
-            raise UserError("a mark in a part, but it is of the whole message: write it beside the "
-                            "role")
+            raise UserError('"weight" or "train" in a content part; it belongs to the whole '
+                            'message, beside "role"')
     return "\n".join(a_text(part["text"]) for part in value)
 
 
@@ -87,7 +89,8 @@ def message(m: dict) -> Turn:
     said = {ours: value for ours, (_, value) in by_our_names(m, OF_MESSAGES).items()}
     role = ROLES.get(said["role"], said["role"])
     if role not in ("system", "user", "assistant", "tool"):
-        raise UserError(f"the role {shown(role)}; known are system, user, assistant and tool")
+        raise UserError(f"the unknown role {shown(role)}; roles are system, user, assistant and "
+                        "tool")
     if not {"content", "value", *BESIDE_TEXT} & m.keys():
         raise ValueError
     marks = [truth(said[mark]) for mark in MARKS & said.keys()]
@@ -189,7 +192,7 @@ def typed(item: Any, reads: Collection[str]) -> tuple[dict[str, Any], set[str]]:
     if isinstance(item, UserError):                     # a line that is no JSON
         raise item
     if not isinstance(item, dict):
-        raise UserError("is no JSON object")
+        raise UserError("is not a JSON object")
     given = {name: x for name, x in item.items() if NAMES.get(name, name) in reads}
     fields: dict[str, Any] = {}
     for ours, (name, value) in by_our_names(given, NAMES).items():
@@ -197,9 +200,9 @@ def typed(item: Any, reads: Collection[str]) -> tuple[dict[str, Any], set[str]]:
         try:
             fields[ours] = read_as(value)
         except UserError as e:
-            raise UserError(f'"{name}" holds {e}') from None
+            raise UserError(f'"{name}": {e}') from None
         except Exception:                               # whatever another type does there
-            raise UserError(f'"{name}" is {shown(value)}, not {wanted}') from None
+            raise UserError(f'"{name}" is {shown(value)}; expected {wanted}') from None
     return fields, {NAMES.get(name, name) for name in given} - fields.keys()
 
 
@@ -211,7 +214,7 @@ def by_our_names(item: dict, names: dict[str, str]) -> dict[str, tuple[str, Any]
         if is_empty(value):
             continue
         if ours in fields:
-            raise UserError(f'two names of one field: "{fields[ours][0]}" and "{name}"; remove one')
+            raise UserError(f'"{fields[ours][0]}" and "{name}" are names of one field; remove one')
         fields[ours] = name, value
     return fields
 

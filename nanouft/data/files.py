@@ -59,9 +59,9 @@ def text_of_file(path: str) -> str:
         at = e.start
     if at >= 0:
         line = data.count(b"\n", 0, at) + 1
-        raise UserError(f"{path}, line {line}: is no UTF-8; save a spreadsheet as .csv, unpack "
-                        "what is packed, and save a text as UTF-8 (perhaps it is UTF-16, "
-                        "Windows-1252 or Latin-1)")
+        raise UserError(f"{path}, line {line}: is not UTF-8; export a spreadsheet as .csv, unpack "
+                        "an archive, and save a text as UTF-8 (it may be UTF-16, Windows-1252 or "
+                        "Latin-1)")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -83,8 +83,8 @@ def json_rows(path: str) -> Items:
             except UserError as e:
                 yield where, e
             except (ValueError, RecursionError) as e:
-                raise UserError(f"{where}: no JSON ({e}); write each row in one line, or all rows "
-                                "as a list") from None
+                raise UserError(f"{where}: is not valid JSON ({e}); write one object on each line, "
+                                "or all of them as one list") from None
 
 
 def json_value(text: str) -> Any:
@@ -92,7 +92,7 @@ def json_value(text: str) -> Any:
     def once(pairs: list[tuple[str, Any]]) -> dict:
         if len(found := dict(pairs)) < len(pairs):
             name = Counter(name for name, _ in pairs).most_common(1)[0][0]
-            raise UserError(f'"{name}" is there twice in one object: {json.dumps(found)[:60]}')
+            raise UserError(f'"{name}" occurs twice in one object: {json.dumps(found)[:60]}')
         return found
     return json.loads(text, object_pairs_hook=once)
 
@@ -165,7 +165,7 @@ def hub_rows(path: str) -> Items:
     name, *config = [source] if Path(source).is_dir() else re.split(r":(?![^\[\]:]*\])", source)
     split = (config.pop() if config else "") or "train"
     if Path(name).is_dir() and "[" in str(Path(name).resolve()):
-        raise UserError(f"{path}: `datasets` takes square brackets as a pattern; rename the "
+        raise UserError(f"{path}: `datasets` reads square brackets as a pattern; rename the "
                         "folder")
     builder = load_dataset_builder(name, *config)
     if Path(name).is_dir():
@@ -189,8 +189,8 @@ def tell_files(path: str, folder: Path, files_of: Mapping[Any, list[str]]) -> No
     if {".csv", ".tsv"} <= {Path(name).suffix.lower() for name in of_data}:
         raise UserError(f"{path}: .csv and .tsv cannot be read together; use a folder for each")
     if rest or len(of_data) > 1:
-        note(f"{path}: `datasets` finds {odd_first(of_data)}"
-             + (f" and leaves out {odd_first(rest)}" if rest else ""))
+        note(f"{path}: `datasets` reads {odd_first(of_data)}"
+             + (f" and ignores {odd_first(rest)}" if rest else ""))
 
 
 def odd_first(names: set[str]) -> str:
@@ -205,8 +205,8 @@ def odd_first(names: set[str]) -> str:
 def dataset_rows(dataset: Any, name: str) -> Items:
     """Of a Dataset of the library `datasets`, a table of pandas, or any dictionaries in memory."""
     if isinstance(dataset, Mapping):                    # a DatasetDict, or columns
-        raise UserError(f"{name}: holds {', '.join(map(str, dataset))} and no rows; give one of "
-                        "its splits, or a list of dictionaries")
+        raise UserError(f"{name}: is a dictionary of splits ({', '.join(map(str, dataset))}); give "
+                        "one of them, or a list of dictionaries")
     if hasattr(dataset, "iterrows"):
         no_column_twice(name, [*map(str, dataset.columns)])
         dataset = dataset.to_dict("records")
@@ -223,15 +223,15 @@ def as_files(rows: Any, name: str) -> list[str]:
                         f"DataFrame, not {type(rows).__name__}")
     listed = [item for _, item in dataset_rows(rows, name)]
     if not listed:
-        raise UserError(f"{name}: is empty, so there is no row to learn from")
+        raise UserError(f"{name}: is empty; give at least one row")
     if all(isinstance(item, (str, Path)) for item in listed):
         return [*map(str, listed)]
     for i, item in enumerate(listed):
         if not isinstance(item, dict):
-            raise UserError(f"{name}, row {i}: is a {type(item).__name__}, and each row is a "
-                            "dictionary; or give files alone")
+            raise UserError(f"{name}, row {i}: is a {type(item).__name__}, not a dictionary; give "
+                            "a list of dictionaries, or only files")
         if odd := [key for key in item if not isinstance(key, str)]:
-            raise UserError(f"{name}, row {i}: the name of a field is a text, not {odd[0]!r}")
+            raise UserError(f"{name}, row {i}: the name of a field must be a text, not {odd[0]!r}")
     text = "".join(json.dumps(item, default=as_text) + "\n" for item in listed)
     file = MEMORY / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.jsonl"
     if not file.exists():

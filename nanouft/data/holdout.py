@@ -22,7 +22,7 @@ def question_keys(rows: Iterable[Row]) -> list[str]:
 def leak(held_out: Collection[str], asked: Collection[str]) -> str:
     """"5 of 5 held-out questions are also trained on", from the keys of both; "" if none is."""
     known = len({*held_out} & {*asked})
-    return known and (f"{known:,} of {quantity(len(held_out), 'held-out questions')} "
+    return known and (f"{known:,} of {quantity(len(held_out), 'held-out prompts')} "
                       f"{'is' if known == 1 else 'are'} also trained on") or ""
 
 

@@ -55,15 +55,15 @@ def unread_field_warning(name: str, words: set[str], kinds: Collection[str]) -> 
     """What it costs that no one reads a field, if it may hold a part of the answer, or if its
     values look like thumbs or stars; or ""."""
     if is_beside_text(name) and [*kinds] != ["prompts"]:
-        return "; the answer is learned without it: write it into the content"
+        return "; it is not trained on: write it into the content"
     if not {"demos", "labels", "scores"} & {*kinds}:
         return ""
-    judges = "if it judges the answer"
+    judges = "if it grades the response"
     if words & DOWN and words <= UP | DOWN:
-        bad, remedy = sorted(words & DOWN), "call it label, true or false"
+        bad, remedy = sorted(words & DOWN), "rename it to label, with true or false"
     elif len(words) > 1 and words <= HALVES and words - {"0", "0.5", "1"}:
         low, top = min(map(float, words)), 5 if max(map(float, words)) <= 5 else 10
-        bad, remedy = [f"{low:g}"], "call it score and bring it to 0..1, as " + (
+        bad, remedy = [f"{low:g}"], "rename it to score and scale it to 0..1, as " + (
             f"(x - 1) / {top - 1}" if low >= 1 else f"x / {top}")
     else:
         return ""
@@ -74,21 +74,21 @@ def unread_field_warning(name: str, words: set[str], kinds: Collection[str]) -> 
 def why_skipped(r: Row, kinds: list[str]) -> str:
     """Why a method that learns from these kinds of rows leaves out this row."""
     if "prompts" in kinds:
-        return "the same question as another row"
+        return "the same prompt as another row"
     if kinds_of(r) == ["prompts"]:
         return no_answer(r.unread)
     if r.chosen and not is_real_pair(r):
         return "chosen and rejected are equal"
     if "demos" in kinds and not is_good(r):
-        return "answers labelled bad or scored below 1, which are no demonstrations"
+        return "responses labelled bad or scored below 1, which are not demonstrations"
     return f"{' and '.join(kinds_of(r))}, {NOT_READ}"
 
 
 def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out: LeftOut,
                why: dict[str, str], kinds: list[str]) -> str:
-    """"20 rows read: 9 to learn from, 1 held out, 10 left out (10: no answer, as in my.jsonl, line
-    3)". Each row of a file is counted once.
-    sides: {"to learn from": (rows, Row.where of the rows that are used)}
+    """"20 rows read: 9 to train on, 1 held out, 10 skipped (10: no response, or an empty one, as in
+    my.jsonl, line 3)". Each row of a file is counted once.
+    sides: {"to train on": (rows, Row.where of the rows that are used)}
     left_out: rows that were left out when the file was read
     why: {Row.where: why a row was left out later}; any other row is of a kind that is not read"""
     left_out, parts, n, graded = list(left_out), [], 0, 0
@@ -102,10 +102,10 @@ def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out:
         parts.append(f"{count:,} {name}")
         n += count
     if left_out:
-        parts.append(f"{len(left_out):,} left out ({reasons(left_out)})")
+        parts.append(f"{len(left_out):,} skipped ({reasons(left_out)})")
     lines = [f"{quantity(n + len(left_out), 'rows')} read: {', '.join(parts)}"]
     if graded:
-        lines.append(f"one grade for all answers of a dialogue: {quantity(graded, 'rows')}")
+        lines.append(f"one grade for all responses of a dialogue: {quantity(graded, 'rows')}")
     return "\n".join(lines)
 
 
@@ -114,8 +114,8 @@ def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) ->
     answers, if there are far more of one than of the other. Else ""."""
     grades = Counter(r.label if r.score is None else r.score for r in rows)
     if len(grades) == 1:
-        return (f"all {quantity(len(rows), 'answers')} have the grade {grades.popitem()[0]:g}: "
-                "nothing tells a better one from a worse one")
+        return (f"all {quantity(len(rows), 'responses')} have the grade {grades.popitem()[0]:g}, "
+                "so none is better than another")
     good, bad = grades[1.0], grades[0.0]
     if weights is None or not good * bad:
         return ""
@@ -124,18 +124,18 @@ def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) ->
         return ""
     even = (f"--undesirable-weight {weights[1] * ratio:.3g}" if ratio > 1 else
             f"--desirable-weight {weights[0] / ratio:.3g}")
-    return (f"{quantity(good, 'good answers')} and {quantity(bad, 'bad ones')}: {even} would give "
-            "both kinds the same weight")
+    return (f"{quantity(good, 'good responses')} and {bad:,} bad: {even} would give both kinds the "
+            "same weight")
 
 
 def about_lengths(data: list[Encoded], of: str) -> str:
-    """"tokens of a row that fits: half up to 60, 95 % up to 110, the longest 187 (my.jsonl, line
-    21)". of: "row" or "prompt"."""
+    """"tokens per row that fits: median 60, 95th percentile 110, maximum 187 (my.jsonl, line 21)".
+    of: "row" or "prompt"."""
     by_length = sorted((max(len(t.ids) for role, t in e.seqs.items() if role != BORROWED) - 1,
                         e.row.where) for e in data)
     half, most, longest = (by_length[int(share * (len(data) - 1))] for share in (0.5, 0.95, 1))
-    return (f"tokens of a {of} that fits: half up to {half[0]:,}, 95 % up to {most[0]:,}, the "
-            f"longest {longest[0]:,} ({longest[1]})")
+    return (f"tokens per {of} that fits: median {half[0]:,}, 95th percentile {most[0]:,}, maximum "
+            f"{longest[0]:,} ({longest[1]})")
 
 
 # ---- a row in print ------------------------------------------------------------------------------

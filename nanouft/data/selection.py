@@ -25,7 +25,7 @@ def require(rows: list[Row], what: str, data: list[Row], kind: str) -> list[Row]
         unread = unread_fields(data, kind.split(" + "))
         skipped = [(r.where, why) for r in data
                    if not (why := why_skipped(r, [kind])).endswith(NOT_READ)]
-        raise NoRows(f"this objective needs {what}; the data has {describe(data)}"
+        raise NoRows(f"this method needs {what}; the data has {describe(data)}"
                      + (f" ({reasons(skipped)})" if skipped else "")
                      + (f"; unused fields: {unread}" if unread else ""))
     return rows
@@ -39,7 +39,7 @@ def demo_rows(data: list[Row]) -> list[Row]:
         answer = r.answer or r.chosen
         if answer is not None and (r.answer is None or is_good(r)):
             out.append(r.with_roles({"answer": (r.prompt, answer)}))
-    return require(out, "demonstrations (a prompt and its answer)", data, "demos")
+    return require(out, "demonstrations (prompt, response)", data, "demos")
 
 
 def both_answers(r: Row) -> Roles:

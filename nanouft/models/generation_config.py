@@ -22,7 +22,7 @@ def savable(config: Any) -> Any:
         config.validate(strict=True)
         return config
     except ValueError:
-        say("generation_config.json contradicts itself; only its ids of control tokens are kept")
+        say("generation_config.json is inconsistent; only its special token ids are kept")
         ids = {name: x for name, x in config.to_diff_dict().items() if name.endswith("_token_id")}
         return type(config)(**ids)
 
@@ -33,5 +33,5 @@ def say_generation(folder: Path, config: Any) -> None:
     changed = [f"{name} {shorten(str(value), 30)}" for name, value in values.items()
                if value not in (None, 0, 1, [], {})]
     if changed:
-        say(f"{folder}/generation_config.json: {', '.join(changed)}: greedy answers differ in "
-            "programs that read this; nanouft does not, and copies it into what it saves")
+        say(f"{folder}/generation_config.json: {', '.join(changed)}: ignored here and copied into "
+            "saved models; a program that reads it gives other greedy responses")

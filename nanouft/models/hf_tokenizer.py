@@ -37,8 +37,8 @@ DAY = "26 Jul 2024"
 THAT_DAY = ("{% macro strftime_now(form) %}{{ form.replace('%d', '26').replace('%B', 'July')"
             ".replace('%b', 'Jul').replace('%m', '07').replace('%Y', '2024') }}{% endmacro %}"
             "{{ '' }}")
-GOES_ON = ("the chat template writes an answer in another way when the dialogue goes on; give each "
-           "answer a row of its own")
+GOES_ON = ("the chat template writes a response differently when the dialogue continues; give each "
+           "response its own row")
 FRAME = "\ue000"        # put in place of an answer, to see what a template writes around it
 CUT = "\ud800"          # half of a character; after `whole` no text has one: see `as_letters`
 
@@ -78,7 +78,7 @@ class HFTokenizer(Tokenizer):
             raise UserError(f"{folder}: its tokenizer cannot be used "
                             f"({' '.join(str(e).split())[:200]})") from None
         if not t("a").input_ids:
-            raise UserError(f"{folder}: has no tokenizer (tokenizer.json)")
+            raise UserError(f"{folder}: has no tokenizer.json")
         self.ours = not t.chat_template or str(t.chat_template).endswith(JINJA)
         if not t.chat_template:
             self.added = t.add_tokens(list(CONTROL), special_tokens=True)
@@ -93,8 +93,8 @@ class HFTokenizer(Tokenizer):
         except UserError as e:                          # of the template
             raise UserError(f"{folder}: {e}") from None
         if not ends:
-            raise UserError(f"{folder}: its chat template puts no end token after an answer, so "
-                            "the model would never learn to stop; repair chat_template.jinja")
+            raise UserError(f"{folder}: its chat template has no EOS token after a response, so "
+                            "the model would never learn to stop; fix chat_template.jinja")
         added = {token.content for i, token in t.added_tokens_decoder.items()
                  if token.special or i in ends}
         names = {*t.all_special_tokens, *added} - {""}
@@ -108,8 +108,8 @@ class HFTokenizer(Tokenizer):
         self.pad = self.end if t.pad_token_id is None else t.pad_token_id
         control = t.convert_tokens_to_ids(list(CONTROL[:2])) if self.ours else (-1, -1)
         self.user, self.assistant = control
-        self.about = (f"{folder}: {'our' if self.ours else 'its own'} chat template; an answer "
-                      f"ends with {t.convert_ids_to_tokens(self.end)}")
+        self.about = (f"{folder}: {'our' if self.ours else 'its own'} chat template; the EOS token "
+                      f"of a response is {t.convert_ids_to_tokens(self.end)}")
 
     def _ends(self, special: set[int]) -> list[int]:
         """Control tokens after an answer. If there is none (GLM), the token that begins the next
@@ -147,8 +147,8 @@ class HFTokenizer(Tokenizer):
             return self.t.encode(part, add_special_tokens=False)
         ids = [i for part in text.split(CUT) for i in of(part)]
         if CUT in text and self.decode(ids) != self.decode(of(text.replace(CUT, ""))):
-            raise UserError("a control token is typed into a text, and this tokenizer cannot write "
-                            "it as letters; take it out")
+            raise UserError("a text contains a special token, which this tokenizer cannot encode "
+                            "as plain text; remove it")
         return ids
 
     def text_ids(self, text: str) -> list[int]:
@@ -176,7 +176,7 @@ class HFTokenizer(Tokenizer):
             answered = turns and turns[-1].role in ANSWERS and not waits
             return text + self.next_turn if answered else text
         except Exception as e:                          # a template may raise anything
-            raise UserError(f"the chat template refuses a dialogue of {[r for r, _ in turns]} "
+            raise UserError(f"the chat template rejects a dialogue of {[r for r, _ in turns]} "
                             f"({' '.join(str(e).split())[:120] or type(e).__name__})") from None
 
     def _dialogue(self, turns: Turns) -> str:
@@ -215,8 +215,8 @@ class HFTokenizer(Tokenizer):
             elif self.decode(own) == self.decode(ids):
                 ids = own               # a token reaches from a prompt, which is read alone, on
             else:
-                raise UserError("a token of this tokenizer reaches from the chat template's prompt "
-                                "into the answer; repair its generation prompt")
+                raise UserError("one token covers the end of the prompt and the beginning of the "
+                                "response; fix the chat template's generation prompt")
         mask = [n % 2 for n, (a, b) in enumerate(pairwise([0, *ends])) for _ in range(a, b)]
         return ids, mask
 
@@ -226,9 +226,9 @@ class HFTokenizer(Tokenizer):
         prompts = [self._text(turns[:i], True, thinks) for thinks in (None, False, True)]
         before = next(filter(upto.startswith, prompts), None)
         if before is None:
-            raise UserError("the chat template does not write an answer where its prompt for one "
-                            f"ends ({prompts[0][-20:]!r}); begin each answer with what it begins "
-                            "there, such as a thought, or repair its generation prompt")
+            raise UserError("the chat template does not begin a response as its generation prompt "
+                            f"does ({prompts[0][-20:]!r}); begin each response in that way, for "
+                            "instance with a thought, or fix the generation prompt")
         if not text.startswith(upto):
             raise OneAnswerOnly(GOES_ON)
         last = upto.rfind(self.end_text, len(before))       # a line feed may follow
@@ -253,7 +253,7 @@ class HFTokenizer(Tokenizer):
             role, said = turns[others[0]]
             if role in ANSWERS and others[0] + 1 < len(turns):
                 raise OneAnswerOnly(GOES_ON)                # as the last turn it may be whole
-            raise UserError("the chat template leaves out or rewrites a part of "
+            raise UserError("the chat template drops or rewrites a part of "
                             f'"{shorten(said, 80, placeholder=" ...")}" of the '
                             f'{"assistant" if role == "masked" else role}')
         return len(lost) > 0

@@ -86,7 +86,8 @@ class Tokenizer:
         except BaseException as e:              # tiktoken's regex, on a million spaces
             if type(e).__name__ != "PanicException":
                 raise
-            raise UserError(f"tiktoken cannot read a text of {len(text):,} letters") from None
+            raise UserError(f"tiktoken cannot encode a text of {len(text):,} characters; make it "
+                            "shorter") from None
 
     text_ids = encode       # of a plain text: a tokenizer of transformers may put <s> before it
 

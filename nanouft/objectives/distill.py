@@ -37,7 +37,7 @@ class Distill(Objective):
     def check(self) -> None:
         super().check()
         if self.teacher and len(self.teacher) != 1:
-            raise UserError(f"--teacher: one folder is needed, not {len(self.teacher)}")
+            raise UserError(f"--teacher: give one folder, not {len(self.teacher)}")
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
         """A whole rollout with adv, token by token. The reference is the teacher."""

@@ -43,8 +43,8 @@ class HFT(Objective):
             drawn = [matrices[i] for i in rng.permutation(len(matrices))[:half]]
             already = {id(p) for p in matrices if not p.requires_grad}
             if already and already != {id(p) for p in drawn}:
-                raise UserError("hft: weights are frozen already, by LoRA or by another seed; "
-                                "leave out --lora, or begin with a model whose weights all learn")
+                raise UserError("hft: some weights are frozen already, by LoRA or by hft with "
+                                "another seed; remove --lora, or give a model without frozen ones")
             for p in drawn:
                 p.requires_grad_(False)
 

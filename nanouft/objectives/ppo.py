@@ -48,7 +48,7 @@ class PPO(Objective):
     eps: Positive = 0.2             # clip: how far a token's ratio may move on one rollout
     eps_value: Positive = 0.2       # clip: how far a value may move on one rollout
     vf: AtLeast0 = 1.0              # weight of the critic's loss
-    end_penalty: AtLeast0 = 1.0     # taken off the score of an answer that does not stop
+    end_penalty: AtLeast0 = 1.0     # subtracted from the reward of a response without EOS
     minibatches: Count = 2          # optimizer steps that a rollout is cut into
     passes: Count = 1               # how often a rollout is used
 

@@ -34,7 +34,7 @@ from nanouft.pictures.colours import DOWN, SOFT, UP, line, look
 from nanouft.plumbing.files import read_json, remove
 from nanouft.plumbing.printing import quantity
 from nanouft.run.folder import read_lines
-from nanouft.run.plan import as_passes
+from nanouft.run.plan import as_epochs
 
 STYLE: Any = {"font.size": 13, "figure.dpi": 100, "text.parse_math": False,     # a $ is a dollar
               "axes.spines.top": False, "axes.spines.right": False}
@@ -66,7 +66,7 @@ def draw_curves(folder: Path) -> Path:
         ax.margins(0.08, 0.35)
         rows = quantity(after["held_out"]["rows"], "held-out rows")
         label(ax, f"{display_name(name)}: {figure} of {rows} {y[0]:.2f} → {y[-1]:.2f}")
-    draw_steps(right, log, name, as_passes(run["passes"]))
+    draw_steps(right, log, name, as_epochs(run["passes"]))
     return save(fig, folder / "curves.png")
 
 

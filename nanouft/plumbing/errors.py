@@ -97,7 +97,7 @@ def load(file: str | Path, name: str = "") -> ModuleType:
     with suppress(SyntaxError, UnicodeError):
         readable = "\0" not in decode_source(text)
     if not readable:
-        found = "UTF-16" if b"\0" in text else "no UTF-8, perhaps Windows-1252"
+        found = "UTF-16" if b"\0" in text else "not UTF-8, perhaps Windows-1252"
         raise UserError(f"{file}: is {found}; save it as UTF-8, or name its encoding in the first "
                         "line, `# coding: cp1252`")
     spec: Any = spec_from_file_location(name or f"own.{Path(file).stem}", file)

@@ -43,8 +43,8 @@ class InPlace(torch.autograd.Function):
         """grad (N,) -> (N,V): row i is grad_i * (1 at its target - p)."""
         log_p, ctx.log_p = ctx.log_p, None
         if log_p is None:
-            raise RuntimeError("a second backward pass through one forward: the log-probs of so "
-                               "large a batch are overwritten in the first; call forward again")
+            raise RuntimeError("a second backward pass through one forward: the first pass has "
+                               "overwritten the log-probs, to save memory; call forward again")
         n = rows_at_once(log_p)
         for part, y, g in zip(log_p.split(n), ctx.targets.split(n), grad.split(n)):
             at_target = torch.zeros_like(part).scatter_(1, y[:, None], g[:, None])

@@ -34,7 +34,7 @@ def check_lfs(file: str | Path) -> bytes:
     with open(file, "rb") if Path(file).is_file() else BytesIO() as found:
         head = found.read(400)
     if head.startswith(b"version https://git-lfs"):
-        raise UserError(f"{file}: is a pointer of Git LFS; `git lfs pull` brings the file")
+        raise UserError(f"{file}: is a Git LFS pointer; run `git lfs pull` to fetch the file")
     return head
 
 
@@ -51,7 +51,7 @@ def parse_json(text: str, where: str, hint: str = "") -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as e:
-        raise UserError(f"{where}: no JSON ({e}){hint}") from None
+        raise UserError(f"{where}: is not valid JSON ({e}){hint}") from None
 
 
 def read_ini(file: Path) -> configparser.ConfigParser:
@@ -70,7 +70,7 @@ def read_json(file: Path) -> dict:
     hint = f"; is {file.parent} the folder of a run?"
     value = parse_json(read_text(file, hint), str(file), hint)
     if not isinstance(value, dict):
-        raise UserError(f"{file}: holds no JSON object")
+        raise UserError(f"{file}: is not a JSON object")
     return value
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nanouft.plumbing.files import removed_unless_whole, rename
 
-NO_FLOATS = "quantized weights cannot be trained; give the full ones, in floats"
+NO_FLOATS = "quantized weights cannot be trained; give full-precision ones"
 
 
 def not_finite(weights: Mapping[str, Tensor]) -> str:
@@ -50,7 +50,7 @@ def load_tensors(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name in {**wanted, **tensors}:
         a, b = tensors.get(name), wanted.get(name)
         if a is None or b is None or (a.shape, a.dtype) != (b.shape, b.dtype):
-            raise ValueError(f"{file.name}: {name} is missing, of another shape or of another type")
+            raise ValueError(f"{file.name}: {name} is missing, or its shape or dtype differs")
     if name := not_finite(tensors):
         raise ValueError(f"{file.name}: {name} is not finite")
     return tensors

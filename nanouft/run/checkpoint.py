@@ -117,8 +117,8 @@ class Recorder:
                     with suppress(OSError, SafetensorError, MemoryError, RuntimeError):
                         self.save()
                 if self.saved:
-                    told = f"{self.folder} holds step {self.saved}; go on with: {goes_on}"
-                    e.__notes__ = [told]        # type: ignore[attr-defined]  # printed after its line
+                    told = f"{self.folder}: saved at step {self.saved}; resume with: {goes_on}"
+                    e.__notes__ = [told]    # type: ignore[attr-defined]  # printed after its line
                 raise
 
     def on_signal(self, number: int, frame: Any) -> None:
@@ -128,7 +128,7 @@ class Recorder:
         self.stopped = True
         after = "step" if self.stride == 1 else "rollout"
         with suppress(OSError):         # os.write, for print may be what was interrupted
-            os.write(2, f"\ninterrupted: stops after this {after}\n".encode())
+            os.write(2, f"\ninterrupted: the run stops after this {after}\n".encode())
 
     def save(self) -> None:
         """Write the waiting numbers of the log, and the checkpoint of step `done`."""
@@ -163,8 +163,8 @@ def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.opt
               scaler: torch.amp.GradScaler) -> None:
     """Write steps/<step>/ whole, rename it once, keep the two newest."""
     if name := not_finite(trained_weights(model)):
-        raise Diverged(f"weights are no longer finite after step {step} ({name}) and were not "
-                       "saved; lower ", flag("lr"))
+        raise Diverged(f"the run diverged: weights are not finite after step {step} ({name}) and "
+                       "were not saved; lower ", flag("lr"))
     steps = run / "steps"
     states = optimizer.state_dict()["state"]                # {number of a parameter: its moments}
     flat = {f"{i}.{name}": x for i, state in states.items() for name, x in state.items()}
@@ -196,16 +196,16 @@ def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimize
                 f"{i}.{name}": torch.zeros(()) if name == "step" else params[i]
                 for i in about["updated"] for name in MOMENTS})
         except (UserError, SafetensorError, OSError, ValueError, LookupError, TypeError) as e:
-            say(f"{folder}: damaged ({e}); going back to the step before")
+            say(f"{folder}: corrupted ({e}); trying the checkpoint before it")
             continue
         model.load_state_dict(weights, strict=False)
         state = {i: {name: flat[f"{i}.{name}"] for name in MOMENTS} for i in about["updated"]}
         optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
         if state_of_scaler := about.get("scaler"):      # only in fp16
             scaler.load_state_dict(state_of_scaler)
-        say(f"{run}: going on after step {step}")
+        say(f"{run}: resuming after step {step}")
         return step
-    say(f"{run}: no checkpoint can be read, so the run begins again with its first step")
+    say(f"{run}: no readable checkpoint; starting again at step 1")
     return 0
 
 
@@ -252,12 +252,12 @@ def check_finite(line: Mapping[str, float | None], step: int, named: set[str]) -
     odd = {name: x for name, x in line.items() if x is not None and not math.isfinite(x)}
     for name in odd:
         if name in ("loss", "eval_loss", "grad_norm"):
-            raise Diverged(f"{name} is {odd[name]} at step {step}: the run diverged; lower ",
-                           flag("lr"), ", or look at the data of that step")
+            raise Diverged(f"the run diverged: {name} is {odd[name]} at step {step}; lower ",
+                           flag("lr"), ", or look at the rows of that step")
     for name in odd.keys() - named:
         named.add(name)
-        note(f"the metric {name} is {odd[name]} at step {step}, and the loss is finite: it is "
-             "logged as null wherever it is not finite", write=tqdm.write)
+        note(f"metric {name} is {odd[name]} at step {step}, although the loss is finite; such "
+             "values are logged as null", write=tqdm.write)
 
 
 def to_floats(numbers: Sequence[Any]) -> list[float]:

@@ -36,42 +36,55 @@ CODE_OR_NETWORK = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring 
 SHOWN_BY_HELP = {"data", "max_length", "init", "steps", "batch_size", "lr", "lora", "reward",
                  "device", "out", "resume"}
 Files = tuple[str, ...]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
 class TrainFlags:
+    # ---- data
     data: Files | None = None           # your rows: prompt and response, messages ... [NanoWorld]
-    eval_data: Files | None = None      # files of rows to hold out [a tenth of --data]
+    eval_data: Files | None = None      # files of held-out rows [a tenth of --data]
     max_length: Count | None = None     # longest row in tokens, not counting the last [the context]
-    init: str = "base"                  # start model: a run, a model folder or hub:owner/name
+    # ---- model
+    init: str = "base"                  # initial model: a run, a model folder or hub:owner/name
+    # ---- data
     rows: Count = 1020                  # NanoWorld rows to train on
     skills: str = "all"     # NanoWorld tasks: A (skills), B (honesty), all, or names with commas
     mix: str = ""                       # proportions of the kinds of rows, such as 2:1 [equal]
-    noise: Share = 0.0                  # share of NanoWorld's demonstrations to make wrong
-    steps: Count | None = None          # optimizer steps [chosen to suit the rows, and printed]
-    epochs: Positive | None = None      # passes over the data, in place of --steps
+    noise: Share = 0.0                  # share of NanoWorld's demonstrations with a wrong response
+    # ---- optimization
+    steps: Count | None = None          # optimizer steps [chosen from the rows, and printed]
+    epochs: Positive | None = None      # epochs, instead of --steps
     batch_size: Count | None = None     # rows (or prompts) per step [32; with --data often 8 or 4]
-    accumulate: Count = 1               # micro-batches of a step: the same gradient in less memory
-    activation_checkpointing: bool = False      # save memory by computing activations twice
-    lr: Positive | None = None          # peak learning rate [suits method, model and rows]
+    accumulate: Count = 1               # gradient accumulation: micro-batches of a step
+    activation_checkpointing: bool = False      # recompute activations, to save memory
+    lr: Positive | None = None          # peak learning rate [chosen from method, model and rows]
     warmup: Share = 0.1                 # share of the steps in which the learning rate rises
+    # ---- LoRA
     lora: Natural = 0                   # rank of LoRA; 0 trains all weights
     lora_alpha: Positive | None = None  # LoRA adds alpha / rank * B A [alpha is twice the rank]
     lora_targets: str = "all-linear"    # layers that get LoRA, such as q_proj,v_proj
+    # ---- optimization
     seed: Natural = 0                   # seed of the rows, their order and all sampling
+    # ---- hardware
     device: str = "auto"                # cpu, cuda, cuda:1 or mps; auto takes the best one here
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # precision; auto: on CUDA bf16 if big
+    dtype: Precision = "auto"           # precision; auto takes bf16 for large models on CUDA
     compile: bool = False               # compile each block, for long runs; CUDA: needs Triton
     threads: Count | None = None        # CPU threads [PyTorch's choice]
-    save_every: Natural | None = None   # steps between saves; 0: never [50 or more, or a rollout]
-    eval_every: Natural = 0             # steps between held-out losses, for the curves [0]
-    keep: Literal["last", "best"] = "last"  # step to save; best: by held-out figure (--eval-every)
+    # ---- output
+    save_every: Natural | None = None   # steps between checkpoints; 0: none [50 or more]
+    # ---- evaluation
+    eval_every: Natural = 0             # steps between evaluations on held-out rows; 0: none [0]
+    keep: Literal["last", "best"] = "last"  # step that is saved; best: by held-out metric
+    # ---- sampling
     reward: str = "exact"   # exact (NanoWorld's score), FILE.py:FUNCTION or a reward model's folder
-    max_new: Count | None = None        # longest answer, in tokens [44; with --data 256]
-    items: Natural = 100                # NanoWorld prompts per task in the table; 0 leaves it out
+    max_new: Count | None = None        # longest response, in tokens [44; with --data 256]
+    # ---- evaluation
+    items: Natural = 100                # NanoWorld's test prompts per task; 0: no table of tasks
     plain: bool = False                 # only train: no evaluation, no curves
+    # ---- output
     out: str | None = None              # where the run is saved [out/<objective>]
-    resume: str | None = None           # go on with the interrupted run in this folder
+    resume: str | None = None           # resume the interrupted run in this folder
 
     def __post_init__(self) -> None:
         for name in ("data", "eval_data"):
@@ -102,7 +115,7 @@ class RunConfig(TrainFlags):
             settings, method = dataclasses.asdict(method), type(method)
         kind = find(method or "ift") if isinstance(method, str | None) else method
         if not (isinstance(kind, type) and issubclass(kind, Objective)):
-            raise UserError(f"{method!r}: is no method; give its name, a file, a subclass of "
+            raise UserError(f"{method!r}: is not a method; give its name, a file, a subclass of "
                             "Objective or an object of one")
         if why := what_is_wrong(kind):
             raise UserError(f"{kind.__name__}: {why}")
@@ -167,7 +180,8 @@ class RunConfig(TrainFlags):
             raise UserError(flag("steps"), " and ", flag("epochs"), " both set the length; give "
                             "one")
         if self.compile and self.activation_checkpointing:
-            raise UserError("--activation-checkpointing: does not go with --compile; give one")
+            raise UserError("--activation-checkpointing and --compile cannot be combined; give "
+                            "one")
         if objective.coupled and self.accumulate > 1:
             raise UserError(flag("accumulate"), f" {self.accumulate}: {objective.name} compares "
                             "all rows of a step; give a smaller ", flag("batch_size"))
@@ -176,16 +190,16 @@ class RunConfig(TrainFlags):
                 (not self.data, {"eval_data", "max_length"}, "needs --data"),
                 (not self.lora, {"lora_alpha", "lora_targets"}, "needs --lora"),
                 (not samples, {"reward"},
-                 f"changes nothing: {objective.name} learns from {' + '.join(kinds)}"),
-                (samples, {"eval_every", "keep"}, "reads rows with answers, and "
+                 f"has no effect: {objective.name} learns from {' + '.join(kinds)}"),
+                (samples, {"eval_every", "keep"}, "needs rows with responses, and "
                  f"{objective.name} samples its own; their reward at each step is in "
                  "metrics.jsonl"),
                 ("demos" not in kinds, {"noise"},
-                 f"spoils demonstrations, and {objective.name} reads none")):
+                 f"corrupts demonstrations, and {objective.name} uses none")):
             if is_idle and given & names:
                 raise UserError(flag(min(given & names)), f": {why}")
         if self.keep == "best" and not self.eval_every:
-            raise UserError("--keep best: needs --eval-every N, the steps between held-out losses")
+            raise UserError("--keep best: needs --eval-every N, the steps between evaluations")
         if not self.data:
             try:
                 world.mixed_rows("train", kinds, len(kinds), 0, skills=self.skills, mix=self.mix)
@@ -233,7 +247,7 @@ def parse_run(argv: list[str], about: str = "", cls: type[Objective] | None = No
     parser.add_argument("--objective", metavar="NAME",
                         help="the method, such as sft, ift or dpo; `list` shows all of them and "
                              "what each needs [ift]")
-    add_flags(parser, TrainFlags, "the run" if every else "", None if every else SHOWN_BY_HELP)
+    add_flags(parser, TrainFlags, "", None if every else SHOWN_BY_HELP)
     title = textwrap.fill(title_of(cls).rstrip("."), 79)
     add_flags(parser, cls, title, None if every or chosen else ())
     return RunConfig.made(name, cls, vars(parser.parse_args(argv)))
@@ -247,18 +261,18 @@ def reopen(now: RunConfig) -> RunConfig:
     folder, named = str(now.resume), now.argv()
     words = read_json(Path(folder) / "run.json").get("argv")
     if not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
-        raise UserError(f"{folder}/run.json: names no command of train, and other runs cannot go "
-                        "on; delete the folder, and give its command again")
+        raise UserError(f"{folder}/run.json: is not of nanouft.train, and other runs cannot be "
+                        "resumed; delete the folder, and run its command again")
     for word in words:                                  # --objective=mine.py, as some type it
         value = word.partition("=")[2] if word.startswith("--") and "=" in word else word
         if CODE_OR_NETWORK.search(value) and value not in named:
-            raise UserError(f"--resume {folder}: it would run code or ask the network, which is "
+            raise UserError(f"--resume {folder}: it would run code or download a model, which is "
                             f"done only if you name it; add {shlex.join(words)}")
     begun = parse_run(words, cls=now.cls)
     was = begun.flags() | vars(begun.objective()) | {"objective": begun.method}
     for name, value in now.said().items():
         if name not in MAY_CHANGE_ON_RESUME and value != frozen(was.get(name)):
-            raise UserError(f"--resume {folder}: {flag(name)} was another; only "
+            raise UserError(f"--resume {folder}: {flag(name)} differs from the original run; only "
                             f"{', '.join(map(flag, sorted(MAY_CHANGE_ON_RESUME)))} may change")
     changed = {name: getattr(now, name) for name in MAY_CHANGE_ON_RESUME & now.given}
     return begun.but(**changed, resume=folder)

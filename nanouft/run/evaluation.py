@@ -39,10 +39,10 @@ ABOUT = {"rules": "several small instructions", "rules_new": "the same in new co
          "unknown": "should say: I do not know", "fact": "known before, should stay"}
 
 METRICS = {"nll": "held-out demonstrations: nats per token",
-           "accuracy": "held-out pairs: chosen answer gained more",
-           "prefers": "held-out pairs: chosen is more likely",
-           "auc": "held-out answers: better ones gained more",
-           "reward": "held-out questions: reward of the answers"}
+           "accuracy": "held-out pairs: reward accuracy",
+           "prefers": "held-out pairs: chosen more likely",
+           "auc": "held-out responses: better ones gained more",
+           "reward": "held-out prompts: reward of the responses"}
 
 
 # ---- answers -------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def score_tasks(model: GPT, tok: Tokenizer, split: str = "test", items: int = 10
                 who: str = "the model") -> tuple[Metrics, list[dict]]:
     """({task: its metrics}, every answer)."""
     rows, done = world.rows(split, "prompts", items * len(skills), seed, skills=skills), []
-    answers = answer_rows(model, tok, rows, max_new=max_new, what=f"{who} answers")
+    answers = answer_rows(model, tok, rows, max_new=max_new, what=f"{who} responds")
     for row, a in zip(rows, answers, strict=True):
         prompt, text = row.prompt[-1].text, tok.decode(a.ids).strip()
         score = world.score(prompt, text)
@@ -122,7 +122,7 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
     else:
         questions = each_question([e.row for e in held_out], by_fields=False)
         rows, longest = questions[:SHOWN], ANSWER
-    answers = answer_rows(model, tok, rows, max_new=longest, what=f"{who} answers")
+    answers = answer_rows(model, tok, rows, max_new=longest, what=f"{who} responds")
     texts = [tok.decode(a.ids).strip() for a in answers]
     if score and rows:
         metrics["held_out"] = measure_rewards(rows, texts, score).metrics
@@ -146,14 +146,14 @@ def print_report(before: EvalResult, after: EvalResult, question: dict, leak: st
         print_tasks(was["families"], now["families"])
     elif now.get("held_out") or now.get("demos"):
         say(f"\n{leak}:" if leak else "")
-        about_rows = "held-out rows" if leak else "rows that were not trained on"
+        about_rows = "held-out rows" if leak else "held-out rows, not trained on"
         say(f"{about_rows:<42}before    after")
     for line in of_held_out(was, now):
         say(line)
     if question:
         show(question["before"], question["after"])
     elif "families" in now:
-        say("\nNo answer changed.")
+        say("\nNo response changed.")
     else:
         for both in list(zip(before.answers, after.answers))[:SHOWN]:
             show(*both)
@@ -176,7 +176,7 @@ def figures(was: Metrics, now: Metrics) -> list[str]:
     lines = of_held_out(was, now)
     if "families" in now:
         old, new = (100 * mean_score(x["families"]) for x in (was, now))
-        lines.append(f"{'mean score of 100':<42}{old:6.1f}{new:9.1f}")
+        lines.append(f"{'mean score, 0-100':<42}{old:6.1f}{new:9.1f}")
     return [f"{'':<42}before    after", *lines] if lines else []
 
 
@@ -184,21 +184,21 @@ def about_rewards(log: list[dict]) -> str:
     """A line if nothing but rounding errors moved the model in any step of a run's log; else ""."""
     if max((line["grad_norm"] or 0 for line in log if "loss" in line), default=1) > 1e-5:
         return ""
-    return ("in every step all answers to a question had the same reward, so nothing was learned: "
-            "reward what the model does only sometimes")
+    return ("in every step all responses to a prompt had the same reward (zero variance), so "
+            "nothing was learned: reward something that the model does only sometimes")
 
 
 def print_tasks(was: Metrics, now: Metrics) -> None:
     """Print the score of each task, and which tasks were unlearned."""
-    say(f"\n{'score of 100':<42}before    after   answers that stop, %")
+    say(f"\n{'score, 0-100':<42}before    after         EOS, %")
     for name, f in now.items():
         score, ends = (100 * was[name][k] for k in ("score", "ends"))
         say(f"  {name:<11}{ABOUT[name]:<29}{score:5.0f}{100 * f['score']:9.0f}"
-            f"{ends:14.0f} -> {100 * f['ends']:.0f}")
+            f"{ends:9.0f} -> {100 * f['ends']:.0f}")
     say(f"  {'mean':40}{100 * mean_score(was):5.0f}{100 * mean_score(now):9.0f}")
     change = {name: 100 * (f["score"] - was[name]["score"]) for name, f in now.items()}
     if lost := [f"{name} {x:+.0f}" for name, x in change.items() if x <= -FORGOT]:
-        say(f"  it has unlearned something: {', '.join(lost)} points"
+        say(f"  forgotten: {', '.join(lost)} points"
             f"{if_in_checkout('docs/runs.md')}")
 
 
@@ -223,7 +223,7 @@ def show(before: dict, after: dict) -> None:
     for when, x in (("before", before), ("after", after)):
         notes = [f"score {x['score']:.2f}"] if "score" in x else []
         if not x["ended"]:
-            notes.append(x.get("unfinished", "does not stop"))
+            notes.append(x.get("unfinished", "no EOS"))
         elif x.get("why"):
             notes.append(x["why"])
         note = f"   ({shorten(', '.join(notes), 40)})" if notes else ""     # an answer needs room
@@ -240,7 +240,7 @@ tags: [nanouft, {objective}]
 Trained by nanouft {version}: `{objective}` from {start}, on {rows}, for {steps} at a
 learning rate of {lr:g}. {scores}
 
-An experiment: nobody has tested it for any use. Its licence follows from those of its start model
+An experiment: nobody has tested it for any use. Its licence follows from those of its initial model
 and its rows. `run.json` has every setting.
 """
 

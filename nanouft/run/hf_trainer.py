@@ -39,16 +39,16 @@ transformers: Any = library("transformers", "nanouft.trainer")
 # arguments of transformers' Trainer that would do nothing here, or change another loss
 NOT_READ = {"label_smoothing_factor": "the objective is the loss",
             "neftune_noise_alpha": 'OBJECTIVES["neftune"] is that method',
-            "use_liger_kernel": "it replaces parts of the model that nanouft calls one by one",
+            "use_liger_kernel": "it replaces layers that nanouft calls one by one",
             "compute_metrics": "the objective's metrics are logged as eval_...",
             "preprocess_logits_for_metrics": "no logits are kept",
             "compute_loss_func": "the objective is the loss",
             "train_sampling_strategy": "rows come in nanouft.train's order, by length in pools",
             "data_seed": "--seed draws the order of the rows, too",
-            "auto_find_batch_size": "a step has as many rows as you say",
+            "auto_find_batch_size": "the batch size is the one you give",
             "include_num_input_tokens_seen": "tokens are not counted",
             "cpu_ram_efficient_loading": "each process opens the whole model",
-            "deepspeed": "FSDP2 cuts a model into shards here (--fsdp true; not run on a card)"}
+            "deepspeed": "FSDP2 shards a model here (--fsdp true; not run on a GPU yet)"}
 # the other door of some: accelerate's configuration becomes the environment
 ENVIRONMENT = {"deepspeed": "ACCELERATE_USE_DEEPSPEED",
                "cpu_ram_efficient_loading": "FSDP_CPU_RAM_EFFICIENT_LOADING"}
@@ -72,10 +72,10 @@ def check_unread(args: Any, more: dict[str, Any] | None = None) -> None:
         in_environment = os.environ.get(ENVIRONMENT.get(name, ""), "").lower() in ("true", "1")
         in_args = (more or {}).get(name) or getattr(args, name, usual) not in (usual, False)
         if in_environment or in_args:
-            raise UserError(f"{name}: is not read here; {why}")
+            raise UserError(f"{name}: is not supported here; {why}")
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if precision != "no" and not (getattr(args, "bf16", False) or getattr(args, "fp16", False)):
-        raise UserError(f"ACCELERATE_MIXED_PRECISION={precision}: is not read here; give --bf16 "
+        raise UserError(f"ACCELERATE_MIXED_PRECISION={precision}: is ignored here; give --bf16 "
                         "or --fp16")
 
 
@@ -90,8 +90,8 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
                         "model.add_lora)")
     check_unread(args, more)
     if args.n_gpu > 1:
-        raise UserError("one process for each GPU: start it with torchrun --nproc_per_node "
-                        f"{args.n_gpu}, or show it one GPU (CUDA_VISIBLE_DEVICES=0)")
+        raise UserError("several GPUs need a process each: start with torchrun --nproc_per_node "
+                        f"{args.n_gpu}, or use one GPU (CUDA_VISIBLE_DEVICES=0)")
     check_parts(objective, args)
     check_rows(model, objective, rows)
     if objective.on_policy:
@@ -108,18 +108,18 @@ def check_rows(model: GPT, objective: Objective, rows: list[Encoded]) -> None:
                         f"{model.cfg.n_ctx:,}: give that number to nanouft.data.batches.encode")
     if objective.reference and not objective.on_policy and any(
             s.ref_logp is None for e in rows for s in e.seqs.values()):
-        raise UserError("the start model's log-probs are missing: call FrozenModels.prepare first")
+        raise UserError("the reference's log-probs are missing: call FrozenModels.prepare first")
 
 
 def check_parts(objective: Objective, args: Any) -> None:
     """UserError if a step is taken in parts, and the loss of a row reads rows of all parts. A sum
     over them may come from all processes (Batch.across), but not from parts in turn."""
     if objective.coupled and args.gradient_accumulation_steps > 1:
-        raise UserError(f"{objective.name}: no gradient_accumulation_steps, because the loss of a "
-                        "row reads other rows' log-probs")
+        raise UserError(f"{objective.name}: gradient_accumulation_steps is not supported, because "
+                        "the loss of a row uses the log-probs of other rows")
     if objective.coupled and args.world_size > 1 and not objective.reads_sums:
-        raise UserError(f"{objective.name}: one process, because the gradient of a row's loss goes "
-                        "through other rows' log-probs, and no process has all of them")
+        raise UserError(f"{objective.name}: give one process, because the gradient of a row's loss "
+                        "flows through the log-probs of other rows, and no process has them all")
 
 
 def check_samples(objective: Objective, args: Any, more: dict[str, Any]) -> None:
@@ -128,7 +128,7 @@ def check_samples(objective: Objective, args: Any, more: dict[str, Any]) -> None
     if not more["source"]:
         raise UserError("this method learns from its own samples: give source=Rollouts(...)")
     if more["held"]:
-        raise UserError("held: no row is held out of a method that samples; it logs its rewards")
+        raise UserError("held: is not supported for a method that samples; it logs its rewards")
     if steps > 1 and args.save_strategy != "no" and (
             args.save_strategy != "steps" or args.save_steps % steps):
         raise UserError(f"save_steps: a rollout has {steps} steps, and only whole ones are saved; "
@@ -171,7 +171,7 @@ class Trainer(transformers.Trainer):
             processes = self.args.world_size
             if len(held) < processes:
                 raise UserError(f"held: {quantity(len(held), 'rows')} for {processes} processes; "
-                                "give more")
+                                "give at least one for each")
             each = processes * self.args.per_device_eval_batch_size
             turns = min(len(held) // processes, math.ceil(len(held) / each))    # of each process
             self.parts = processes * (1 if objective.coupled else turns)    # of the step of all
@@ -179,16 +179,16 @@ class Trainer(transformers.Trainer):
     def check_shards(self) -> None:
         """UserError for what a model in shards cannot do here. FSDP2 has not run on a card."""
         if not self.is_fsdp_enabled:
-            raise UserError("fsdp: cuts a model into shards on several GPUs, one process for each")
+            raise UserError("fsdp: needs several processes, one for each GPU: start with torchrun")
         plugin = self.accelerator.state.fsdp_plugin
         if self.objective.on_policy:
-            raise UserError("FSDP: a model in shards cannot sample; leave it out, or use TRL")
+            raise UserError("fsdp: a sharded model cannot sample here; remove it, or use TRL")
         if plugin.fsdp_version != 2:
-            raise UserError('FSDP of version 1: give --fsdp_config \'{"version": 2}\', or '
-                            "fsdp_version: 2 in accelerate's configuration")
+            raise UserError('fsdp: only FSDP2 is supported; give --fsdp_config \'{"version": 2}\', '
+                            "or fsdp_version: 2 in accelerate's configuration")
         if self.args.load_best_model_at_end and "SHARDED" in str(plugin.state_dict_type):
             # transformers looks for the best checkpoint before these are written
-            raise UserError("load_best_model_at_end: needs checkpoints in one piece; say "
+            raise UserError("load_best_model_at_end: needs checkpoints that are not sharded; set "
                             "fsdp_state_dict_type: FULL_STATE_DICT in accelerate's configuration")
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -251,11 +251,11 @@ class Trainer(transformers.Trainer):
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """Deals out numbers of micro-batches. All held-out rows together are one step."""
         if not self.held or eval_dataset not in (None, self.eval_dataset):
-            raise UserError("evaluate: it reads the rows that were given to the Trainer as held=, "
-                            + ("and no others" if self.held else "and there are none"))
+            raise UserError("evaluate: only rows that the Trainer was given as held= can be "
+                            "evaluated" + ("" if self.held else ", and there are none"))
         if self.is_fsdp_enabled and not self.state.max_steps:
-            raise UserError("evaluate: with FSDP the model is cut into shards by train(); call it "
-                            "after that, or give eval_on_start=True")
+            raise UserError("evaluate: with FSDP, train() shards the model; call evaluate after "
+                            "it, or give eval_on_start=True")
         return self.accelerator.prepare(torch.utils.data.DataLoader(
             range(self.parts), batch_size=1,  # type: ignore[arg-type]
             collate_fn=self.data_collator))

@@ -51,10 +51,10 @@ def choose_pace(cfg: TrainFlags, objective: Objective, rows: int,
     batch_size = cfg.batch_size or int(min(defaults.batch_size, most))
     if batch_size > most:
         raise UserError(flag("batch_size"), f" {batch_size}: the data has only "
-                        f"{quantity(rows, 'rows')} to learn from; give at most so many")
+                        f"{quantity(rows, 'rows')} to train on; give at most {rows:,}")
     if cfg.accumulate > (of_step := batch_size * objective.samples):
         raise UserError(flag("accumulate"), f" {cfg.accumulate}: a step has only "
-                        f"{quantity(of_step, 'rows')}; give at most so many, or a larger ",
+                        f"{quantity(of_step, 'rows')}; give at most {of_step:,}, or a larger ",
                         flag("batch_size"))
     steps = cfg.steps or choose_steps(objective, rows, defaults, batch_size, cfg.epochs)
     return cfg.lr or learning_rate(objective, model, defaults, cfg.lora > 0), batch_size, steps
@@ -98,5 +98,5 @@ def with_beta(objective: Objective, data: list[Encoded]) -> Objective:
         return objective
     median = statistics.median(t.mask.sum() for e in data for t in e.seqs.values())
     beta = float(f"{min(0.1, max(0.01, 1 / median)):.2g}")
-    say(f"beta {beta:g} suits answers of {median:g} tokens, the median (--beta changes it)")
+    say(f"beta {beta:g}, chosen for responses of {median:g} tokens, the median (--beta changes it)")
     return replace(objective, **{"beta": beta})

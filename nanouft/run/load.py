@@ -55,7 +55,7 @@ def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[A
         model.add_lora(cfg.lora, cfg.seed, DTYPES[device.dtype], cfg.lora_alpha, cfg.lora_targets)
         if tok.added and not model.new_rows:            # its embedding has rows to spare
             say(f"{quantity(tok.added, 'tokens')} of our chat template are new to this model, and "
-                "LoRA does not train its embedding: they stay as they are")
+                "LoRA does not train its embedding: they stay untrained")
     if cfg.activation_checkpointing:
         model.activation_checkpointing_enable()
     objective.setup(model, cfg.seed)
@@ -88,7 +88,7 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     say(f"{as_told(cfg.data)}: {describe(rows)}")
     exact = objective.scorer != "none" and objective.on_policy and cfg.reward == "exact"
     if cfg.init == "base":
-        note("the shipped base has read only NanoWorld; for other text give another --init"
+        note("the shipped base model knows only NanoWorld; for other text give another --init"
              f"{if_in_checkout('docs/data.md')}")
     if exact:
         rows = world.name_tasks(rows)
@@ -106,10 +106,10 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
     samples. n_ctx: the context of the model. There may be no held-out row that fits."""
     room = min(cfg.max_length or n_ctx, n_ctx)
     remedy = "raise --max-length" if room < n_ctx else (
-        "--init a model with a longer context")
+        "give --init a model with a longer context")
     if objective.on_policy:
         room = max(0, room - 1 - max_new)
-        remedy = f"the answer keeps {max_new:,} more: lower --max-new, or {remedy}"
+        remedy = f"--max-new reserves {max_new:,} for the response: lower it, or {remedy}"
     kinds = objective.kinds()
     train, report = encode(chosen_rows(cfg, objective, rows), tok, room, EncodeReport(remedy))
     if cfg.data and report.why and BORROWED in train[0].seqs:   # what is left out lends nothing
@@ -126,10 +126,10 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
         held_out = [e for e in held_out if "prompt" in e.seqs]
     if cfg.data:
         used, held = ({e.row.where for e in side} for side in (train, held_out))
-        sides = {"to learn from": (rows.train, used), "held out": (rows.held_out, held)}
+        sides = {"to train on": (rows.train, used), "held out": (rows.held_out, held)}
         tell = note if rows.left_out or report.why else say
         tell(report_use(sides, rows.left_out, report.why, kinds))
-        report.notes += [(where, f"without one of its answers: {why}")
+        report.notes += [(where, f"without one of its responses: {why}")
                          for where, why in report.why.items() if where in used | held]
         good, bad = (getattr(objective, f"{name}_weight", 0.0)
                      for name in ("desirable", "undesirable"))
@@ -157,13 +157,13 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
             readers = [first + (f" and {quantity(len(rest), 'others')}" if rest else "")
                        + f": {quantity(n, 'rows')}" for (first, *rest), n in counts.items()]
             raise NoRows(f"{e}; methods that read these rows: {'; '.join(readers)}") from None
-        raise UserError(f"{held_out}: all rows that {objective.name} reads are held out, as this "
-                        "one is; add rows, or name held-out ones by --eval-data") from None
+        raise UserError(f"{held_out}: all rows that {objective.name} can use are held out, this "
+                        "one too; add rows, or give held-out ones with --eval-data") from None
     by_reward = own_file(cfg.reward)                    # it may read every field
     if cfg.data and not by_reward and (names := unread_fields(data, objective.kinds(), chosen)):
-        who = "only a reward function of yours gets" if objective.on_policy else (
-            "this run does not read" if objective.name in NAMES else "only your own code may read")
-        say(f"fields that {who}: {names}")
+        what = "fields for your own reward function only" if objective.on_policy else (
+            "ignored fields" if objective.name in NAMES else "fields for your own code only")
+        say(f"{what}: {names}")
     return chosen
 
 
@@ -202,8 +202,8 @@ def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
     if first is None or getattr(objective, first.setting) is not None:
         return objective
     if cfg.data and not first.inherits:
-        raise UserError(f"{flag(first.setting)} FOLDER ... is needed with --data: models that "
-                        "know such answers; they are made only for NanoWorld")
+        raise UserError(f"{flag(first.setting)} FOLDER ... is required with --data: models trained "
+                        "on such responses; only for NanoWorld they are trained automatically")
     changed = {name: getattr(cfg, name) for name in INHERITED if first.inherits
                and getattr(cfg, name) != getattr(TrainFlags, name)}
     folders = []
@@ -219,7 +219,8 @@ def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
                 with locked(folder):            # UserError if a run trains there now
                     pass
             remove(folder)                      # what a stopped run has left
-            say(f"needed first, made once: python -m nanouft.train {shlex.join(config.argv())}")
+            say("a model that this method needs, trained once: python -m nanouft.train "
+                f"{shlex.join(config.argv())}")
             train(config.but(device=device.name))
         folders.append(str(folder))
     return replace(objective, **{first.setting: folders})

@@ -61,7 +61,7 @@ def held_out_metrics(model: GPT, encoded: list[Encoded], pad: int, device: Devic
     """Metrics of rows with answers; {} if there are none."""
     if not encoded or "prompt" in encoded[0].seqs:
         return {}
-    return measure(encoded, logps(encoded, model, pad, device, "reading held-out rows")).metrics
+    return measure(encoded, logps(encoded, model, pad, device, "held-out rows")).metrics
 
 
 def demo_metrics(model: GPT, encoded: list[Encoded], pad: int, device: Device) -> Metrics:

@@ -36,7 +36,7 @@ class Plan:
     batch_size, steps, epochs, max_new), `cfg` has None and the plan has the chosen value."""
     cfg: RunConfig              # the flags, as they were given
     objective: Objective        # the method with its settings
-    rate: float                 # peak learning rate (pace.learning_rate)
+    rate: float                 # peak learning rate (hyperparameters.learning_rate)
     batch_size: int             # rows of a step, or prompts if the model samples
     steps: int
     max_new: int                # longest sampled answer, in tokens
@@ -61,17 +61,17 @@ class Plan:
         own = self.objective.lr
         usual = "" if self.rate == own else f" ({self.objective}'s own: {own:.2g})"
         precision = "" if device.dtype == "fp32" else f" {device.dtype}"
-        lines = [f"{self.objective}: {quantity(self.steps, 'steps')} of "
-                 f"{quantity(self.batch_size, unit)}, {as_passes(self.epochs)} over "
+        lines = [f"{self.objective}: {quantity(self.steps, 'steps')} at batch size "
+                 f"{self.batch_size:,}, {as_epochs(self.epochs)} over "
                  f"{quantity(len(self.train), unit)}",
                  f"{unit} of up to {max(e.length for e in self.train):,} tokens",
                  f"learning rate {self.rate:.2g}{usual}, {parameters}, on {device.name}{precision}"]
         if self.cfg.lora and model.new_rows:
             head = model.net.get_output_embeddings()
             full = sum(p.numel() for p in {*model.wte.parameters(), *head.parameters()}) / 1e6
-            lines += [f"new tokens: embedding and head are trained in full, {full:.2f}M of "
-                      f"{size:.2f}M parameters at the learning rate of LoRA, {self.rate:.2g}; so "
-                      "the whole model is saved, and no adapter/"]
+            lines += [f"new tokens: embedding and output head are trained in full, {full:.2f}M of "
+                      f"{size:.2f}M parameters, at LoRA's learning rate of {self.rate:.2g}; so "
+                      "the whole model is saved, without adapter/"]
         return "\n".join(textwrap.fill(line, 80, break_long_words=False) for line in lines)
 
     def describe(self, model: GPT, tok: Tokenizer, device: Device) -> dict:
@@ -123,10 +123,10 @@ def questions(rows: list[Row], encoded: list[Encoded]) -> frozenset[str]:
     return frozenset(question_keys(r for r in rows if r.where in used))
 
 
-def as_passes(rows: float) -> str:
-    """Rows read per row of the data, in words: "3 passes", "0.25 passes"."""
+def as_epochs(rows: float) -> str:
+    """Rows read per row of the data, in words: "3 epochs", "0.25 epochs"."""
     text = f"{rows:,.0f}" if rows >= 9.95 else f"{rows:.2g}"
-    return f"{text} {'pass' if text == '1' else 'passes'}"
+    return f"{text} {'epoch' if text == '1' else 'epochs'}"
 
 
 # ---- the held-out rows that a run scores ---------------------------------------------------------
@@ -141,13 +141,13 @@ def choose_held_out(cfg: TrainFlags, objective: Objective, held_out: list[Encode
         return held_out
     if not held_out:
         if cfg.keep == "best":
-            raise UserError("--keep best: no row is held out; give other rows by --eval-data FILE")
-        note("no row is held out, so nothing is measured; --eval-data FILE gives other rows")
+            raise UserError("--keep best: no rows are held out; give some with --eval-data FILE")
+        note("no rows are held out, so nothing is evaluated; give some with --eval-data FILE")
         return held_out
     if not cfg.eval_data:
         times = 2 + (steps // cfg.eval_every if cfg.eval_every else 0)
         trained = steps * batch_size * objective.samples
         n = min(len(held_out), max(32, min(200, int(0.1 * 3 * trained / times))))
         held_out = [held_out[i * len(held_out) // n] for i in range(n)]
-    say(f"held-out rows scored: {len(held_out):,}")
+    say(f"held-out rows evaluated: {len(held_out):,}")
     return held_out

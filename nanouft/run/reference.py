@@ -69,12 +69,12 @@ class FrozenModels:
         """The log-prob of every response token in nats, by the start model or the one in `folder`;
         0 elsewhere."""
         model = self.start if folder is None else self.open_with_same_tokenizer(folder)
-        what = f"{folder or 'start model'} reads {what}"
+        what = f"{folder or 'initial model'}: log-probs of {what}"
         return self.share(lambda mine: logps(mine, model, self.pad, self.device, what), data)
 
     def batches(self, data: list[Encoded]) -> Iterator[tuple[np.ndarray, Batch]]:
         """(row numbers, their batch on the device) until all rows have been read."""
-        return batches(data, self.start, self.pad, self.device, "start model reads rows")
+        return batches(data, self.start, self.pad, self.device, "initial model: log-probs of rows")
 
     def reference_model(self, objective: Objective, lora: bool) -> Any:
         """The model that measures sampled answers: the teacher in distillation, else the start
@@ -93,8 +93,8 @@ class FrozenModels:
         own = tok if self.tok is None else self.tok
         other_words = (own.decode([i]) != tok.decode([i]) for i in range(own.n_vocab))
         if mine != theirs or any(other_words):
-            raise UserError(f"{folder}: has {theirs:,} tokens, and they are not the {mine:,} of "
-                            "the model that is trained; both must have one tokenizer")
+            raise UserError(f"{folder}: its tokenizer ({theirs:,} tokens) differs from that of the "
+                            f"trained model ({mine:,}); both must use the same one")
         return other.to(self.device.name)
 
     def mean_logp(self, data: list[Encoded], folders: list[str]) -> list[float]:
@@ -105,12 +105,12 @@ class FrozenModels:
             other, tok = self.open(folder)
             encoded, lost = encode([e.row for e in data], tok, other.cfg.n_ctx)
             if lost.why or any(e.lost_turns for e in encoded):
-                raise UserError(f"{folder}: some of {len(data):,} rows do not fit into its context "
-                                f"of {other.cfg.n_ctx} tokens, or its chat template refuses them; "
-                                "leave them out, or take another helper model")
+                raise UserError(f"{folder}: some of {len(data):,} rows exceed its context of "
+                                f"{other.cfg.n_ctx} tokens, or its chat template rejects them; "
+                                "remove them, or use another helper model")
             other = other.to(self.device.name)
             scored = self.share(lambda mine: logps(mine, other, tok.pad, self.device,
-                                                   f"{folder} reads rows"), encoded)
+                                                   f"{folder}: log-probs of rows"), encoded)
             total += [row["answer"].sum() / e.seqs["answer"].mask[1:].sum()
                       for row, e in zip(scored, encoded)]
         return list(total / len(folders))

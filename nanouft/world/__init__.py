@@ -126,7 +126,7 @@ def name_tasks(rows: Sequence[Row]) -> list[Row]:
     try:
         return [replace(r, task=task_of(r.prompt[-1].text)) for r in rows]
     except ValueError:
-        raise UserError("the exact score exists for NanoWorld's prompts alone; for others give "
+        raise UserError("the exact score exists only for NanoWorld's prompts; for others give "
                         "--reward FILE.py:FUNCTION or the folder of a reward model") from None
 
 

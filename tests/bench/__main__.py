@@ -1,4 +1,4 @@
-"""How fast is a training step beside TRL's?
+"""How fast is a training step, compared with TRL's?
 
     python -m tests.bench                             # NanoWorld's base, on the CPU
     python -m tests.bench --init out/smollm2          # a real model, such as SmolLM2-135M

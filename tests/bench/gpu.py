@@ -156,7 +156,7 @@ def resume(gpu: Device, half: int = 20) -> Verdict:
         stopped = len(losses(cut))
         train.main(["--resume", str(cut)])
         off = max(abs(a - b) for a, b in zip(losses(whole), losses(cut), strict=True))
-    resumed = f"going on after step {half}\n" in printed.getvalue()     # it did not begin again
+    resumed = f"resuming after step {half}\n" in printed.getvalue()     # it did not begin again
     return (stopped == half and resumed and off < (1e-2 if gpu.kind == "cuda" else 1e-12),
             f"stopped after step {stopped}, resumed there: {resumed}; losses off by {off:.0e} "
             "(0 is exact)")

@@ -251,11 +251,11 @@ def test_what_a_program_may_import_its_judge_and_it_itself_make_a_new_mark(grade
 def test_a_process_that_was_ended_is_tried_again(monkeypatch):
     """It may have been the computer's fault."""
     hand_in("ann", KEY)
-    for said in ("it ended Python", [Seen()]):
+    for said in ("it exited", [Seen()]):
         monkeypatch.setattr(grade, "run_all", lambda jobs, *more, said=said:
                             {job.name: said for job in jobs})
         table("ex12")
-        assert ("it ended Python" in Path("out/ann.md").read_text()) == isinstance(said, str)
+        assert ("it exited" in Path("out/ann.md").read_text()) == isinstance(said, str)
 
 
 # ---- one student's files, and all others ---------------------------------------------------------
@@ -304,7 +304,7 @@ def test_a_process_that_ends_before_it_begins_is_no_wrong_program(monkeypatch, c
     monkeypatch.setattr(child, "PYTHON", broken.resolve())
     hand_in("ann", KEY)
     assert command(grade.main, ["all", "ex12", "--out", "out"]) == 2
-    assert "it ended Python (exit code 7); No space left" in capsys.readouterr().err
+    assert "it exited (exit code 7); No space left" in capsys.readouterr().err
     assert not Path("out/points.csv").exists()
 
 
@@ -500,7 +500,7 @@ def test_what_an_entry_leaves_is_its_weights():
     def entry(name: str) -> RunConfig:
         sft = parse_run(["--objective", "sft", *rest, "--out", f"out/{name}"])
         return replace(sft, method=f"{name}.py", cls=Objective)     # as `enter` has it
-    with pytest.raises(UserError, match="it ended Python and left no weights"):
+    with pytest.raises(UserError, match="it exited and saved no weights"):
         arena.in_container(entry("ends"))
     arena.in_container(entry("mine"))
     train.main(["--objective", "sft", "--reduction", "sequence", *rest, "--out", "out/sft"])

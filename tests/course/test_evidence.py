@@ -345,7 +345,7 @@ def test_the_command_prints_what_was_found_every_verdict_and_the_flags_of_a_run(
 
 @pytest.mark.parametrize("program, words, told", [
     (command, "C99", "unknown run 'C99'"), (command, "--commands", "needs a run"),
-    (command, "--commands all", "unknown run 'all'"), (recovery, "", "a model is needed"),
+    (command, "--commands all", "unknown run 'all'"), (recovery, "", "name a model"),
     (keep, "--skills rules_new --passed",
      "--skills: no task left: rules_new exists in val and test"),
     (keep, "--skills cooking --aligned folder",

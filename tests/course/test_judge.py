@@ -416,7 +416,7 @@ LINES = [       # task, program, what is said
     ("02a", "def response_mask(*x):\n    return 1 / 0",
      "ZeroDivisionError: division by zero\n    line 2"),
     ("02a", "def response_mask(*x):\n    x[0][0] = 0\n    return x[0]", "    It changes its arg"),
-    ("02a", "def response_mask(*x):\n    exit()", "    It ends Python with exit() or sys.exit()"),
+    ("02a", "def response_mask(*x):\n    exit()", "    It calls exit() or sys.exit()"),
     ("02a", "def response_mask():\n    return []", "takes 0 positional arguments but 1 was given"),
     ("02a", "from lessons.behind.keys import ex02\ndef response_mask(x):\n"
      "    return [ex02.response_mask(x)]", ", shape (1, "),
@@ -437,7 +437,7 @@ LINES = [       # task, program, what is said
     *((name, f"from lessons.behind.keys.{name} import *\n" + source_with(
         KNOWN[name], (mistake := KNOWN[name].mistakes[0],)), mistake[2])
       for name in ("luffy", "srft")),
-    ("luffy", "class Mine: 0\n", "one subclass of Objective")]
+    ("luffy", "class Mine: 0\n", "one Objective subclass")]
 
 
 @pytest.mark.parametrize("name, program, words", LINES)
@@ -500,7 +500,7 @@ FILES = {       # of one folder
     "ex14.py": "def seeds_needed(*given):\n    return -1\n"}
 ASKED = {       # words of the command, what is said: of many wrong cases the smallest is shown
     "14a --seed 5": ["Passes 0 of", KNOWN["14a"].show(Judge(KNOWN["14a"], "5").cases[0])],
-    "02a": ["You stopped it by Ctrl-C\n    line 2: raise"],
+    "02a": ["You stopped it with Ctrl-C\n    line 2: raise"],
     "12a 12b 3": ["12a                       right\n", "there is no file ex03.py", "1 of 3 right.",
                   f"ValueError: {os.getpid()}\n    line 4: raise ValueError(os.getpid())"]}
 

@@ -345,7 +345,7 @@ def test_lesson_19_runs_with_the_right_parts_of_mine_py_and_ours_for_the_others(
     right = "from nanouft.simple import tokens\n\n\n" + inspect.getsource(simple.sft_loss)
     for text, found in ((right, True), (right.replace("return -", "return "), False)):
         (folder / "mine.py").write_text(text.replace(" -> Tensor", ""))
-        with nullcontext() if found else pytest.raises(UserError, match="mend sft_loss in mine.py"):
+        with nullcontext() if found else pytest.raises(UserError, match="fix sft_loss in mine.py"):
             course.Lesson("19").program()
             assert simple.sft_loss is not simple_parts.OURS["sft_loss"]
             assert simple.METHODS["sft"][0] is simple.sft_loss

@@ -250,7 +250,7 @@ def test_python_m_nanouft_with_a_name_runs_that_command(module, flag, code, here
 @pytest.mark.parametrize("words, told", [
     ("trian", "error: unknown command 'trian'; did you mean train? "),
     ("--objective ift", "error: unknown command '--objective' (known: train, compare, "),
-    ("lessons check 06a", "error: the lessons are not installed: they are in ")])
+    ("lessons check 06a", "error: the lessons are not installed; clone ")])
 def test_a_name_that_is_no_command_is_one_line(words, told, here):
     code, out, err = here("nanouft", *words.split())
     assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith(told)

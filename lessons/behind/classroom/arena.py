@@ -5,12 +5,12 @@
     python -m lessons arena FOLDER --task stop --test-seed 71       # a line each in arena.csv
 
 my_loss.py holds one subclass of Objective that writes `loss`, and settings if it likes
-(docs/python.md shows one). It learns from the same rows, in as many steps and with as many tries of
-the learning rate as the methods beside it.
+(docs/python.md shows one). It learns from the same rows, in as many steps and with as many learning
+rates searched as the methods that it is compared with.
 
 Your file runs in a container where there is one. Only the weights that it trained are used, and
 this program scores them. Two entries with the same score, lead and interval are probably one loss
-under two names. What a cheat can still do stands in docs/teaching.md.
+under two names. docs/teaching.md says what a cheat can still do.
 """
 import ast
 import csv
@@ -54,7 +54,7 @@ class Task(NamedTuple):
 
 
 TASKS = {
-    "stop": Task("24 steps at a low rate: say what was asked, and stop",
+    "stop": Task("24 steps at a low learning rate: say what was asked, and stop",
                  "--skills rules,list,sum,sort,reverse --rows 384 --steps 24 --batch-size 8 "
                  "--tries 1", ("sft --reduction sequence --lr 2e-5", "ift --lr 2e-5")),
     "wrong": Task("40 % of the demonstrations are wrong, and nobody says which",
@@ -81,7 +81,7 @@ def check_entry(file: Path) -> None:
                                 "one file")
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     if len(classes) != 1:
-        raise UserError(f"{file}: holds {len(classes)} classes; an entry is one")
+        raise UserError(f"{file}: has {len(classes)} classes; an entry is one")
     for node in classes[0].body:
         name = getattr(node, "name", "")
         if isinstance(node, ast.Assign):
@@ -99,18 +99,18 @@ def in_container(config: RunConfig) -> None:
     room.mkdir()
     entry = Path(config.method).resolve()
     config = config.but(method=str(entry), out=str(room / "run"))
-    jail, ended = container(entry.parent, [], room=room), "it ended Python"
+    jail, ended = container(entry.parent, [], room=room), "it exited"
     with (room / "said.txt").open("wb") as said:
         try:
             subprocess.run([*jail, PYTHON, "-m", "nanouft.train", *config.argv()], cwd=room,
                            stdout=said, stderr=said, timeout=WAITING, env=os.environ | {
                                "PYTHONPATH": environment()["PYTHONPATH"]})
         except subprocess.TimeoutExpired:
-            ended = f"it had not ended after {WAITING} seconds"
+            ended = f"it timed out after {WAITING} seconds"
     if not (room / "run" / "model.safetensors").is_file():
         text = (room / "said.txt").read_text(encoding="utf-8", errors="replace").strip()
-        raise UserError(f"{entry.name}: {ended} and left no weights; the last line was: "
-                        f"{(text.splitlines() or ['no word'])[-1][:300]}")
+        raise UserError(f"{entry.name}: {ended} and saved no weights; its last line: "
+                        f"{(text.splitlines() or ['(nothing printed)'])[-1][:300]}")
     save_model(out, read_gpt(room / "run", read_json(BASE / "config.json")), nano())
     remove(room)
 
@@ -143,9 +143,9 @@ def enter(entry: str, file: Path, task: Task, seed: int | None, workers: list[st
 @dataclass
 class ArenaFlags:
     entries: list[str] | None = None    # files with a loss, or folders of such files
-    task: Literal["stop", "wrong"] = "stop"
-    guess: float | None = None          # by how many points you lead the first method beside yours
-    test_seed: int | None = None        # draws other test questions; the lecturer keeps it secret
+    task: Literal["stop", "wrong"] = "stop"     # which task
+    guess: float | None = None          # by how many points you lead the first method of the task
+    test_seed: int | None = None        # seed of the test prompts; the lecturer keeps it secret
     workers: int | None = None          # processes [one for each core]
 
 
@@ -154,7 +154,8 @@ def main(argv: list[str] | None = None) -> int:
     task, entries = TASKS[cfg.task], [Path(x) for x in cfg.entries or ()]
     if not entries:
         for name, each in TASKS.items():
-            say(f"{name:8}{each.about}", f"        beside you: {'; '.join(each.beside)}", sep="\n")
+            say(f"{name:8}{each.about}", f"        compared with: {'; '.join(each.beside)}",
+                sep="\n")
         return 0
     if cfg.test_seed is None and cfg.guess is None:
         raise UserError("first your guess: --guess POINTS, by how many you expect to lead "
@@ -162,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
     files = [x for given in entries
              for x in (sorted(given.glob("**/*.py")) if given.is_dir() else [given])]
     if not files:
-        raise UserError(f"{', '.join(map(str, entries))}: no file ending in .py is there")
+        raise UserError(f"{', '.join(map(str, entries))}: there is no .py file")
     if no_container():
         warn_without_container()
     CSV.open("ab").close()                  # OSError now, and not after the work
@@ -179,8 +180,8 @@ def main(argv: list[str] | None = None) -> int:
             line |= {"score": 0, "verdict": str(e)}
         else:
             if cfg.guess is not None:
-                say(f"Your guess: {cfg.guess:+.1f} points. It is {line['lead']:+.1f} ± "
-                    f"{line['half']:.1f}, {abs(line['lead'] - cfg.guess):.1f} away.")
+                say(f"Your guess: {cfg.guess:+.1f} points. Result: {line['lead']:+.1f} ± "
+                    f"{line['half']:.1f} (you were off by {abs(line['lead'] - cfg.guess):.1f}).")
         lines.append(line)
         with CSV.open("w", newline="", encoding="utf-8") as out:    # after each: none is lost
             table = csv.DictWriter(out, ["entry", "task", "score", "lead", "half", "verdict",

@@ -78,10 +78,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons exam", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", default="", metavar="LESSON",
-                        help="only on lessons before this one, such as 09")
+                        help="only lessons before this one, such as 09")
     parser.add_argument("--lessons", nargs="+", default=NUMBERS, help="such as 00 02 07 (all)")
-    parser.add_argument("--questions", type=int, default=8, help="how many (8)")
-    parser.add_argument("--seed", type=int, help="draws questions and numbers")
+    parser.add_argument("--questions", type=int, default=8, help="how many questions (8)")
+    parser.add_argument("--seed", type=int, help="seed of the questions and their numbers")
     cfg = parser.parse_args(argv)
     cfg.before = cfg.before and cfg.before.zfill(2)
     for lesson in filter(None, [cfg.before, *cfg.lessons]):
@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     seed = Random().randrange(10**6) if cfg.seed is None else cfg.seed
     out = OUT / f"{seed}"
     if out.exists():
-        raise UserError(f"{out.as_posix()} is there already; take another --seed, or remove it")
+        raise UserError(f"{out.as_posix()}: already exists; give another --seed, or remove it")
     drawn = exam(seed, cfg.questions, cfg.before, cfg.lessons)
     asked = "\n".join(f"## {k}. Of lesson {head_of(NUMBERS[x.lesson])[0]}\n{x.asked}\n"
                       for k, x in enumerate(drawn, 1))

@@ -33,7 +33,7 @@ def show_course() -> None:
         say(*TITLES.values(), "\nYou guess, run a lesson, and compare. Begin with "
             f"python lessons/{LESSONS[0].name}", sep="\n")
         return
-    say(LINE.format("lesson", "guess: result", "its switch", "begun: +"))
+    say(LINE.format("lesson", "guess: result", "its switch", "started: +"))
     for lesson, asked in questions.items():
         say(LINE.format(TITLES[lesson], told(asked[0]), "; ".join(map(told, asked[1:])),
                         tasks_of(number_of(lesson))))

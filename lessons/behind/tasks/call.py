@@ -25,7 +25,7 @@ NOT_STARTED = "not started"
 UNTOUCHED = f"{NOT_STARTED}: the stub is unchanged"
 IN_PLACE = ("It changes its arguments in place. Make a new tensor or list, such as x.clone(), "
             "because the caller still needs the old one.")
-STOPPED = "You stopped it by Ctrl-C"
+STOPPED = "You stopped it with Ctrl-C"
 ENDS = ("KeyboardInterrupt", "TooLong")     # no other case is tried
 
 
@@ -57,7 +57,7 @@ def with_gradient(name: str, function: Callable, x: torch.Tensor, *args) -> dict
 class OwnAttention(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function is F.scaled_dot_product_attention:
-            raise UserError("This exercise is to be written without PyTorch's own function "
+            raise UserError("Write this exercise without PyTorch's own function "
                             "scaled_dot_product_attention.")
         return function(*args, **(kwargs or {}))
 
@@ -109,7 +109,7 @@ def error_line(error: BaseException, file: str) -> str:
     if isinstance(error, KeyboardInterrupt):
         said = STOPPED
     if isinstance(error, SystemExit):
-        said = "It ends Python with exit() or sys.exit(). Return a result instead"
+        said = "It calls exit() or sys.exit(). Return a result instead"
     return said.partition("\n")[0] + where
 
 

@@ -42,9 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", nargs="*", help="06a, 06, mine, dpo_loss, psft, ift [all]")
     parser.add_argument("--folder", type=Path, help="., if your files are here [lessons/exercises]")
-    parser.add_argument("--seed", help="of the cases, to see the same again [another in each run]")
+    parser.add_argument("--seed", help="seed of the cases, to repeat them [another in each run]")
     parser.add_argument("--run", metavar="METHOD", nargs="?", const="19",
-                        help="then train by this method; without one, run lesson 19")
+                        help="then train with this method; without a name, run lesson 19")
     flags = parser.parse_args(arguments)
     # Here, so that --help does not wait for torch.
     import torch

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PYTHON = Path(sys.executable).parent.resolve() / Path(sys.executable).name     # .venv may be a link
 PREFIXES = PYTHON.parents[1], Path(sys.base_prefix), PYTHON.resolve().parents[1]
 STARTING = 900                      # seconds on the clock until the first task begins
-OUT_OF_TIME = "out of time, it had not ended after"
+OUT_OF_TIME = "timed out after"
 GIGABYTES, BYTES, PROCESSES = 4, 2**26, 200     # of memory; of a file; processes in a container
 LARGEST = 2**21                     # bytes of what one call gives
 MOST = 200                          # results of a program: more than any task has cases
@@ -165,20 +165,20 @@ def run_some(jobs: list[Job], student: Path, hidden: list[Path]
         except queue.Empty:
             ended = f"{OUT_OF_TIME} {silent if name else STARTING:.0f} seconds on the clock"
         except Exception as error:                              # a line that is something else
-            ended = f"what it gives cannot be read ({type(error).__name__})"
+            ended = f"its result cannot be read ({type(error).__name__})"
         finally:
             with suppress(ProcessLookupError, PermissionError, AttributeError):
                 os.killpg(child.pid, 9)
             child.kill()
             code = child.wait()
-        ended = ended or f"it ended Python (exit code {code})"
+        ended = ended or f"it exited (exit code {code})"
         if name is None:                                # no line of a student has run
             said = child.stderr.read().decode(errors="replace").split("\n")
             why = next((x.strip() for x in reversed(said) if x.strip()), "it said nothing")
-            raise UserError(f"A process of the judge came to nothing before it had begun with a "
-                            f"program: {ended}; {why}. Perhaps a disk is full, or a program beside "
-                            "it has ended it. No table is written: mend that, and type the same "
-                            "command again")
+            raise UserError("A process of the judge failed before it ran a program: "
+                            f"{ended}; {why}. Perhaps the disk is full, or another program has "
+                            "killed it. No table is written: fix that, and run the same command "
+                            "again")
         return calls, ended
 
 
@@ -201,7 +201,7 @@ def main() -> None:
     def write(seen: Seen) -> None:
         line = to_line(seen)
         os.write(out, line if len(line) < LARGEST else to_line(
-            Seen(error="ValueError", words="ValueError: what it gives is too large")))
+            Seen(error="ValueError", words="ValueError: its result is too large")))
     for job in jobs:
         write(Seen(error="begin", words=job.name))
         file = Path.cwd() / job.file                    # a folder of this process alone

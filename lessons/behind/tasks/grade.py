@@ -5,12 +5,12 @@
 
 `class` holds one folder for each student, with ex02.py, mine.py, psft.py or notebooks in it or in
 its folders. It writes points.csv with a line for each student, and for each a file to hand back
-(ada.md) and Gradescope's results.json (ada.json). Without names it leaves out what nobody has
-handed in. All students get the same cases.
+(ada.md) and Gradescope's results.json (ada.json). Without names it skips what nobody has handed in.
+All students get the same cases.
 
 A mark belongs to the bytes that it was given for: the program, what it may import, and the judge.
 The same command grades whatever has changed since, also in tasks of earlier calls, and keeps the
-other marks. With another --out it begins anew.
+other marks. With another --out it starts again.
 
 Programs run in processes of their own, with limits, and with bubblewrap in a container (child.py).
 A point for what is right; what is wrong has half of the share of its cases that is right.
@@ -71,7 +71,7 @@ def new_mark(judge: Judge, name: str, seen: list[Seen] | str, belongs_to: str) -
     try:
         return mark(name, judge.verdict(seen), belongs_to)
     except Exception as error:
-        return mark(name, Verdict(f"what it gives cannot be compared ({type(error).__name__})", 0),
+        return mark(name, Verdict(f"its result cannot be compared ({type(error).__name__})", 0),
                     belongs_to)
 
 
@@ -80,7 +80,8 @@ def grade_class(folder: Path, which: list[str], out: Path) -> None:
     there = [x for x in sorted(folder.glob("*")) if x.name[0] != "."]
     folders = [x for x in there if x.is_dir() and not x.is_symlink() and x.name[0] != "_"]
     if not folders:
-        raise UserError(f"{folder}: no folder of a student is there")
+        raise UserError(f"{folder}: has no student folders; give the folder that has one for each "
+                        "student")
     if no_student := [x.name for x in there if x not in folders]:
         say("Not graded (no folder, a link, or a name that begins with _): "
             + ", ".join(no_student))
@@ -121,8 +122,8 @@ def grade_students(students: list[Student], folder: Path, which: list[str], out:
     finally:
         pool.shutdown(cancel_futures=True)
     write_table(out, students, names)
-    say(f"{quantity(len(students), 'students')} in {out / 'points.csv'}; a file to hand back for "
-        "each beside it")
+    say(f"{quantity(len(students), 'students')} in {out / 'points.csv'}; beside it a file to hand "
+        "back to each")
     if gone := {x.stem for x in out.glob("*.json")} - {x.name for x in students}:
         say(f"Not in the table, because {folder} has no such folder: {', '.join(sorted(gone))}")
 
@@ -163,7 +164,7 @@ def write_table(out: Path, students: list[Student], names: list[str]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons grade", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("students", type=Path, help="the folder that holds a folder for each")
+    parser.add_argument("students", type=Path, help="the folder with one folder for each student")
     parser.add_argument("which", nargs="*", help="06a, 06, mine, dpo_loss, psft, ift [all]")
     parser.add_argument("--out", type=Path, default="out/class", help="[out/class]")
     flags = parser.parse_args(arguments)

@@ -25,7 +25,7 @@ def at_most(seconds: float) -> Iterator[None]:
     waiting = PATIENCE * seconds
 
     def stop(number: int, frame: Any) -> None:
-        raise TooLong("it had not ended after " + (f"{waiting} seconds on the clock" if number ==
+        raise TooLong("it had not finished after " + (f"{waiting} seconds on the clock" if number ==
                       signal.SIGALRM else f"{seconds} seconds of computing"))
     clocks = [] if sys.platform == "win32" or current_thread() is not main_thread() else [
         (signal.SIGPROF, signal.ITIMER_PROF, seconds),

@@ -51,9 +51,9 @@ def is_ours(file: Path) -> bool:
 def text_of(file: Path) -> tuple[str, list[str]]:
     """Of a notebook: imports, definitions and constants; and cells that Python cannot read."""
     if file.name.lower().endswith(UNREADY):
-        raise OSError("unpack it, or name it .py or .ipynb")
+        raise OSError("unpack it, or rename it to .py or .ipynb")
     if file.is_symlink() or not file.is_file() or file.stat().st_size > LARGEST:
-        raise OSError("a link, no plain file, or too large")
+        raise OSError("a link, not a plain file, or too large")
     text = file.read_text(encoding="utf-8-sig", errors="replace")
     if file.suffix.lower() == ".py":
         return text, []
@@ -231,11 +231,11 @@ def marks_in(file: Path) -> dict[str, dict]:
 
 def warn_without_container() -> None:
     if why := no_container():
-        say(f"Programs run without a container ({why}). They can read keys, write files (the "
-            "judge's, too) and use the network, so grade where nothing else is.")
+        say(f"Programs run without a container ({why}). They can read the keys, write files (the "
+            "judge's, too) and use the network, so grade on a computer with nothing else on it.")
     elif os.geteuid() == 0:
-        say("You are root, whom the limit of processes does not bind. Grade as another user, or a "
-            "program may fill the computer with processes.")
+        say("You are root, and the limit on processes does not apply to root. Grade as another "
+            "user, or a program may start any number of processes.")
 
 
 def job_for(name: str, judge: Judge, file: Path, text: str) -> Job:

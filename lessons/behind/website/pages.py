@@ -55,7 +55,8 @@ sys.path[:0] = [str(project), str(project / "lessons")]"""
 def lesson_files(numbers: list[str]) -> list[Path]:
     """The lessons with these numbers; all if none is given."""
     if missing := sorted(set(numbers) - {*NUMBERS}):
-        raise UserError(f"lesson {missing[0]}: there is none; the lessons are {', '.join(NUMBERS)}")
+        raise UserError(f"lesson {missing[0]}: does not exist; the lessons are "
+                        f"{', '.join(NUMBERS)}")
     return [file for number, file in NUMBERS.items() if not numbers or number in numbers]
 
 
@@ -136,7 +137,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons pages", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lessons", nargs="*", help="numbers of lessons, such as 04 [all]")
-    parser.add_argument("--notebooks", action="store_true", help="write no pages and run nothing")
+    parser.add_argument("--notebooks", action="store_true",
+                        help="only write the notebooks, and run nothing")
     parser.add_argument("--repository", default="", metavar="URL", help="where a notebook clones "
                         "the project from, and where links to its files lead")
     args = parser.parse_args(argv)

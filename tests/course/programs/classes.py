@@ -30,7 +30,7 @@ ENDS = {        # and the words that are told
     "loop at import": ("while True: pass\n" + WRONG + "pass", "stops when it is loaded: TooLong"),
     "sleep": ("import time\n" + WRONG + "time.sleep(999)", "seconds on the clock"),
     "memory": ("import torch\n" + WRONG + "return torch.zeros(2**40)", "allocate memory"),
-    "exit": ("import os\n" + WRONG + "os._exit(3)", "it ended Python (exit code 3)")}
+    "exit": ("import os\n" + WRONG + "os._exit(3)", "it exited (exit code 3)")}
 FLOOD = ("import os\n" + WRONG + "while True:\n        for fd in range(3, 30):\n            try:\n"
          "                os.write(fd, b'[{}, \"%s\", \"12b\"]\\n')\n            except OSError:\n"
          "                pass\n")
