@@ -186,7 +186,7 @@ def why_unfinished(a: Answer, tok: Tokenizer) -> str:
     """Why an answer is unfinished, in words; "" if it ended by itself. An answer that begins
     another turn before its EOS token <|end|> has not stopped."""
     if tok.user in a.ids or tok.assistant in a.ids:
-        return "continues with another prompt"
+        return "goes on with another question"
     return "" if a.ended else f"cut at {len(a.ids)} tokens"
 
 
