@@ -34,9 +34,9 @@ def main(argv: list[str] | None = None) -> int:
     import torch
 
     from frozen_lake.lake import make_lake
-    from frozen_lake.learn import task_of
     from frozen_lake.record import WEB, page_data
-    from frozen_lake.table import print_table
+    from frozen_lake.results_table import print_table
+    from frozen_lake.train import task_of
     torch.set_num_threads(1)                        # tensors are small: a second would only wait
     lake = make_lake(cfg.map)
     own = None if cfg.map == LakeFlags.map else lake

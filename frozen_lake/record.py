@@ -17,7 +17,9 @@ import torch
 from gymnasium.envs.toy_text.frozen_lake import generate_random_map
 from torch import Tensor
 
-from frozen_lake.estimate import (
+from frozen_lake.lake import Lake
+from frozen_lake.policies import Policy, start_policy
+from frozen_lake.residual import (
     PLACEBOS,
     best_moves,
     best_moves_alone,
@@ -26,9 +28,7 @@ from frozen_lake.estimate import (
     residual,
     standing,
 )
-from frozen_lake.lake import Lake
-from frozen_lake.learn import learn, task_of
-from frozen_lake.policies import Policy, start_policy
+from frozen_lake.train import learn, task_of
 from nanouft.plumbing.entry import command
 
 WEB = Path(__file__).parent / "web"

@@ -6,28 +6,33 @@
 # *About 25 minutes; read 03 first. Intuitive fine-tuning (IFT), arXiv:2405.11870v3, Eq. 17,
 # `nanouft/objectives/ift.py`; scheduled sampling, arXiv:1506.03099.*
 #
+# A model in use reads its own mistakes. In training by SFT it reads only the **expert's** tokens,
+# those of the demonstration (teacher forcing). Lesson 03 called the result exposure bias. Would it
+# help to read mistakes in training? You train four models that differ in this only. Each is then
+# tested after a mistake. Words of the field are in `docs/terms.md`.
+#
 #     SFT reads     saw     bee     pig       cow
 #     its target    bee     pig     cow       hen
 #
 #     IFT reads     saw     bee     pig|hen   cow       after "saw bee" it predicted "hen"
 #     its target    bee     pig     cow       hen
 #
-# SFT reads only the expert's tokens (teacher forcing), never the model's mistakes: lesson 03 called
-# the result exposure bias. **Scheduled sampling** replaces some of these tokens by the model's own
-# **predictions**. A prediction is the likeliest token. It is **wrong** if the expert's is another.
-#
-# IFT does this by parts. Let $x_i$ be the expert's token, $\hat x_i$ the prediction for the same
-# place, and $E(x)$ the embedding of a token. Instead of $E(x_i)$ the model reads
+# A **prediction** is the token that the model finds likeliest. It is **wrong** if the expert has
+# another one. **Scheduled sampling** lets the model read its prediction instead of the expert's
+# token, at some places. IFT mixes the two at every place. Let $x_i$ be the expert's token,
+# $\hat x_i$ the prediction for the same place, and $E(x)$ the embedding of a token. The model reads
 # $$s_i=(1-\lambda)\,E(x_i)+\lambda\,E(\hat x_i).$$
-# The target is still the expert's *next* token. With $\lambda=0$ this is SFT; the paper takes 0.2.
-# It calls the mixture a **temporal residual**: a residual connection adds a layer's input to its
-# output, and here the prediction of the previous *step* is added to what the next step reads.
-# `python -m frozen_lake` shows the same on ice, where you can switch the prediction off.
+# So $\lambda$ (in code `lam`) is the share of the prediction. With $\lambda=0$ this is SFT; the
+# paper takes 0.2. The target is still the expert's *next* token.
+#
+# The paper calls the mixture a **temporal residual**. A residual connection adds a layer's input to
+# its output. Here the prediction of one *step* is added to what the next step reads.
 #
 # ## Guess
-# Models learn to reverse a list. Let the answer be "saw bee pig cow hen", and we force "cow" as its
-# first word. It recovers if it continues with "bee pig cow hen". After SFT 37 % do. What percentage
-# recovers with lam 1, where the model reads only its own predictions? Enter a number from 0 to 100.
+# Models learn to reverse a list. Let the right answer be "saw bee pig cow hen". We force "cow" as
+# the first word. An answer recovers if it continues with "bee pig cow hen". After SFT 37 % do. With
+# lam 1 the model reads only its own predictions in training. What percentage recovers then?
+# Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, train
@@ -38,9 +43,11 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## What the model reads
-# **Write it first.** The prediction *for* a place is made one place earlier. So the row of
-# predictions has to be shifted by one before it stands beside the answer. Nothing is predicted for
-# the prompt. `own_guess` of `lessons/exercises/ex04.py` (04a) does this.
+# This cell builds the mixture. A model outputs its prediction *for* a place one place earlier. So
+# the row of predictions has to be shifted by one before it stands beside the answer. The tokens of
+# the prompt stay as they are.
+#
+# **Write it first.** `own_guess` of `lessons/exercises/ex04.py` (04a) shifts the predictions.
 
 # %%
 import draw
@@ -85,8 +92,9 @@ def loss_of(lam: float):
 
 # %% [markdown]
 # ## A mistake that cannot be taken back
-# Each model answers 80 new prompts twice: alone, and after a wrong first word, a later word of the
-# right answer. **Recovered** means that all the rest is the expert's. There are three data sets.
+# This cell trains a model for each $\lambda$, on three data sets, and tests it on 80 new prompts.
+# The model answers each prompt twice. Once it answers alone. Once we force a wrong first word, a
+# later word of the right answer. The answer has **recovered** if all the rest is the expert's.
 
 # %%
 def tried(model, tests) -> dict[str, float]:
@@ -119,26 +127,33 @@ for lam in LAMS:
 
 # %% [markdown]
 # ## Part 2: the lake. Does IFT estimate better?
-# By the paper, SFT overestimates its model, and the mixture is nearer to the true value. For a
-# model of language this value is unknown; on a small lake it can be computed.
+# The paper has another reason for the mixture: SFT overestimates how good its model is, and IFT's
+# estimate is nearer to the true value. You compare the two estimates with this value. For a
+# language model it is unknown. On a small lake it can be computed (`python -m frozen_lake` draws
+# one).
 #
-# - A **policy** is a table of four logits for each cell. It has imitated walks along another way to
-#   the goal, its *habit*, and then takes two updates of SFT on the shortest path.
-# - Its **true value** is its mean probability of a best move in the cells that its own walks reach,
-#   while they last.
-# - **SFT's estimate** is this mean in the expert's cells, those of the shortest path. Say that a
-#   policy stands there for half of its moves and makes 90 % of these right, but 40 % of the others:
-#   its true value is 65 %, and SFT's estimate 90.
-# - **IFT's estimate** mixes the logits of each of these cells with those of another one: the cell
-#   to which the policy's likeliest move would have led. This one has the weight $\lambda$.
+# **The policy** is a table of four logits for each cell, one for each move. It has first imitated
+# walks along a longer way to the goal, its *habit*. Then it takes two updates of SFT on the
+# expert's path, the shortest one. A *best move* begins a shortest way to the goal.
 #
-# Where SFT is too high, any change that lowers it is nearer to the truth. So each IFT is compared
-# with a **placebo**: the same with a random cell, and a weight that changes probabilities as much.
+# - The **true value** is the policy's probability of a best move in the cells that its own walks
+#   reach, as a mean. Walks that have ended no longer count.
+# - **SFT's estimate** is the same mean in the cells of the expert's path.
+# - **IFT's estimate** is SFT's, but the logits of each of these cells are mixed with those of the
+#   predicted cell. To this one the policy's likeliest move would have led. Its share is $\lambda$.
+#
+# **An example.** Half of a policy's moves are made on the path, and 90 % of them are best moves. Of
+# its other moves 40 % are. Its true value is 65 %, and SFT's estimate is 90 %.
+#
+# **The placebo.** Where SFT's estimate is too high, any change that lowers it brings it nearer to
+# the true value. So we compare IFT with a **placebo**. It mixes in a random cell instead of the
+# predicted one. Its share is chosen so that it changes the probabilities as much as IFT does.
+#
 # **Write it first.** `best_moves_alone` of `lessons/exercises/ex04.py` (04b) is the true value.
 
 # %%
-from frozen_lake.estimate import best_moves, placebo, residual
-from frozen_lake.learn import METHODS, learn, task_of
+from frozen_lake.residual import best_moves, placebo, residual
+from frozen_lake.train import METHODS, learn, task_of
 from frozen_lake.planning import optimal_actions, success
 from frozen_lake.policies import Table, start_policy
 from frozen_lake.record import random_lake
@@ -207,31 +222,38 @@ lesson.compare(mean[1.0]["recovers"], "%")
 # | $\lambda=0.2$ | 97 | 38 | 47 |
 # | $\lambda=1$ | 88 | 76 | 6 |
 #
-# SFT's typical error is to insert the skipped word, which shifts all that follows. **The paper's
-# 0.2 buys nothing here.** Such an input is mostly the expert's token, so a model may still trust
-# it. The settings were chosen on other rows. On these three data sets and seven others $\lambda=1$
-# leads SFT by 31 to 51 points. On all tasks at once no gain was seen (R12, `docs/results/ift.md`).
+# SFT's typical error is to insert the skipped word, which shifts all that follows.
 #
-# **SFT does overestimate,** by 5.3 points, on ten of ten lakes. The paper is right about that.
-# **But IFT's estimate is no better than its placebo.** With $\lambda=0.2$ both are off by 5.0
-# points; with 1 IFT is off by 3.3 and its placebo by 3.0. On five sets of ten lakes IFT is nearer
-# by 0.0 to 0.1 points with 0.2, and farther by 0.1 to 0.5 with 1 (`docs/results/lake.md`).
+# **The paper's 0.2 gains nothing here.** Such an input is mostly the expert's token, so a model may
+# still trust it.
+#
+# **How far this goes.** The settings were chosen on other rows. On these three data sets and seven
+# others $\lambda=1$ leads SFT by 31 to 51 points. If models learn all tasks at once, we saw no gain
+# (run R12, `docs/results/ift.md`).
+#
+# **On the lake SFT does overestimate,** by 5.3 points, on ten of ten lakes. The paper is right.
+#
+# **But IFT's estimate is no better than its placebo's.** With $\lambda=0.2$ both are off by 5.0
+# points. With $\lambda=1$ IFT is off by 3.3 and its placebo by 3.0. On five sets of ten lakes IFT
+# is nearer by 0.0 to 0.1 points with 0.2, and farther by 0.1 to 0.5 with 1
+# (`docs/results/lake.md`).
 #
 # **And the lower estimate makes no better policy.** After ten updates of SFT 87.5 % of walks reach
-# the goal. After IFT with $\lambda=1$ 84.0 % do: fewer on 8 of 10 lakes, and on 42 of 50. Off the
-# path IFT teaches the expert's next move, often wrong near a hole. The path gets fewer updates.
+# the goal. After IFT with $\lambda=1$ 84.0 % do: fewer on 8 of 10 lakes, and on 42 of 50. IFT
+# teaches the expert's next move in cells off the path, too, and near a hole this move is often
+# wrong. And less of the training goes to the path itself.
 #
 # ## Change one thing
-# Do the model's *own* mistakes teach it to recover? With `CHANGE = "another"` each wrong prediction
-# is replaced by a random word of the right answer. Now and then this is the right word. So there
-# are somewhat fewer mistakes, in the same places, but not the model's own. What percentage recovers
-# now with lam 1? Enter a number from 0 to 100.
+# Is it the model's *own* mistakes that teach it to recover? With `CHANGE = "another"` each wrong
+# prediction is replaced by a random word of the right answer. So the mistakes are in the same
+# places, but they are not the model's own. They are somewhat fewer, since now and then the random
+# word is the right one. What percentage recovers now with lam 1? Enter a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
-# 68 %: nearer to the 76 % of its own predictions than to the 37 % of SFT. On seven other sets it is
-# 71 %, where own predictions have 75 and SFT 33. So wrong tokens teach a model to recover; that
-# they are its own adds little. Its own ones also become rare by themselves as it learns.
+# 68 %. This is nearer to the 76 % of own predictions than to the 37 % of SFT. On seven other data
+# sets it is 71 %, where own predictions have 75 and SFT 33. So wrong tokens teach a model to
+# recover, and it adds little that they are its own. Its own mistakes also become rare as it learns.
 #
 # </details>
 #
@@ -241,13 +263,14 @@ lesson.compare(mean[1.0]["recovers"], "%")
 #
 # <details><summary>Answer</summary>
 #
-# Those of z and `<|end|>`. The first wrong prediction, w, is read only after y has been predicted.
-# That z is predicted right changes nothing: the mixture of y and w is still in the context.
+# Those of z and `<|end|>`. The only wrong prediction is w. The model reads it, mixed with y, before
+# it predicts z. Its prediction of z is right, but before `<|end|>` the mixture of y and w is still
+# in the context.
 #
 # </details>
 #
-# **In your own program.** This lesson unlocks the part `mix_in_own_guess`. Its check,
-# `python -m lessons check mine`, asks also whether gradient flows through your mixture.
+# **In your own program.** This lesson unlocks the part `mix_in_own_guess`. Its check is
+# `python -m lessons check mine`. It also tests whether gradient flows through your mixture.
 #
 # ## Two questions
 # 1. Each prediction follows the expert's tokens. What has the model still never read?
@@ -255,7 +278,8 @@ lesson.compare(mean[1.0]["recovers"], "%")
 #
 # <details><summary>Answers</summary>
 #
-# 1. A prediction that was made after another wrong one. Left alone, it reads those.
-# 2. Whatever lowers it is nearer to the truth, a random cell too. It must beat a placebo.
+# 1. A prediction that was made after a wrong one. In use it reads those.
+# 2. Whatever lowers it brings it nearer to the true value, even a random cell. A good estimate has
+#    to be nearer than a placebo.
 #
 # </details>

@@ -6,15 +6,19 @@
 # *About 35 minutes; read 12 first. PPO: arXiv:1707.06347; GRPO: arXiv:2402.03300; GAE:
 # arXiv:1506.02438; `nanouft/objectives/grpo.py` and `ppo.py`, `nanouft/on_policy.py`.*
 #
-# Lesson 12 discarded its answers after one step, because the policy gradient is a mean over answers
-# of the present policy: it is **on-policy**. After it they are old, or **off-policy**. With large
-# models sampling often costs most of a step, so one would like to keep them.
+# Lesson 12 discarded its answers after one step. The policy gradient is a mean over answers of the
+# present policy, and such answers are **on-policy**. A step changes the policy, and then they are
+# old, or **off-policy**. With large models sampling often costs most of a step, so one would like
+# to use them again. Words of the field are in `docs/terms.md`.
+#
+# You first see what the ratio and the clip are. Part 2 is about PPO's advantages and may be read
+# later. Part 3 trains on old answers and gives the result of your guess.
 #
 # ## Guess
-# The base answers 16 prompts, four times each, and the 64 answers get GRPO's advantages A. Then 24
-# steps raise the mean of A log p on these same answers, as lesson 12 did on fresh ones. The test is
-# fresh answers to 100 other prompts. Their mean score is 0.42 before training and 0.52 after eight
-# steps. What is it after 24? Enter a number from 0 to 1.
+# The base answers 16 prompts, four times each. The 64 answers get GRPO's advantages A. Then 24
+# steps raise the mean of A log p on these same answers. Lesson 12 did this on fresh answers. For
+# the test the model answers 100 other prompts. Its mean score is 0.42 before training and 0.52
+# after eight steps. What is it after 24 steps? Enter a number from 0 to 1.
 
 # %%
 from course import Lesson, train
@@ -25,16 +29,22 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## The ratio
-# GRPO works token by token. Let $y_t$ be a token and $y_{<t}$ its **prefix**, the text before it.
-# Each token is pushed by the advantage $A$ of the whole answer. Now the answers come from an older
-# policy $\pi_{\rm old}$. A token that has become half as likely since then should count half. This
-# is the **importance ratio**
+# This section shows how old answers can stand for fresh ones, and where the ratio of PPO and GRPO
+# falls short of this.
+#
+# GRPO pushes each token by the advantage $A$ of its answer. Now the answers come from an older
+# policy $\pi_{\rm old}$. A token that has become half as likely since then should count half. Let
+# $y_t$ be a token and $y_{<t}$ its **prefix**, the text before it. Each token's push is multiplied
+# by its **importance ratio**
 # $$\rho_t=\frac{\pi(y_t\mid y_{<t})}{\pi_{\rm old}(y_t\mid y_{<t})}.$$
-# After a given prefix it is exact: the mean of $\rho_tA$ over the tokens that $\pi_{\rm old}$
-# samples is the mean of $A$ over those that $\pi$ samples. But the prefixes still come from
-# $\pi_{\rm old}$. Only the product of all ratios up to $t$ would correct these, too. This product
-# is so noisy that PPO and GRPO leave it out. That is right only while the two policies are near
-# each other. The cell checks it on a toy: three possible tokens, two to an answer, so nine answers.
+# After a given prefix this is exact. The mean of $\rho_tA$ over the tokens that $\pi_{\rm old}$
+# samples is the mean of $A$ over those that $\pi$ samples. But the prefixes come from
+# $\pi_{\rm old}$, too. Only the product of all ratios up to $t$ corrects them as well. PPO and GRPO
+# leave this product out, because it is very noisy. That is right only while the two policies are
+# near each other.
+#
+# The cell checks both on a toy. An answer has two tokens, each one of three, so there are nine
+# answers.
 
 # %%
 import itertools
@@ -66,9 +76,11 @@ assert abs(with_ratio - wanted) > 0.01, "and the ratio of one token does not"
 
 # %% [markdown]
 # ## The clip
-# PPO's **clip** keeps the policies near each other. It ends a token's push once its ratio has moved
-# more than $\varepsilon$ in the push's direction. The **surrogate objective** of a token is
+# PPO's **clip** keeps the two policies near each other. Once a token's ratio has moved more than
+# $\varepsilon$ in the direction of its push, the push ends. PPO and GRPO maximise the **surrogate
+# objective** of each token:
 # $$\min\big(\rho_tA,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A\big).$$
+# The picture shows it for a token with $A=1$ and one with $A=-1$.
 
 # %%
 EPS = 0.2
@@ -82,23 +94,29 @@ lesson.picture(fig, "clip")
 # %% [markdown]
 # ## Part 2: a critic and GAE
 # So far all tokens of an answer have the same advantage, although most did not decide the score.
-# PPO, from which ratio and clip come, finds an advantage for each token. Part 3 does not need this.
+# This part shows how PPO finds an advantage for each token, and when that helps. Part 3 does not
+# need it.
 #
-# **Proximal policy optimization (PPO)** gives the model a second head, the **critic**. After every
-# token it predicts $V$, the score that can still be expected. A token is good if it made $V$ rise:
-# from 0.5 to 0.7, its advantage is 0.2. **Generalized advantage estimation (GAE)** adds to this
-# what happens later. $R_t$ are the rewards, $\gamma$ discounts later ones, and $V=0$ after the end:
+# **The critic.** Proximal policy optimization (**PPO**), from which ratio and clip come, gives the
+# model a second head. At every token it predicts $V$, the score that can still be expected. A token
+# is good if it makes $V$ rise. If $V$ rises from 0.5 to 0.7, the token's advantage is 0.2.
+#
+# **Generalized advantage estimation (GAE)** adds what happens later. $R_t$ is the reward of token
+# $t$, $\gamma$ discounts later rewards, and $V=0$ after the end:
 # $$\delta_t=R_t+\gamma V_{t+1}-V_t,\qquad A_t=\delta_t+\gamma\lambda A_{t+1}.$$
 #
-# - **With $\lambda=0$** only the change of the prediction counts. This has little noise, but is
-#   right only if these changes are.
+# - **With $\lambda=0$** only $\delta_t$ counts, the change of the prediction. This has little
+#   noise, but it is right only if the critic's changes are right.
 # - **With $\lambda=1$** all later $V$ cancel. What is left is $G_t-V_t$, where
-#   $G_t=R_t+\gamma R_{t+1}+\dots$ is the **return**. $V_t$ is then a baseline that does not depend
-#   on the token, so the gradient is right on average, whatever the critic says.
+#   $G_t=R_t+\gamma R_{t+1}+\dots$ is the **return**. Here $V_t$ is only a baseline that does not
+#   depend on the token. So the gradient is right on average, whatever the critic predicts.
 #
-# **Write it first.** `gae` of `lessons/exercises/ex12.py` (12c) is this formula. The cell tries
-# $\lambda=0$ and the usual 0.95 where all is known. An answer has eight steps, each right with
-# probability 0.6. Its score is the share of steps before the first wrong one, the *slip*.
+# The cell compares $\lambda=0$ and the usual 0.95, with three critics, on a game where the true
+# gradient is known. An answer has eight steps, each right with probability 0.6. Its score is the
+# share of steps before the first wrong one, the *slip*. The first line of the table is RLOO, which
+# has one advantage for the whole answer (lesson 12).
+#
+# **Write it first.** `gae` of `lessons/exercises/ex12.py` (12c) is the formula above.
 
 # %%
 gae = lesson.yours("12c")
@@ -131,20 +149,26 @@ assert found["critic perfect, lambda 0"][0] < found["RLOO"][0] / 3, "it takes mo
 assert found["critic 0.5 too high, lambda 0"][1] < 0.1 < found["critic always 0, lambda 0.95"][1]
 
 # %% [markdown]
-# The perfect critic with $\lambda=0$ praises three steps and blames the slip. All later steps have
-# the advantage 0, because after a slip nothing changes any more. The noise falls from RLOO's 1.83
-# to 0.43. More answers would also do it, but it takes 18 times as many.
+# **A perfect critic takes most of the noise away.** With $\lambda=0$ it praises three steps and
+# blames the slip. All later steps have the advantage 0, because after a slip nothing changes any
+# more. The noise falls from RLOO's 1.83 to 0.43. RLOO would need 18 times as many answers for that.
 #
-# Only the *changes* of a critic have to be right. A critic that is 0.5 too high everywhere has no
-# bias with $\lambda=0$ (the 0.02 is sampling error), only more noise, at the last step. A critic
-# that knows nothing has a bias of 1 with $\lambda=0$, and of 0.3 with 0.95. So a critic has to
-# learn first. And less noise pays mainly by larger steps (lesson 15 of version 5.0).
+# **Only the *changes* of a critic have to be right.** A critic that is 0.5 too high everywhere has
+# no bias with $\lambda=0$ (the 0.02 is sampling error). It only has more noise, at the last step.
+#
+# **A critic that knows nothing is biased:** by 1 with $\lambda=0$, and by 0.3 with 0.95. So a
+# critic has to learn first. Less noise helps mainly because it allows larger steps (lesson 15 of
+# version 5.0).
 
 # %% [markdown]
 # ## Part 3: 24 steps on the same answers
-# Back to the question. Three runs see the same 64 answers with the same advantages. The first
-# raises $A\log\pi$, as if the answers were on-policy. The second raises $\rho A$. The third has the
-# clip, too. Their first step is the same, because $\rho$ is 1 there.
+# Back to your guess. Three runs train on the same 64 answers with the same advantages:
+#
+# 1. "no ratio" raises $A\log\pi$, as if the answers were on-policy;
+# 2. "ratio" raises $\rho A$;
+# 3. "ratio, clip" raises the surrogate objective, which has both.
+#
+# Their first step is the same, because there $\rho$ is 1. After it the answers are old.
 
 # %%
 STEPS, PROMPTS, RATE = 24, 16, 1e-4
@@ -226,38 +250,51 @@ else:
 # | ratio | 0.64 | +1.0 | -11 |
 # | ratio and clip | 0.55 | +0.8 | -5 |
 #
+# The columns in nats are the change in log-prob of the old answers, those with a positive and those
+# with a negative advantage.
+#
 # **Without the ratio** old answers teach at first and then do harm: the base had 0.42. A worse
-# answer gets the same push in every step, however rare it has become. Other answers share tokens
-# and weights with it. On-policy samples would no longer have contained it.
+# answer is pushed down equally hard in every step, however rare it has become. Other answers share
+# tokens and weights with it, so they are harmed as well. On-policy samples would no longer have
+# contained it.
 #
 # **With the ratio** the push is $\rho A$. A worse answer that becomes rare has ratios near 0, so
-# its push vanishes by itself. **The clip** stops it earlier. On two other batches of answers the
-# score fell without the ratio, too. Whether the clip helps is undecided: it led on one of three.
+# its push vanishes by itself.
+#
+# **The clip** stops this push earlier. Whether that helps is undecided.
+#
+# **How far this goes.** We repeated it on two other batches of answers. Without the ratio the score
+# fell there, too. Ratio and clip beat the ratio on one of the three batches.
 #
 # ## Change one thing
 # With `CHANGE = "fresh"` each of the 24 steps samples new answers to the same 16 prompts. The push
-# is the same, without ratio and clip. What is the final score? Enter a number from 0 to 1.
+# is that of "no ratio". What is the score after 24 steps? Enter a number from 0 to 1.
 #
 # <details><summary>After your run</summary>
 #
-# 0.70: the old answers did the harm, not the loss. On-policy every ratio is 1, so ratio and clip
+# 0.70. So the old answers did the harm, not the loss. On-policy every ratio is 1, so ratio and clip
 # would change nothing. The price is 24 times as many answers: 1,536 instead of 64.
 #
 # </details>
 #
 # ## The penalty k3 (optional)
-# A high score need not mean what we wanted (lesson 11). So GRPO also holds the policy near a
-# reference. It adds $\beta$ times **k3** to the loss of a token:
+# A high score need not mean what we wanted (lesson 11). So GRPO also keeps the policy near a frozen
+# **reference**, mostly the initial model. It adds $\beta$ times **k3** to the loss of a token:
 # $$\mathrm{k3}=e^{d_t}-d_t-1,\qquad d_t=\log\pi_{\rm ref}(y_t)-\log\pi(y_t).$$
+# This section shows that k3 measures one KL divergence and lowers another one.
+#
 # **What k3 measures.** The mean of $-d_t$ over tokens that $\pi$ samples is
 # $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by definition. The mean of $e^{d_t}=\pi_{\rm ref}/\pi$ is
-# the sum of $\pi_{\rm ref}$ over all tokens, which is 1. So k3 has the same mean as $-d_t$. Since
-# $e^d\ge1+d$, k3 is never negative, and less noisy than $-d_t$ while both models are near.
+# the sum of $\pi_{\rm ref}$ over all tokens, which is 1. So k3 has the same mean as $-d_t$. It is
+# never negative, since $e^d\ge1+d$. And it is less noisy than $-d_t$ while both models are near
+# each other.
 #
-# **What k3 lowers** is another KL, $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$. On samples that are
-# already drawn, the derivative of k3 with respect to $\log\pi$ is $1-e^d$. The 1 adds nothing on
-# average, and the mean of $-e^d\,\nabla\log\pi$ is $-\sum\pi_{\rm ref}\nabla\log\pi$. REINFORCE and
-# RLOO take $\log\pi-\log\pi_{\rm ref}$ off the score, so they lower the first KL (checked below).
+# **What k3 lowers** is the other KL, $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$. The loss takes its
+# samples as given. Then the derivative of k3 with respect to $\log\pi$ is $1-e^d$. The 1 adds
+# nothing on average, and the mean of $-e^d\,\nabla\log\pi$ is
+# $-\sum\pi_{\rm ref}\nabla\log\pi$, the gradient of this KL. REINFORCE and RLOO subtract
+# $\log\pi-\log\pi_{\rm ref}$ from the score instead, so they lower the first KL. The cell checks
+# which KL is lowered.
 
 # %%
 p, ref = (torch.tensor(x) for x in ([0.4, 0.3, 0.15, 0.1, 0.05], [0.3, 0.3, 0.2, 0.1, 0.1]))
@@ -275,7 +312,8 @@ assert not torch.allclose(as_loss, reverse, atol=0.01), "and not the KL which is
 
 # %% [markdown]
 # ## Exercise
-# - **12b** `grpo_push(logp, old, ref, A, eps, beta)`, in `ex12.py` too: clip and penalty.
+# - **12b** `grpo_push(logp, old, ref, A, eps, beta)`, also in `ex12.py`: the push of GRPO's loss,
+#   with clip and penalty.
 #
 # **In your own program.** This lesson unlocks the part `grpo_loss`. Then
 # `python -m lessons check mine --run grpo` runs the whole program by your functions.
@@ -287,7 +325,8 @@ assert not torch.allclose(as_loss, reverse, atol=0.01), "and not the KL which is
 # <details><summary>Answers</summary>
 #
 # 1. The derivative of rho A with respect to log pi is rho A, which vanishes with pi. That of
-#    A log pi stays A.
-# 2. The minimum counts: 1.5 A is below 1.2 A, as A is negative. Only this push brings it back.
+#    A log pi is A, however small pi becomes.
+# 2. The minimum counts, and 1.5 A is below 1.2 A, because A is negative. So the push stays, and it
+#    makes the answer less likely again.
 #
 # </details>

@@ -37,7 +37,7 @@ def show_programs(everything: bool) -> None:
 def main(argv: list[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if not name:
-        from lessons.behind.classroom.course_state import show_course  # nothing else reads torch
+        from lessons.behind.classroom.progress import show_course  # nothing else reads torch
         show_course()
         say()
     if name in ("", "-h", "--help"):

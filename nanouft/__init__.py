@@ -1,14 +1,14 @@
 """nanouft: many methods of fine-tuning a language model into alignment, each one short file.
 
 Start at README.md. The files in reading order:
-    simple.py       eight methods with their loop on one page
-    gpt.py          the model
-    batch.py        the rows of one step, as a loss reads them
-    objective.py    what a method is made of; objectives/ has all of them, a file each
-    loop.py         the training loop
-    generate.py     how a model answers; rollout.py has its answers scored and learned from
-    flat.py         one method on your rows, in one plain loop
-    train.py        a whole run
+    simple.py           eight methods with their loop on one page
+    gpt.py              the model
+    batch.py            the rows of one step, as a loss reads them
+    objective.py        what a method is made of; objectives/ has all of them, a file each
+    loop.py             the training loop
+    generate.py         how a model answers; rollout.py has its answers scored and learned from
+    minimal_train.py    one method on your rows, in one plain loop
+    train.py            a whole run
 Other programs are pretrain, reward, sample, evaluate and pushes.
 
 What to open for one question:
@@ -17,7 +17,8 @@ What to open for one question:
     padding on the left, attention's mask   generate.py, pad_left; gpt.py, _mask
     which fields a row has                  data/fields.py, FIELDS; data/rows.py, row
     why a row is skipped                    data/rows.py, its first lines
-    how high the learning rate is           run/pace.py, learning_rate; loop.py, warmup_cosine
+    how high the learning rate is           run/hyperparameters.py, learning_rate; the schedule,
+                                            loop.py, warmup_cosine
     log-probs of the reference model        run/reference.py; of sampled answers, rollout.py
     how micro-batches make one step         batch.py, micro_batches; loop.py, steps
     how a sampled answer is scored          rollout.py, collect; reward.py, scorer
@@ -27,11 +28,15 @@ What to open for one question:
     what is computed in bf16                run/device.py, its first lines
     how a file becomes token ids            run/load.py, its first lines
     how to write a loss of your own         objective.py; own.py opens its file
-    arms and seeds of a comparison          compare/comparison.py; the verdict, compare/verdicts.py
+    arms and seeds of a comparison          compare/plan.py; the verdict, compare/verdicts.py
     a task or a fact of NanoWorld           world/__init__.py; a new task, run/evaluation.py, ABOUT
 plumbing serves every program and has no machine learning in it.
 """
+import sys
+
+from nanouft.plumbing.old_names import OldNames
 from nanouft.plumbing.start import start_command
 
-__version__ = "5.3.0"
+__version__ = "5.6.0"
+sys.meta_path.append(OldNames)
 start_command()                     # before torch is imported

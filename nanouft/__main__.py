@@ -17,7 +17,7 @@ MORE = {                # what `--help all` lists too
     "nanouft.playground": "a web page where two methods learn: out/playground",
     "frozen_lake": "a web page, what SFT and IFT estimate: out/frozen_lake",
     "nanouft.pushes": "how a method pushes each token: out/pushes.png",
-    "nanouft.flat": "your rows in one plain loop: a model folder",
+    "nanouft.minimal_train": "your rows in one plain loop: a model folder",
     "nanouft.reward": "a reward model, from pairs: out/reward",
     "nanouft.pretrain": "a base model, pretrained on NanoWorld: out/base",
     "nanouft.trainer": "a model trained on several GPUs: --output_dir",
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         everything = rest == ["all"]
         say("What each command writes; add --help to a command for more:\n")
         for module, leaves in (COMMANDS if everything else MENU).items():
-            say(f"  python -m {module:<20}{leaves}")
+            say(f"  python -m {module:<22}{leaves}")
         say("\nBegin with: python -m nanouft.train --objective ift\n"
             "All methods: python -m nanouft.train --objective list")
         if not everything:
@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("the lessons are not installed; clone nanouft's repository, and type "
                         "python -m lessons in its folder")
     modules = {module.removeprefix("nanouft."): module for module in COMMANDS}
+    modules["flat"] = "nanouft.flat"        # until version 7
     run_program(modules[one_of("command", name, modules)], rest)
     return 0
 

@@ -29,7 +29,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from nanouft.plumbing.fast import attend, logp_
+from nanouft.plumbing.fast_ops import attend, logp_
 
 
 @dataclass
@@ -172,7 +172,7 @@ class GPT(nn.Module):
         if want == "value":
             no_head = hidden.new_zeros(hidden.shape[:-1])
             return no_head if self.value is None else self.value(hidden)[..., 0]
-        # Under autocast these are in half precision; log-probs are made in fp32 (plumbing/fast.py).
+        # Under autocast these are in half precision; plumbing/fast_ops.py has log-probs in fp32.
         logits = self.head(select_at(hidden, at))                                # (B,T,V) or (N,V)
         if want == "logits":
             return logits

@@ -4,7 +4,7 @@
         print(step.done, float(step.sums["loss"]))
 
 It knows nothing about files. The log, checkpoints, evaluation and signals belong to the body of the
-caller's `for`. train.py, pretrain.py, reward.py and frozen_lake/learn.py all use it. simple.py has
+caller's `for`. train.py, pretrain.py, reward.py and frozen_lake/train.py all use it. simple.py has
 the same loop in 20 lines; read that first.
 """
 import contextlib

@@ -44,10 +44,10 @@ from nanouft.data.fields import NAMES
 from nanouft.data.rows import Row
 from nanouft.data.selection import CHOOSE
 from nanouft.objective import Objective
+from nanouft.plumbing.distributed import Share, alone
 from nanouft.plumbing.errors import UserError, flag, load, locate_errors, nearest
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import note
-from nanouft.plumbing.share import Share, alone
 from nanouft.rollout import Score, in_one_process
 
 CHECKED = "loss", "credit"                          # what they return is checked

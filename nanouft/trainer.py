@@ -30,11 +30,11 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import find
 from nanouft.own import try_reward
+from nanouft.plumbing.distributed import shared
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, library, out_of_memory
 from nanouft.plumbing.files import read_json, write_json
 from nanouft.plumbing.printing import SILENT, quoted, say
-from nanouft.plumbing.share import shared
 from nanouft.run import device as devices
 from nanouft.run import flags, folder, load
 from nanouft.run.config import RunConfig, TrainFlags
@@ -178,7 +178,8 @@ def make_trainer(plan: Plan, model: Any, tok: Tokenizer, device: Device, args: A
                 write_json(Path(args.output_dir, f"checkpoint-{state.global_step}", RECORD), learns)
 
     objective = plan.objective
-    source, _ = train.source_of_steps(replace(plan, held_out=[]), model, model, tok, device, shared)
+    source, _ = train.source_of_steps(replace(plan, held_out=[]), model, model, tok, device,
+                                      share=shared)
     data = source.data if isinstance(source, RowSource) else plan.train
     held: list[Encoded] = plan.held_out
     if held and objective.coupled:              # kto's held-out rows borrow answers, too

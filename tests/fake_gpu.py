@@ -18,6 +18,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ from torch import Tensor
 from torch.utils._device import _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+import nanouft
 
 CPU = torch.device("cpu")
 INSIDE = "made by PyTorch itself"       # in the middle of an operation: of any device
@@ -38,7 +41,7 @@ READS = {"_local_scalar_dense": "item"} | {name: name for name in (
     "repeat_interleave").split()}
 NUMBERS = {"copy_", "masked_fill", "masked_fill_", "where", "fill_", "index_put_", "clamp"}
 INDEX = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
-PROGRAMS = ("/nanouft/", "/transformers/")
+PROGRAMS = (str(Path(nanouft.__file__).parent), "/transformers/")
 real = {name: getattr(Tensor, name) for name in ("to", "tolist", "numpy")}
 deepcopy = Tensor.__deepcopy__
 real_device = Tensor.device.__get__     # type: ignore[attr-defined]

@@ -133,10 +133,10 @@ SAME = dict(pair.split() for pair in (
     "per-device-train-batch-size --batch-size"))
 
 
-@pytest.mark.parametrize("theirs", sorted(" ".join(flags.ELSEWHERE).split()))
+@pytest.mark.parametrize("theirs", sorted(" ".join(flags.FOREIGN_FLAGS).split()))
 def test_a_flag_of_another_program_is_told_what_it_is_here(theirs, capsys):
     """Spelt with - or _. The right name is a flag, which does the same, and theirs is none."""
-    said = next(said for words, said in flags.ELSEWHERE.items() if theirs in words.split())
+    said = next(said for words, said in flags.FOREIGN_FLAGS.items() if theirs in words.split())
     for word in (theirs, theirs.replace("-", "_")):
         assert command(train.main, ["--objective", "grpo", f"--{word}=1"]) == 2
         told = one_error(capsys)

@@ -14,7 +14,8 @@ import time
 from collections import Counter
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,25 +28,28 @@ from nanouft import evaluate, train
 from nanouft.compare import __main__ as compare
 from nanouft.compare import (
     arms,
-    asked,
-    code,
-    comparison,
-    foretell,
-    parts,
-    processes,
+    fingerprint,
+    passes,
+    plan,
+    power,
     progress,
     report,
     runs,
+    scoring,
+    splits,
     stats,
     verdicts,
+    workers,
 )
-from nanouft.compare.looks import looks
-from nanouft.compare.processes import missing
 from nanouft.compare.progress import RunsBar
+from nanouft.compare.testset_reuse import looks
+from nanouft.compare.workers import missing
 from nanouft.data.rows import read
 from nanouft.gpt import BASE, shipped_base
-from nanouft.plumbing import printing
+from nanouft.plumbing import files, printing
 from nanouft.plumbing.errors import UserError
+from nanouft.run import folder as run_folder
+from nanouft.run import reference
 
 ROOT = Path(__file__).parents[1]
 MINE = """import torch.nn.functional as F
@@ -72,12 +76,15 @@ class Slow(SFT):
 """
 CHEAT = """
 import os
+import threading
+import time
 from nanouft.objectives.sft import SFT
 from nanouft.run import evaluation
 
 class Cheat(SFT):
     def loss(self, batch):
         os.write(1, b"raw"), os.write(2, b"raw")
+        threading.Thread(target=time.sleep, args=(1e5,)).start()
         evaluation.score_tasks = lambda *more: 1 / 0
         return super().loss(batch)
 """
@@ -140,7 +147,7 @@ def scene(tmp_path_factory) -> tuple[Path, str]:
 
 
 @pytest.fixture
-def ran(scene, here) -> comparison.Comparison:
+def ran(scene, here) -> plan.Comparison:
     """SCENE, in a copy of its folder."""
     shutil.copytree(scene[0], ".", dirs_exist_ok=True)
     return planned(SCENE)
@@ -155,9 +162,9 @@ def trained() -> dict[str, int]:
             if (x / runs.MADE).exists()}
 
 
-def planned(line: str) -> comparison.Comparison:
+def planned(line: str) -> plan.Comparison:
     """At each method's own rate."""
-    c = comparison.plan(comparison.read_words(shlex.split(line)))
+    c = plan.plan(plan.read_words(shlex.split(line)))
     c.rates = {arm._replace(label=""): c.paces[arm.stages[-1]].rate for arm in c.every}
     return c
 
@@ -203,7 +210,7 @@ def test_a_helper_has_the_name_by_which_it_was_imported(monkeypatch):
     (place / "helper.py").symlink_to("real.py")
     monkeypatch.setitem(sys.modules, "helper", ModuleType("helper"))
     sys.modules["helper"].__file__ = str(place / "helper.py")
-    assert "my-packages/helper.py" in code.own_code()
+    assert "my-packages/helper.py" in fingerprint.own_code()
 
 
 def test_tries_of_older_code_choose_no_rate(in_process, monkeypatch):
@@ -237,11 +244,11 @@ def test_a_run_is_stale_with_the_files_that_it_imported_and_the_model_that_it_st
 def test_code_that_changes_while_it_runs_is_not_believed():
     planned(f"sft mine.py {SMALL}")
     began = time.time()
-    assert code.hashes(began, began)["helper.py"]
+    assert fingerprint.hashes(began, began)["helper.py"]
     time.sleep(0.1)
     Path("helper.py").write_text("SCALE = 2\n")
     with pytest.raises(UserError, match=r"helper\.py: changed"):
-        code.hashes(began, began)
+        fingerprint.hashes(began, began)
 
 
 def test_precision_device_start_model_and_rows_are_in_a_runs_name():
@@ -282,6 +289,103 @@ def test_a_plan_looks_ahead_once_at_each_stage(monkeypatch):
     assert [x.batch_size for x in c.paces.values()] == [20, 4, 20, 20]
     for stage, pace in c.paces.items():
         assert pace == arms.look_ahead(stage, c.configs[stage])
+
+
+# ---- the start model reads rows once -------------------------------------------------------------
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(dtype, monkeypatch):
+    """Which has no file of log-probs. A loss of your own, which could change how a model reads,
+    shares one with itself alone."""
+    readings, logps = [], reference.logps
+    monkeypatch.setattr(reference, "logps", lambda *told: readings.append(told) or logps(*told))
+    c = planned("dpo ipo mine.py --data pairs.jsonl --seeds 2 --steps 1 --batch-size 8 "
+                f"--device cpu --dtype {dtype}")
+    jobs = [c.job(arm, seed, rate) for arm in c.arms for seed in c.seeds for rate in (1e-3, 1e-4)]
+    make_here([job.training for job in jobs], 1, None)
+    assert len(jobs) == 12 and len({id(data) for data, *_ in readings if data}) == 2 + 2
+    for file in (RUNS / "references").glob("*.npz"):        # as if they had been dear
+        with np.load(file) as kept:
+            files.write_arrays(file, **dict(kept) | {"seconds": 1000, "reader": 0})
+    make_here([c.job(c.arms[1], 0, 2e-3).training], 1, None)
+    assert len({id(data) for data, *_ in readings if data}) == 2 + 2
+    assert runs.made(c.job(c.arms[1], 0, 2e-3).folder)["seconds"] > 1000
+    for job in jobs[::2]:
+        again = Path("again", job.folder.name)
+        train.main([*job.config.argv(), "--out", str(again)])
+        for file in ("model.safetensors", "metrics.jsonl"):
+            assert (job.folder / file).read_bytes() == (again / file).read_bytes()
+        first, = run_folder.read_lines(job.folder / "metrics.jsonl")
+        assert first["margin"] == first["kl"] == 0
+
+
+def test_all_that_log_probs_depend_on_is_in_the_name_of_their_file(monkeypatch):
+    shutil.copytree(BASE, "start")
+
+    def name(**other: Any) -> Path:
+        run: dict[str, Any] = dict.fromkeys(passes.OF_RUN, "x") | {
+            "hp": {"beta": 1}, "code": None, "argv": [], "config": {}}
+        run["config"] = {"seed": 0, "lr": 1, "init": "start"} | other.pop("config", {})
+        return passes.SharedPass(Path("x"), time.time(), time.time())(run | other)
+    monkeypatch.delitem(sys.modules, "nanouft.objectives.slic", raising=False)
+    was = name()
+    monkeypatch.setitem(sys.modules, "nanouft.objectives.slic", ModuleType("slic"))
+    sys.modules["nanouft.objectives.slic"].__file__ = str(ROOT / "nanouft/objectives/slic.py")
+    assert name(hp={}, config={"seed": 1, "lr": 2}, argv=["--lr"]) == was
+    with monkeypatch.context() as now:                  # imported in another order
+        now.setattr(passes, "hashes", lambda *told: dict(
+            reversed(fingerprint.hashes(*told).items())))
+        assert name() == was
+    found = [was, *(name(**{what: "y"}) for what in (*passes.OF_RUN, "code")),
+             name(code="y", hp={}), name(code="y", config={"seed": 1})]
+    for library in fingerprint.LIBRARIES:
+        with monkeypatch.context() as now:
+            now.setattr(passes, "versions", lambda: fingerprint.versions() | {library: "0"})
+            found.append(name())
+    for module, what in ((torch, "get_num_threads"), (passes, "HOST")):
+        with monkeypatch.context() as now:
+            now.setattr(module, what, "other" if what == "HOST" else lambda: 99)
+            found.append(name())
+    monkeypatch.setitem(sys.modules, "helper", ModuleType("helper"))
+    sys.modules["helper"].__file__ = "helper.py"
+    found.append(name())
+    Path("helper.py").write_text("SCALE = 3")
+    found.append(name())
+    with Path("start/config.json").open("a") as file:
+        file.write(" ")
+    found.append(name())
+    assert len({*found}) == len(found) == 17
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+@pytest.mark.parametrize("moment", ["reading", "writing"])
+def test_who_waits_for_a_worker_that_is_killed_reads_the_rows_itself(moment, monkeypatch):
+    data: Any = [SimpleNamespace(seqs={"chosen": SimpleNamespace(ids=[0] * n)}) for n in (3, 5)]
+    numbers = [{"chosen": np.arange(n - 1, dtype=np.float32)} for n in (3, 5)]
+    told: list[Any] = []
+
+    def hang(*more) -> Any:
+        Path("there").touch()
+        time.sleep(600)
+
+    def wait() -> None:
+        told.extend(reference.once(Path("p/x.npz"), data, lambda: told.append("read") or numbers))
+    if not (pid := os.fork()):
+        monkeypatch.setattr(files, "rename", hang)
+        reference.once(Path("p/x.npz"), data, hang if moment == "reading" else lambda: numbers)
+    wait_for(Path("there").exists)
+    threads = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    assert not told
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    for thread in threads:
+        thread.join(30)
+    assert told[0] == "read" and len(told) == 1 + 2 * 2
+    assert all(np.array_equal(x["chosen"], y["chosen"]) for x, y in zip(told[1:], numbers * 2))
+    workers.sweep([Path(".")])
+    assert not [*Path().rglob("*.partial")]
 
 
 # ---- stopped, killed, twice ----------------------------------------------------------------------
@@ -343,15 +447,15 @@ def test_a_second_comparison_in_a_folder_waits_for_the_first(capsys):
     entered: list[bool] = []
 
     def second() -> None:
-        with processes.alone_in(Path("x")):
+        with workers.alone_in(Path("x")):
             entered.append(True)
-    with processes.alone_in(Path("x")):
+    with workers.alone_in(Path("x")):
         thread = threading.Thread(target=second)
         thread.start()
         wait_for(lambda: "another comparison works there" in capsys.readouterr().out)
         assert not entered
         with pytest.raises(UserError, match="did you mean dpo"):        # it need not wait
-            comparison.read_words(["sft", "dpoo", "--out", "x"])
+            plan.read_words(["sft", "dpoo", "--out", "x"])
     thread.join(30)
     assert entered
 
@@ -359,24 +463,24 @@ def test_a_second_comparison_in_a_folder_waits_for_the_first(capsys):
 def test_of_runs_that_train_other_models_first_one_goes_at_a_time():
     first, second = (runs.Job(Path(x), alone=True) for x in "ab")
     plain, chain = runs.Job(Path("c")), runs.Job(Path("d"), needs=(first,))
-    assert processes.ready([first, second, plain, chain], []) == [first, plain]
-    assert processes.ready([second, plain], [first]) == [plain]
-    assert processes.ready([second, chain], [plain]) == [second, chain]
+    assert workers.ready([first, second, plain, chain], []) == [first, plain]
+    assert workers.ready([second, plain], [first]) == [plain]
+    assert workers.ready([second, chain], [plain]) == [second, chain]
 
 
 def test_a_model_is_scored_when_it_is_trained_and_starts_others_though_its_scores_are_there():
     """Its heavy weights may be gone while its scores are kept; then it is only trained."""
-    first = runs.Job(Path("a"), ("--lr", "1"), asked=asked.Asked(), alone=True)
+    first = runs.Job(Path("a"), ("--lr", "1"), eval_spec=scoring.EvalSpec(), alone=True)
     chain = runs.Job(Path("b"), ("--lr", "1"), needs=(first,))
-    training, scoring = runs.parts_of(first)
-    assert (training.asked, scoring.alone) == (None, False)
-    assert processes.ready([training, scoring, chain], []) == [training]
-    assert processes.ready([scoring, chain], []) == [scoring]
-    assert processes.ready([chain], [training]) == []
+    training, score = runs.parts_of(first)
+    assert (training.eval_spec, score.alone) == (None, False)
+    assert workers.ready([training, score, chain], []) == [training]
+    assert workers.ready([score, chain], []) == [score]
+    assert workers.ready([chain], [training]) == []
 
 
 @pytest.mark.parametrize("line, told", [
-    ("raise ValueError('no')", r"bad\.py.*line 7: ValueError: no"),
+    ("raise ValueError('no' + ' x' * 50_000)", r"bad\.py.*line 7: ValueError: no x"),
     ("import os; os._exit(3)", r"bad\.py.*exit code 3"),
     ("return super().loss(batch)[0] * float('nan'), {}",
      r"bad\.py.*diverged at each learning rate"),
@@ -407,18 +511,18 @@ def test_each_worker_sees_one_gpu_and_there_are_as_many_workers(monkeypatch):
         with monkeypatch.context() as now:
             now.setenv("CUDA_VISIBLE_DEVICES", given) if given else now.delenv(
                 "CUDA_VISIBLE_DEVICES", raising=False)
-            assert processes.cards() == names
+            assert workers.cards() == names
             for device, some in (("cuda", names), ("cuda:1", ()), ("cpu", ())):
-                now.setattr(comparison.Comparison, "device", device)
+                now.setattr(plan.Comparison, "device", device)
                 c = planned(f"sft dpo {SMALL}".replace("--workers 2", ""))
                 assert list(compare.pool_of(c).cards) == list(some)
                 assert c.cfg.workers == {"cuda": 2, "cuda:1": 1}.get(device, os.cpu_count())
     Path("own.py").write_text(SEEN)
     c = planned(f"own.py sft {SMALL.replace('--seeds 2', '--seeds 3')}")
-    jobs = [c.job(c.arms[0], seed)._replace(asked=None) for seed in range(3)]
-    pool = processes.LocalPool(3, ["3", "MIG-5"])
+    jobs = [c.job(c.arms[0], seed)._replace(eval_spec=None) for seed in range(3)]
+    pool = workers.LocalPool(3, ["3", "MIG-5"])
     with RunsBar(3) as bar:
-        processes.carry_out(jobs, pool, bar)
+        workers.carry_out(jobs, pool, bar)
     seen = sorted(x.read_text() for x in Path(".").glob("seen-*"))
     assert seen in (["3", "3", "MIG-5"], ["3", "MIG-5", "MIG-5"])
 
@@ -428,7 +532,7 @@ def test_what_workers_come_from_asks_for_no_gpu():
     code = ("import os, torch\nfor name in "
             "'is_available device_count init _lazy_init current_device set_device'.split():\n"
             "    setattr(torch.cuda, name, lambda *more, **how: os._exit(1))\n"
-            f"import {', '.join(processes.PRELOADED)}")
+            f"import {', '.join(workers.PRELOADED)}")
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
@@ -456,12 +560,12 @@ def test_a_worker_writes_how_much_of_its_part_is_done(monkeypatch):
     monkeypatch.setattr(printing, "bar_class", tqdm)
     monkeypatch.setattr(progress, "LOOK", 0)
     training = runs.Job(Path("a"), ("--lr", "1"))
-    scoring = training._replace(asked=asked.Asked())
+    score = training._replace(eval_spec=scoring.EvalSpec())
     assert progress.share_done(training) is None
     progress.count_for(training)
 
     def shares() -> list[float]:
-        return [progress.share_done(x) for x in (training, scoring)]
+        return [progress.share_done(x) for x in (training, score)]
     with printing.bar_class(total=4, unit="row", delay=0) as reading:
         reading.update(2)
         assert shares() == pytest.approx([0.8 / 4, 0.8 + 0.2 / 4])
@@ -482,7 +586,7 @@ def test_the_bar_moves_while_a_run_goes_on(monkeypatch):
     moved = []
     monkeypatch.setattr(RunsBar, "update", lambda bar, n: moved.append(n))
     with RunsBar(1) as bar:
-        processes.carry_out([job.job(job.arms[0], 0)], processes.LocalPool(1), bar)
+        workers.carry_out([job.job(job.arms[0], 0)], workers.LocalPool(1), bar)
     assert len({round(x, 3) for x in moved if 0 < x < progress.TRAINING}) >= 2, moved
 
 
@@ -505,21 +609,21 @@ def test_heavy_weights_of_a_try_go_when_it_is_scored(monkeypatch):
 
 # ---- your rows -----------------------------------------------------------------------------------
 def test_own_rows_have_four_parts_and_each_seed_draws_its_training_rows(ran):
-    questions = [{r.prompt for r in read([str(ran.parts[x])])[0]} for x in parts.DOES]
+    questions = [{r.prompt for r in read([str(ran.parts[x])])[0]} for x in splits.DOES]
     assert sum(map(len, questions)) == len(set.union(*questions)) == len(PAIRS)
     assert [*map(len, questions)] == [20, 4, 6, 6]
-    drawn = [[r.prompt for r in read([str(parts.redrawn(ran.parts["train"], seed, range(5)))])[0]]
+    drawn = [[r.prompt for r in read([str(splits.redrawn(ran.parts["train"], seed, range(5)))])[0]]
              for seed in range(5)]
     assert drawn[0] != drawn[1] and all(len(x) == 20 and {*x} < questions[0] for x in drawn)
     assert {*Counter(sum(drawn, [])).values()} == {5}               # together each as often
     files = [ran.job(arm, seed).config.data
-             for arm in ran.arms[::3] for seed in (*ran.seeds, *comparison.TRIES)]
+             for arm in ran.arms[::3] for seed in (*ran.seeds, *plan.TRIES)]
     assert len({*map(tuple, files)}) == len(files) == 10, "each draws its own, tries and twins too"
     results, questions_asked = verdicts.verdicts(ran)
     assert results[0].measure == "prefers"
     assert [[*x.others] for x in results] == [["nll"], *[["accuracy", "nll"]] * 4]
     assert results[1].scores["rows"].shape == (2, 6) and results[1].redrawn
-    luck = verdicts.luck_of(questions_asked[0].asked())
+    luck = verdicts.luck_of(questions_asked[0].difference())
     assert questions_asked[0].interval()[1] > luck.interval(redrawn=False, looks=6)
 
 
@@ -538,7 +642,7 @@ def test_what_judges_rows_of_each_kind(rows, arms, more, measure, in_process):
     assert results[0].measure == measure and question.margin > 0
     found, _ = read([str(c.parts["test"])])
     assert len({*results[0].groups["rows"]}) == len({row.prompt for row in found})
-    scores = runs.values(c.start())[measure]["rows"]
+    scores = runs.values(c.initial_job())[measure]["rows"]
     if measure == "reward":
         assert 0 < scores.max() <= 4
     else:
@@ -551,15 +655,15 @@ def test_rows_of_one_group_are_one_draw():
     """In the split, in the draw of a seed and among the questions that are asked. Its name, such as
     a year, does not choose its part."""
     write_jsonl(Path("grouped.jsonl"), [{**x, "group": i // 3} for i, x in enumerate(PAIRS * 3)])
-    found = parts.cut(["grouped.jsonl"], Path("a"))
+    found = splits.cut(["grouped.jsonl"], Path("a"))
     rows = {part: read([str(file)])[0] for part, file in found.items()}
-    groups = [{r.extra["group"] for r in rows[part]} for part in parts.DOES]
+    groups = [{r.extra["group"] for r in rows[part]} for part in splits.DOES]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 36
     train, _, test, _ = [{*map(str, of_part)} for of_part in groups]
     assert min(test) < max(train), "cut in the order of their names"
-    drawn = read([str(parts.redrawn(found["train"], 1, range(2)))])[0]
+    drawn = read([str(splits.redrawn(found["train"], 1, range(2)))])[0]
     assert len({*Counter(r.extra["group"] for r in drawn).values()} - {3, 6}) == 0
-    assert asked.Asked(str(found["test"])).draws() == len(groups[2])
+    assert scoring.EvalSpec(str(found["test"])).draws() == len(groups[2])
 
 
 def test_a_test_question_that_another_group_trains_on_is_told(in_process, capsys):
@@ -577,22 +681,22 @@ def test_each_part_has_two_draws_whatever_their_size():
         rows = [{**x, "group": f"large {name}"} for x in PAIRS] + [{**x, "group": i}
                                                                    for i, x in enumerate(PAIRS)]
         write_jsonl(Path(f"{name}.jsonl"), rows)
-        found = parts.cut([f"{name}.jsonl"], Path("a"))
-        assert all(asked.Asked(str(found[part])).draws() > 1 for part in parts.SHARES)
+        found = splits.cut([f"{name}.jsonl"], Path("a"))
+        assert all(scoring.EvalSpec(str(found[part])).draws() > 1 for part in splits.SHARES)
 
 
 def test_numbers_of_rows_scatter_as_a_ratio_does():
     """By hand: 2 nats of 1 token and 4 of 3 are 1.5 a token; the first row has .5 more than its
     token at 1.5, the other .5 less, of 2 tokens in the mean. Shares are as they were."""
-    assert asked.linearised(np.array([2.0, 4.0]), np.array([1.0, 3.0])).tolist() == [1.75, 1.25]
+    assert scoring.linearised(np.array([2.0, 4.0]), np.array([1.0, 3.0])).tolist() == [1.75, 1.25]
     shares = np.array([0.0, 1.0, 1.0])
-    assert asked.linearised(shares, np.ones(3)).tolist() == shares.tolist()
+    assert scoring.linearised(shares, np.ones(3)).tolist() == shares.tolist()
 
 
 def test_rows_keep_their_part_where_others_come():
-    first = parts.cut(["pairs.jsonl"], Path("a"))["test"].read_text().splitlines()
+    first = splits.cut(["pairs.jsonl"], Path("a"))["test"].read_text().splitlines()
     write_jsonl(Path("more.jsonl"), PAIRS + [{**PAIRS[0], "prompt": "New?"}])
-    again = parts.cut(["more.jsonl"], Path("a"))["test"].read_text().splitlines()
+    again = splits.cut(["more.jsonl"], Path("a"))["test"].read_text().splitlines()
     assert len({*first} & {*again}) >= len(first) - 1
 
 
@@ -624,7 +728,7 @@ def of_rates(monkeypatch):
     """A comparison at rates 1/3, 1, 3 of each arm; the score of a try is that of its rate, with
     `luck` points of its seed. Nothing is trained."""
     def make(curve: dict[str, float], luck: float = 0.0,
-             diverges: float = np.inf) -> comparison.Comparison:
+             diverges: float = np.inf) -> plan.Comparison:
         c = planned(f"a=sft b=sft {SMALL} --tries 3")
         c.paces = {stage: pace._replace(rate=1.0) for stage, pace in c.paces.items()}
 
@@ -650,8 +754,8 @@ def test_a_rate_that_diverges_with_another_seed_gives_way_to_the_others(of_rates
 
 def test_a_lead_above_100_points_is_not_foretold(of_rates, monkeypatch):
     c = of_rates({"0.33": 0.5, "1": 0.6, "3": 0.55})
-    monkeypatch.setattr(foretell, "leads", lambda *of: [1.3, 2.5])
-    assert " test prompts no lead would be decided (" in foretell.foretold(c)
+    monkeypatch.setattr(power, "leads", lambda *of: [1.3, 2.5])
+    assert " test prompts no lead would be decided (" in power.foretold(c)
 
 
 def test_a_report_that_says_something_else_is_kept_with_its_picture(tmp_path):
@@ -672,7 +776,7 @@ def test_a_rate_that_is_not_clearly_better_leaves_a_method_its_own(of_rates, luc
     c = of_rates({"0.33": 0, "1": 0.50, "3": 0.52, "9": 0.1}, luck)
     assert [*map(c.rate, c.arms)] == [rate, rate]
     taken = [line.split(" | ")[1:5] for line in report.searched(c) if "taken" in line]
-    assert taken == [[comparison.short_rate(rate), *{3: ("52.0", "53.0", "51.0"),
+    assert taken == [[plan.short_rate(rate), *{3: ("52.0", "53.0", "51.0"),
                                                      1: ("50.0",) * 3}[rate]]] * 2
     assert [verdicts.missed(c, arm) is not None for arm in c.arms] == [told, told]
     for lead in (0.05, 0.5):
@@ -710,9 +814,9 @@ def test_an_undecided_lead_tells_how_many_questions_would_decide_it():
     many."""
     gap = np.tile(np.repeat([1.0, -1.0, 0.0], [14, 10, 21]), (5, 1))
     q = of_gaps(gap)
-    assert q.verdict == "undecided" and foretell.would_decide(q) == 12
+    assert q.verdict == "undecided" and power.would_decide(q) == 12
     for nothing in (np.tile([1.0, -1.0], (5, 20)), np.zeros((5, 40))):
-        assert foretell.would_decide(of_gaps(nothing)) == np.inf
+        assert power.would_decide(of_gaps(nothing)) == np.inf
 
 
 # ---- verdicts ------------------------------------------------------------------------------------
@@ -818,8 +922,8 @@ def test_looks_are_counted_and_confirming_is_done_once(in_process):
         c = planned(line)
         compare.train_all(c)
         assert len(looks(c)) == earlier, line
-    assert not {*c.seeds} & {*range(comparison.TRY)}
-    assert c.asked("test").seed != planned(words).asked("test").seed
+    assert not {*c.seeds} & {*range(plan.TRY)}
+    assert c.eval_spec("test").seed != planned(words).eval_spec("test").seed
     before = trained()
     for again in (three, f"{words} --items 11", f"dpo sft {SMALL} --items 12"):
         with pytest.raises(UserError, match="has tested"):
@@ -886,7 +990,7 @@ def test_pairs_have_a_reward_accuracy_and_lengths_and_a_floor_is_told(in_process
     c, said = planned(line), " ".join(capsys.readouterr().out.split())
     assert "0.0 at each prompt for sft, dpo, a floor" in said and "2 seeds x 6 prompts" in said
     margins = [runs.values(job)["prefers margin"]["rows"]
-               for job in (c.start(), *(c.job(c.arms[1], seed) for seed in c.seeds))]
+               for job in (c.initial_job(), *(c.job(c.arms[1], seed) for seed in c.seeds))]
     gained = np.mean([margin > margins[0] for margin in margins[1:]])
     assert verdicts.verdicts(c)[0][2].others["accuracy"] == gained > 0
     rows, _ = read([str(c.parts["test"])])

@@ -1,9 +1,13 @@
 """A run is a value: a command line, a call in Python and an object make the same one, it gives its
 command line back, and a mistake is the same line everywhere."""
 import dataclasses
+import datetime
+import os
 import pickle
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +15,11 @@ import pytest
 from made import killed_in_step, one_error
 
 from nanouft import compare, evaluate, sample, train
+from nanouft.data.files import as_files
 from nanouft.objective import Objective
 from nanouft.objectives.dpo import DPO
 from nanouft.objectives.una import UNA
+from nanouft.plumbing import printing
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import read_json, write_json
@@ -63,8 +69,9 @@ def weights(folder: object) -> bytes:
     ("dpo", {"beta": 0.2, "data": ("a.jsonl", "-b.jsonl"), "lr": 1e-05, "plain": True}),
     ("mine.py", {"shift": -1e-05, "mean": False, "words": "--lr 3"}),
     ("mine.py:Mine", {"shift": -2.5, "words": "-x", "tables": ["a b", "c=d", "e\\f"]}),
-    (DPO(beta=0.3), {"reward": "exact"}), (DPO, {"out": Path("a=b", "c d"), "mix": "", "seed": 3}),
-    (UNA, {"steps": np.int64(3), "noise": np.float32(0.5)}), (None, {"skills": "sum"})])
+    (Path("mine.py"), {"shift": 0.0}), (DPO(beta=0.3), {"reward": "exact"}),
+    (DPO, {"out": Path("a=b", "c d"), "mix": "", "seed": 3}), (None, {"skills": "sum"}),
+    (UNA, {"steps": np.int64(3), "noise": np.float32(0.5)})])
 def test_a_run_gives_its_command_line_and_the_line_gives_the_run(method, flags):
     config = RunConfig.of(method, flags)
     again = parse_run(config.argv())
@@ -101,6 +108,22 @@ def test_what_is_said_has_one_door(capsys):
     assert capsys.readouterr() == ("", "an error\n") and notes == inner == ["kept"]
 
 
+def test_runs_in_two_threads_go_one_after_the_other():
+    """Else they would draw each other's random numbers, and the first to end would leave it quiet
+    for ever."""
+    begun = []
+
+    def run(number):
+        with quiet() as notes:
+            begun.append(number)
+            note(str(number))
+            time.sleep(0.2)
+            assert notes == [str(number)] and begun[-1] == number
+        return number
+    with ThreadPoolExecutor(3) as some:
+        assert [*some.map(run, range(3))] == [0, 1, 2] and printing.volume == printing.ALL
+
+
 # ---- calls ---------------------------------------------------------------------------------------
 def test_a_call_an_object_and_a_command_train_the_same_weights(capsys):
     one = train.run("dpo", data=PAIRS, beta=0.2, **SHORT)
@@ -130,7 +153,10 @@ def test_a_call_an_object_and_a_command_train_the_same_weights(capsys):
     ("sft", {"data": {"prompt": ["a"]}}, "^data: is a dictionary of splits"),
     ("sft", {"data": [*DEMOS[:3], {"prompt": 5, "response": "a"}]}, "^data, row 3: "),
     ("dpo", {"data": DEMOS}, "needs pairs"), ("sft", {"data": "none.jsonl"}, "No such file"),
-    ("sft", {"data": DEMOS, "eval_data": []}, "^eval_data: is empty")])
+    ("sft", {"data": DEMOS, "eval_data": []}, "^eval_data: is empty"),
+    ("sft", {"data": [{"prompt": "a", "response": b"b"}]}, '^data, row 0: "response" is'),
+    ("sft", {"data": [*DEMOS[:3], {("prompt", 1): "a"}]}, "^data, row 3: the name of a field is"),
+    ("sft", {"lr": np.ones(2)}, "--lr .*must be a finite number")])
 def test_a_mistake_in_a_call_is_one_line_that_names_no_file_nobody_wrote(method, flags, told):
     with pytest.raises(UserError, match=told) as error:
         train.run(method, **flags)
@@ -146,6 +172,25 @@ def test_rows_may_be_a_table_or_a_dataset_and_what_is_left_out_is_noted():
     assert len(found) == 1
     result = train.run("sft", data=[*DEMOS, {"other": "x"}], plain=True, **SHORT)
     assert "as in data, row 12" in result.notes[0] and result.notes[0] in repr(result)
+    twice = pytest.importorskip("pandas").DataFrame([["a", "b"]], columns=["prompt"] * 2)
+    with pytest.raises(UserError, match='two columns are called "prompt"'):
+        train.run("sft", data=twice)
+
+
+def test_another_process_may_write_the_same_rows_at_the_same_moment(monkeypatch):
+    real, day = os.replace, datetime.date(2026, 1, 2)
+    rows = [{"prompt": "a", "when": day, "n": (np.int8(3),)}]
+
+    def meanwhile(*names):
+        monkeypatch.setattr(os, "replace", real)
+        with monkeypatch.context() as other:
+            other.setattr(os, "getpid", lambda: 1)
+            as_files(rows, "data")
+        real(*names)
+    monkeypatch.setattr(os, "replace", meanwhile)
+    file, = as_files(rows, "data")
+    assert Path(file).read_text() == '{"prompt": "a", "when": "2026-01-02", "n": [3]}\n'
+    assert len([*Path(file).parent.iterdir()]) == 1
 
 
 def test_a_class_of_a_notebook_trains_and_goes_on_in_python_alone(capsys):
@@ -214,7 +259,7 @@ def test_a_script_compares_or_is_told_that_it_has_no_guard(guard, told):
     """It once waited for itself, for ever."""
     Path("script.py").write_text(CALL.format(guard=guard))
     done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True,
-                          timeout=200)
+                          timeout=900)       # a hang would be endless
     assert told in done.stdout + done.stderr, done.stderr
     assert (done.returncode == 0) == ("==" in guard)
     if done.returncode == 0:
@@ -224,8 +269,8 @@ def test_a_script_compares_or_is_told_that_it_has_no_guard(guard, told):
 @pytest.mark.parametrize("methods, flags, told", [
     (["sft"], {}, "name two methods"), ("sft", {}, "name two methods"),
     (["sft", "dpo"], {"seed": 3}, "did you mean --seeds"),
-    (["sft", 3], {}, "a file or a name"),
-    (["sft", "dpo"], {"seeds": 1}, "--seeds 1: must be at least 2"),
+    (["sft", 3], {}, "names or files"),
+    (["sft", Path("mine.py")], {"seeds": 1}, "--seeds 1: must be at least 2"),
     (["sft", "dpo"], {"data": []}, "^data: is empty"),
     (["sft", "dpo"], {"data": PAIRS}, "^data: 12 distinct prompts"),
     (["sft --help", "dpo"], {}, "--help is the same for all")])
@@ -262,7 +307,7 @@ def test_the_calls_in_a_notebook(monkeypatch):
     pytest.importorskip("ipykernel", reason='pip install -e ".[pages]"')
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(x) for x in CELLS])
-    client.NotebookClient(book, timeout=300, kernel_name="python3").execute()
+    client.NotebookClient(book, timeout=900, kernel_name="python3").execute()
     shown: list[dict[str, str]] = [{} for _ in book.cells]
     for cell, said in zip(book.cells, shown):
         for x in cell.outputs:

@@ -1,7 +1,7 @@
 """What each method is: the equation in the head of its file, computed as it is printed there, has
 the loss of the code and its gradient.
 
-What comes from the code: PPO's advantages and returns, and Ada-DPO's u (test_methods.py and
+What comes from the code: PPO's advantages and returns, and Ada-DPO's u (test_method_details.py and
 test_values.py).
 """
 import itertools
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from formula import REDUCTIONS, Known, value
+from equation_parser import REDUCTIONS, Known, value
 from made import HELD, Form, same
 from torch import Tensor
 
@@ -19,7 +19,7 @@ from nanouft.batch import Batch, Seqs
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root
-from nanouft.playground.heads import SHARED, Line, equations, head_of, name_and_idea
+from nanouft.playground.docstrings import SHARED, Line, equations, head_of, name_and_idea
 
 TRAINED = {**OBJECTIVES, "pretrain": pretrain.NextToken, "reward": reward.BradleyTerry}
 HEADS = {name: head_of(cls) for name, cls in TRAINED.items()}
@@ -172,8 +172,8 @@ def known(line: Line, batch: Batch, o, role: str) -> Known:
             pytest.fail(f"the equation of {line.name} uses {word!r}, but no line of its head says "
                         "what that is: write it as `word = formula`, or use one of the letters of "
                         "nanouft/objectives/__init__.py or a setting of the method; a mean of "
-                        "another kind is added to REDUCTIONS (formula.py) and to `reduction` here",
-                        pytrace=False)
+                        "another kind is added to REDUCTIONS (equation_parser.py) and to "
+                        "`reduction` here", pytrace=False)
         return known(line, batch, o, ROLES[of])(base)
     return read
 

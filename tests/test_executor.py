@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nanouft.compare import __main__ as compare
-from nanouft.compare import comparison, executor, processes, runs
+from nanouft.compare import executor, plan, runs, workers
 from nanouft.compare.progress import RunsBar
 from nanouft.plumbing.errors import UserError
 from nanouft.run.config import RunConfig
@@ -32,9 +32,9 @@ def here(tmp_path, monkeypatch):
 
 def carried_by(some: Executor | None) -> dict[str, bytes]:
     """{file: its bytes} of what a comparison leaves, but for what says how long it took."""
-    c = comparison.plan(comparison.read_words(shlex.split(LINE)))
+    c = plan.plan(plan.read_words(shlex.split(LINE)))
     c.executor = some
-    with processes.alone_in(c.root):
+    with workers.alone_in(c.root):
         compare.train_all(c)
     assert not [*Path("out").rglob("*.partial")]
     scores = {str(job.scored): repr(runs.values(job)).encode() for job in compare.judged(c)}
@@ -59,7 +59,7 @@ def test_runs_and_figures_are_those_of_this_machine(kind, how, local):
 
 # ---- dask ----------------------------------------------------------------------------------------
 @pytest.fixture
-def workers():
+def cluster():
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as them, \
             distributed.Client(them) as client:
@@ -71,7 +71,7 @@ def parent_of(pid: int) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_the_run_of_a_killed_worker_is_made_again_by_another(workers, local):
+def test_the_run_of_a_killed_worker_is_made_again_by_another(cluster, local):
     killed = []
 
     def kill() -> None:
@@ -81,7 +81,7 @@ def test_the_run_of_a_killed_worker_is_made_again_by_another(workers, local):
         killed.extend([pid, parent_of(pid)])
         os.kill(killed[1], signal.SIGKILL)
     threading.Thread(target=kill, daemon=True).start()
-    assert carried_by(workers.get_executor()) == local
+    assert carried_by(cluster.get_executor()) == local
     assert killed and not any(map(runs.is_alive, killed))
 
 
@@ -104,10 +104,10 @@ class Odd(Executor):
 
 
 def carry(some: Executor) -> None:
-    job = runs.Job(RUNS / "start", None, comparison.Asked(items=10, tasks=("list",)), "base",
+    job = runs.Job(RUNS / "start", None, plan.EvalSpec(items=10, tasks=("list",)), "base",
                    name="the initial model")
     with RunsBar(1) as bar:
-        processes.carry_out([job], executor.ExecutorPool(some), bar)
+        workers.carry_out([job], executor.ExecutorPool(some), bar)
     assert runs.is_done(job)
 
 
@@ -143,7 +143,7 @@ def test_where_no_worker_begins_it_is_told_and_ctrl_c_cancels(monkeypatch, capsy
         if "no worker of Odd has begun" in capsys.readouterr().out:
             assert (RUNS / executor.unfinished(Path("wanted"))).exists()
             raise KeyboardInterrupt
-    monkeypatch.setattr(processes.tqdm, "set_postfix_str", interrupt)
+    monkeypatch.setattr(workers.tqdm, "set_postfix_str", interrupt)
     with pytest.raises(KeyboardInterrupt):
         carry(some)
     assert all(x.cancelled() for x in some.given) and not [*Path("out").rglob("*.partial")]
@@ -175,9 +175,9 @@ def test_what_another_machine_writes_stays_for_a_day():
     for place in (ours, theirs, executor.unfinished(RUNS / "a-3")):
         place.mkdir(parents=True)
         (place / "file").touch()
-    processes.sweep([RUNS])
+    workers.sweep([RUNS])
     assert not ours.exists() and theirs.exists() and len([*RUNS.iterdir()]) == 2
     for file in (theirs / "file", theirs):
         os.utime(file, (1e9, 1e9))
-    processes.sweep([RUNS])
+    workers.sweep([RUNS])
     assert not theirs.exists()

@@ -1,6 +1,6 @@
 """What is kept of a run, and what is refused: a step is believed only if it is whole, a run goes on
 only with what it began with, and a damaged folder leads to the right bytes or to one line.
-test_ends.py has all ways in which a run may end."""
+test_interrupted.py has all ways in which a run may end."""
 import json
 import os
 import re
@@ -16,8 +16,8 @@ from made import NANO, killed_in_step, nano, one_error, write_jsonl
 from safetensors.torch import load, save
 
 from nanouft import train
-from nanouft.compare.code import short_hash
-from nanouft.compare.parts import cut, draw_keys
+from nanouft.compare.fingerprint import short_hash
+from nanouft.compare.splits import cut, draw_keys
 from nanouft.data.batches import encode
 from nanouft.data.holdout import question_keys
 from nanouft.data.rows import Row

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 import nanouft.compare.__main__ as compare
 from nanouft import trainer
 from nanouft.batch import NOT_SET
-from nanouft.compare import processes, runs
+from nanouft.compare import runs, workers
 from nanouft.loop import DTYPES, Device, Update, grad_scaler, make_optimizer, steps, warmup_cosine
 from nanouft.models.folders import save_model
 from nanouft.run.checkpoint import to_floats
@@ -184,7 +184,7 @@ def test_a_resumed_run_draws_what_an_unbroken_one_does(here):
 def test_a_comparison_keeps_to_the_gpu(here, monkeypatch):
     """Here in this process."""
     def carry_out(jobs, *more, **named):
-        for job in processes.missing(jobs):
+        for job in workers.missing(jobs):
             for part in runs.parts_of(job):
                 runs.do(part, time.time())
     monkeypatch.setattr(compare, "carry_out", carry_out)

@@ -8,12 +8,12 @@ import pytest
 import torch
 from made import same
 
-from frozen_lake import estimate, planning, record
-from frozen_lake import table as lake_table
+from frozen_lake import planning, record, residual
+from frozen_lake import results_table as lake_table
 from frozen_lake.lake import MAPS, Lake, make_lake
-from frozen_lake.learn import METHODS, batch_of, learn, task_of
 from frozen_lake.planning import GAMMA, arrows, best_path, optimal, optimal_actions, worse_path
 from frozen_lake.policies import Net, Table, habit, start_policy
+from frozen_lake.train import METHODS, batch_of, learn, task_of
 from nanouft.plumbing.errors import UserError
 
 LAKES = [make_lake(name) for name in MAPS]
@@ -63,7 +63,7 @@ def test_where_a_policy_goes_by_itself_is_found_by_stepping(lake):
     policy, right = random_policy(lake), optimal_actions(lake)
     T = torch.einsum("sa,sat->st", policy, lake.P)
     stands, alone = (count(lake, policy[None], 9)[0] for count in (
-        estimate.standing, estimate.best_moves_alone))
+        residual.standing, residual.best_moves_alone))
     at, total = torch.eye(lake.S, dtype=torch.float64)[lake.start], 0
     for t in range(3000):
         if t == lake.limit:
@@ -82,7 +82,7 @@ def test_walks_go_where_their_policy_goes():
     lake = make_lake("default4")
     policy = random_policy(lake)[None]
     cells, actions = (x[0] for x in planning.walks(lake, policy, 4000))
-    for t, share in enumerate(estimate.on_ice(lake, policy, 9)[0]):
+    for t, share in enumerate(residual.on_ice(lake, policy, 9)[0]):
         on = actions[:, t] >= 0
         assert torch.equal(lake.step[cells[on, t], actions[on, t]], cells[on, t + 1])
         walked = torch.bincount(cells[on, t], minlength=lake.S) / 4000
@@ -187,11 +187,11 @@ def test_estimates_and_reads_are_those_of_a_plain_loop():
     cell instead, or flattens SFT's moves; neither mixes anything into the first cell."""
     policy, best = half_trained(), optimal_actions(TWOWAY)
     probs, path = policy.probs(), TASK.best
-    sft, ift = (estimate.best_moves(TWOWAY, estimate.residual(policy, path, lam), path)
+    sft, ift = (residual.best_moves(TWOWAY, residual.residual(policy, path, lam), path)
                 for lam in (0, 0.5))
     share = torch.linspace(0, 1, len(probs)).double()
-    random, flat = (estimate.best_moves(TWOWAY, of(policy, path, share), path)
-                    for of in estimate.PLACEBOS.values())
+    random, flat = (residual.best_moves(TWOWAY, of(policy, path, share), path)
+                    for of in residual.PLACEBOS.values())
 
     def mix(p, q, lam, s):
         both = [x ** (1 - lam) * y ** lam for x, y in zip(p, q)]
@@ -209,7 +209,7 @@ def test_estimates_and_reads_are_those_of_a_plain_loop():
             led[cell] += 1
             predicted.append(cell)
             before = s
-        assert estimate.predicted_cells(TWOWAY, probs, path)[t].tolist() == predicted
+        assert residual.predicted_cells(TWOWAY, probs, path)[t].tolist() == predicted
         assert t or predicted != [s for s, _ in path]
         both = [*marked]
         for s, _ in TASK.worse:
@@ -217,23 +217,23 @@ def test_estimates_and_reads_are_those_of_a_plain_loop():
         mixed = [0.8 * x + 0.2 * y for x, y in zip(marked, led)]
         for name, read in {"sft": marked, "ift": mixed, "dpo": both}.items():
             read = [x * (letter in "SF") for x, letter in zip(read, TWOWAY.letters)]
-            near(estimate.reads(TASK, probs, name)[t], [x / sum(read) for x in read])
+            near(residual.reads(TASK, probs, name)[t], [x / sum(read) for x in read])
 
 
 @pytest.mark.parametrize("kind", ["table", "net"])
 def test_the_residual_is_what_ift_reads_and_a_placebo_moves_as_much(kind):
     policy, path = start_policy(kind, "habit", TWOWAY, 3), TASK.best
-    read = estimate.residual(policy, path, METHODS["ift"].lam)
+    read = residual.residual(policy, path, METHODS["ift"].lam)
     moves = torch.tensor([a for _, a in path]).expand(3, 1, -1)[..., None]
     batch = batch_of(TASK, "ift", policy.probs())
     METHODS["ift"].forward(policy, batch)
     near(batch.seqs["answer"].logp.detach(), read.log().gather(-1, moves)[:, 0, :, 0].detach())
-    sft = estimate.residual(policy, path, 0)
+    sft = residual.residual(policy, path, 0)
     for lam in (0.2, 1):
-        wanted = estimate.size(estimate.residual(policy, path, lam), sft)
+        wanted = residual.size(residual.residual(policy, path, lam), sft)
         assert (wanted > 0.001).all()
-        for name in estimate.PLACEBOS:
-            same(estimate.size(estimate.placebo(policy, path, lam, name), sft), wanted, 1e-3)
+        for name in residual.PLACEBOS:
+            same(residual.size(residual.placebo(policy, path, lam, name), sft), wanted, 1e-3)
 
 
 def test_the_hundred_lakes_are_summed_up_as_said(monkeypatch):
@@ -244,7 +244,7 @@ def test_the_hundred_lakes_are_summed_up_as_said(monkeypatch):
     found = record.hundred(name)
     off = []                                            # (lakes, what, LAMS, updates, N)
     for seed in (1000, 1003):
-        one = record.estimates(record.random_lake(seed), name, 2, estimate.PLACEBOS)
+        one = record.estimates(record.random_lake(seed), name, 2, residual.PLACEBOS)
         off.append({what: (x - one["true"]).mean(-1).numpy() for what, x in one.items()})
     for what, x in found["gaps"].items():
         same(torch.tensor(x), np.mean([one[what] for one in off], (0, -1)), 1e-5)
@@ -274,7 +274,7 @@ def test_the_kept_figures_of_a_hundred_lakes_are_those_of_today(monkeypatch):
 def test_the_distance_by_hand():
     lake = Lake("open", ("SF", "FG"))
     policy = torch.full((4, 4), 0.25, dtype=torch.float64)
-    near(estimate.distance(lake, policy)[1], 0.1875)    # one best move of four
-    near(estimate.distance(lake, policy)[0], (2 / 16 + 0.25 / 2) / 4)    # two best moves
-    assert estimate.distance(TWOWAY, optimal(TWOWAY)).abs().max() < 1e-12
+    near(residual.distance(lake, policy)[1], 0.1875)    # one best move of four
+    near(residual.distance(lake, policy)[0], (2 / 16 + 0.25 / 2) / 4)    # two best moves
+    assert residual.distance(TWOWAY, optimal(TWOWAY)).abs().max() < 1e-12
     assert optimal_actions(lake)[0].tolist() == [False, True, True, False]

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from nanouft.batch import Batch
 from nanouft.loop import Device
 from nanouft.objective import Objective
-from nanouft.playground.heads import equations, head_of
+from nanouft.playground.docstrings import equations, head_of
 from nanouft.plumbing.ranges import ranges_of
 
 pytestmark = pytest.mark.parametrize("form", FORMS, ids=str)

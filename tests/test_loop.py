@@ -1,5 +1,5 @@
 """A run is one run, however it is computed: interrupted and resumed, in less memory, compiled, in
-half precision, in the one loop of flat.py or written out once more in simple.py."""
+half precision, in the one loop of minimal_train.py or written out once more in simple.py."""
 import itertools
 import re
 import shutil
@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from test_lake import TASK, TWOWAY
 from torch._dynamo.utils import counters
 
-from frozen_lake.learn import learn
 from frozen_lake.policies import Net
-from nanouft import flat, loop, simple, train, world
+from frozen_lake.train import learn
+from nanouft import loop, minimal_train, simple, train, world
 from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.gpt import shipped_base
 from nanouft.models.folders import save_model, start_model
@@ -30,7 +30,7 @@ from nanouft.playground.record import taught
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run import pace
+from nanouft.run import hyperparameters
 from nanouft.run.checkpoint import whole_steps
 from nanouft.run.folder import read_lines
 from nanouft.run.reference import FrozenModels
@@ -319,15 +319,15 @@ def test_a_step_is_taken_in_the_micro_batches_of_its_source_and_each_draws_its_o
     assert source(0).seed != source(1).seed
 
 
-# ---- flat.py -------------------------------------------------------------------------------------
+# ---- minimal_train.py ----------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["ift", "dpo", "una", "kto"])
 def test_flat_py_has_the_losses_and_weights_of_train(name, place, monkeypatch):
     """To the last bit on a CPU, also where long answers change UNA's beta. The defaults take nine
     steps here, where they would take 200."""
-    for key, values in pace.DEFAULTS_FOR.items():
-        monkeypatch.setitem(pace.DEFAULTS_FOR, key, replace(values, min_steps=(9, 9)))
+    for key, values in hyperparameters.DEFAULTS_FOR.items():
+        monkeypatch.setitem(hyperparameters.DEFAULTS_FOR, key, replace(values, min_steps=(9, 9)))
     monkeypatch.chdir(place)
-    found = flat.train(name, "rows.jsonl", f"flat/{name}", "start")
+    found = minimal_train.train(name, "rows.jsonl", f"flat/{name}", "start")
     whole = place / "flat" / f"{name}_whole"
     trained(place, f"--objective {name} --init start --data rows.jsonl --eval-data rows.jsonl "
             f"--plain --device cpu --out {whole}")
@@ -343,7 +343,7 @@ def test_flat_py_has_the_losses_and_weights_of_train(name, place, monkeypatch):
     ("sft none.jsonl new", "none.jsonl")])
 def test_a_mistake_in_the_words_of_flat_py_is_one_line(words, told, place, monkeypatch, capsys):
     monkeypatch.chdir(place)
-    assert command(flat.main, words.split()) == 2
+    assert command(minimal_train.main, words.split()) == 2
     said = capsys.readouterr().err
     assert told in said and said.count("\n") == 1
 

@@ -15,7 +15,7 @@ from nanouft.data.batches import Encoded, Tokens, collate
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device
-from nanouft.plumbing import fast
+from nanouft.plumbing import fast_ops
 from nanouft.rollout import Sampler
 from nanouft.run import reference
 
@@ -92,15 +92,15 @@ def test_large_logits_are_overwritten_and_give_the_numbers_of_cross_entropy_in_f
                                                                                    monkeypatch):
     """Of fp32 bit for bit; so are the gradients. Of what is overwritten there can be one backward
     pass only."""
-    monkeypatch.setattr(fast, "PART", 2**16)            # the last part is not full
+    monkeypatch.setattr(fast_ops, "PART", 2**16)            # the last part is not full
     rng = torch.Generator().manual_seed(0)
     z = torch.randn(500, 4096, generator=rng).to(dtype).requires_grad_()
     y, g = torch.randint(4096, (500,), generator=rng), torch.randn(500, generator=rng)
     (want := -F.cross_entropy(z.float(), y, reduction="none")).backward(g)
     for large in (2**24, 0):
-        monkeypatch.setattr(fast, "LARGE", large)
+        monkeypatch.setattr(fast_ops, "LARGE", large)
         copy = z.detach().clone().requires_grad_()
-        (got := fast.logp_(copy * 1, y)).backward(g, retain_graph=True)
+        (got := fast_ops.logp_(copy * 1, y)).backward(g, retain_graph=True)
         assert got.dtype == torch.float32
         same(got.detach(), want.detach(), tol)
         same(copy.grad.float(), z.grad.float(), tol / 10)

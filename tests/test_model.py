@@ -12,7 +12,7 @@ from nanouft import reward
 from nanouft.gpt import GPT, NANO, Cache, GPTConfig
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
-from nanouft.plumbing import fast
+from nanouft.plumbing import fast_ops
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.run import device
@@ -177,16 +177,16 @@ def test_who_has_a_processor_that_multiplies_in_bf16_is_told_so(flags, can, size
     assert read_json(here / "new" / "run.json")["device"] == "cpu fp32"
 
 
-@pytest.mark.parametrize("n, dtype", [(9, torch.float32), (fast.LONG // 64, torch.bfloat16)])
+@pytest.mark.parametrize("n, dtype", [(9, torch.float32), (fast_ops.LONG // 64, torch.bfloat16)])
 def test_bf16_on_a_cpu_computes_the_attention_of_short_rows_in_fp32(n, dtype):
     """That of long rows in bf16, as PyTorch does; and that of other programs always."""
     x = torch.randn(1, 2, n, 64, generator=torch.Generator().manual_seed(0))
     for mask in (None, torch.zeros(1, 1, 1, n)):
         with Device("cpu", "bf16").autocast():
             y, theirs = (op(x, x, x, attn_mask=mask, is_causal=mask is None)
-                         for op in (fast.attend, F.scaled_dot_product_attention))
+                         for op in (fast_ops.attend, F.scaled_dot_product_attention))
         z, mask = x.to(dtype), None if mask is None else mask.to(dtype)
-        assert torch.equal(y, fast.attend(z, z, z, attn_mask=mask, is_causal=mask is None))
+        assert torch.equal(y, fast_ops.attend(z, z, z, attn_mask=mask, is_causal=mask is None))
         assert (y.dtype, theirs.dtype) == (dtype, torch.bfloat16)
 
 

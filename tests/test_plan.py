@@ -1,5 +1,5 @@
-"""What a run reads and how much of it (nanouft/run/load.py, plan.py, pace.py), and the models that
-a method needs first."""
+"""What a run reads and how much of it (nanouft/run/load.py, plan.py,
+hyperparameters.py), and the models that a method needs first."""
 from copy import copy
 from dataclasses import fields, replace
 from pathlib import Path
@@ -19,8 +19,8 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.run.config import RunConfig, TrainFlags, read_flags
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked
+from nanouft.run.hyperparameters import choose_pace, with_beta
 from nanouft.run.load import Rows, load_rows, open_model, with_first_models
-from nanouft.run.pace import choose_pace, with_beta
 from nanouft.run.plan import Plan, as_epochs, plan_run
 
 CONTEXT = 128

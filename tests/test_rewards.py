@@ -15,10 +15,10 @@ from nanouft.data.rows import Row, read
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import find
+from nanouft.plumbing.distributed import shared
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json
-from nanouft.plumbing.share import shared
 from nanouft.run.folder import read_lines
 
 

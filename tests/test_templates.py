@@ -3,8 +3,8 @@ each answer with its end, no text becomes a control token, and nothing is lost w
 import json
 
 import pytest
+from hf_folders import CHATML, CONTROL, INST, OURS, REAL, STOP, WORDS, hf, tokenizer, tokenizers
 from made import say
-from theirs import CHATML, CONTROL, INST, OURS, REAL, STOP, WORDS, hf, tokenizer, tokenizers
 
 from nanouft.data.batches import encode_what_fits
 from nanouft.data.rows import Row

@@ -1,5 +1,5 @@
 """transformers' Trainer learns what nanouft.train learns: in one process bit for bit, in two within
-rounding. Tiny random models, no network. tests/several.py has all methods."""
+rounding. Tiny random models, no network. tests/several_processes.py has all methods."""
 import pickle
 import re
 import shutil
@@ -11,7 +11,7 @@ import pytest
 import torch
 from made import CPU, DATA, NANO, Form, batch_of, llama, nano, one_error, same, start_folder
 from safetensors.torch import load_file
-from several import SHARDS, in_processes
+from several_processes import SHARDS, in_processes
 from test_values import KNOWN
 
 from nanouft import train, trainer
@@ -331,7 +331,7 @@ def test_what_a_model_in_shards_cannot_do_is_one_line(tmp_path):
         trainer.check_shards()
     trainer.is_fsdp_enabled = True
     for version, best, of, why in ((1, False, "sft", "only FSDP2"), (2, False, "grpo", "sample"),
-                                   (2, True, "sft", "one piece")):
+                                   (2, True, "sft", "not sharded")):
         trainer.accelerator.state.fsdp_plugin = SimpleNamespace(
             fsdp_version=version, state_dict_type="SHARDED_STATE_DICT")
         trainer.args.load_best_model_at_end, trainer.objective = best, OBJECTIVES[of]()

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from hf_folders import CHATML, KINDS, REAL, WORDS, hf, save_kind, start_model
 from made import CPU, DATA, NANO, Form, killed_in_step, llama, same, say, start_folder, write_jsonl
 from safetensors.torch import load_file, save_file
-from theirs import CHATML, KINDS, REAL, WORDS, hf, save_kind, start_model
 from torch._dynamo.utils import counters
 
 from nanouft import reward, train
@@ -29,7 +29,7 @@ from nanouft.models.folders import save_model, start_tokenizer
 from nanouft.models.hf import HFModel, check
 from nanouft.models.lora import merged_weights
 from nanouft.objectives import OBJECTIVES
-from nanouft.plumbing import fast
+from nanouft.plumbing import fast_ops
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.tensors import in_precision, read_tensors
@@ -213,7 +213,7 @@ FAULTS = {      # words of the refusal -> what does it to a model
         lambda _, args, out: SimpleNamespace(logits=1.01 * out.logits)),
     "it has no cache": lambda model: model.net.base_model.register_forward_pre_hook(
         lambda _, args, given: (args, given | {model.cache_name: None}), with_kwargs=True),
-    "it reads padding": lambda model: model.net.base_model.register_forward_pre_hook(
+    "padding changes its logits": lambda model: model.net.base_model.register_forward_pre_hook(
         lambda _, args, given: (args, given | dict.fromkeys(["attention_mask", "position_ids"])),
         with_kwargs=True)}
 
@@ -235,7 +235,7 @@ def drawn(rows: int) -> torch.Tensor:
 CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokenizer_config.json"
 NORM = "transformer.ln_f.weight"
 REFUSED = [     # folders as they are met: the kind, {file: change}, words of the refusal
-    ("qwen2", {WEIGHTS: "x"}, "no causal language model"),
+    ("qwen2", {WEIGHTS: "x"}, "not a causal language model"),
     ("qwen2", {WEIGHTS: None, "pytorch_model.bin": "x"}, "no file named model.safetensors"),
     ("qwen2", {"tokenizer.json": None, TOKENS: None}, "has no tokenizer"),
     ("qwen2", {CONFIG: None, "adapter_config.json": {"base_model_name_or_path": "their/base"}},
@@ -573,7 +573,7 @@ def test_what_lora_adds_first_is_not_rounded_away(kind, trains, folders, monkeyp
     layer.lora_B["default"].weight.data.fill_(1e-4)
     seen, attended = [], []
     layer.register_forward_hook(lambda layer, x, out: seen.append(out))
-    monkeypatch.setattr(fast, "attend", lambda *told, real=fast.attend, **more: (
+    monkeypatch.setattr(fast_ops, "attend", lambda *told, real=fast_ops.attend, **more: (
         attended.append(1), real(*told, **more))[1])
     with Device("cpu", "bf16" if trains else "fp32").autocast(), torch.no_grad():
         same(model(IDS), wanted, 0.05)

@@ -1,6 +1,6 @@
 """Values that do not come from this code: losses of TRL and of the authors' code on fixed log-probs
 (values.json, "others", "sampled"). And values that do ("ours"): loss, length of the gradient and
-every figure of each form, its defaults and its ranges must not move. new_method.py records them.
+every figure of each form, its defaults and its ranges must not move. record_method.py records them.
 Figures are compared by name: one that is new has no record yet, and one that is gone has moved.
 """
 import json
@@ -139,7 +139,7 @@ PARTS = {"defaults": (defaults, PLAIN), "ranges": (ranges, PLAIN), "ours": (figu
                                         for form in forms], ids=str)
 def test_what_is_recorded_has_not_moved(part, form):
     known = KNOWN[part].get(str(form), "no record")
-    why = f"if that is meant, run python tests/new_method.py {form.name}"
+    why = f"if that is meant, run python tests/record_method.py {form.name}"
     found = PARTS[part][0](form)
     if isinstance(found, dict) and isinstance(known, dict):
         found = {name: found.get(name) for name in known}
@@ -148,7 +148,7 @@ def test_what_is_recorded_has_not_moved(part, form):
 
 def test_what_is_recorded_is_of_a_method():
     for part, (_, forms) in PARTS.items():
-        assert KNOWN[part].keys() <= {*map(str, forms)}, "run python tests/new_method.py"
+        assert KNOWN[part].keys() <= {*map(str, forms)}, "run python tests/record_method.py"
 
 
 def test_no_two_forms_of_a_method_have_the_same_figures():

@@ -186,7 +186,7 @@ def test_held_out_rules_never_occur_in_training_or_in_the_corpus():
     ("reverse", (3, 9), (8, 9))])
 def test_prompts_outside_training_are_among_the_longer_ones(task, training, others):
     for split in SPLITS:
-        fields = [world.answers.read(asked(r))[1]
+        fields = [world.answers.parse_prompt(asked(r))[1]
                   for r in rows(split, "prompts", 60, 0, skills=[task])]
         sizes = {NUMBERS[x["number"]] if task == "list" else len(x["words"].split())
                  for x in fields}

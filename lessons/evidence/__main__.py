@@ -19,7 +19,7 @@ from lessons.evidence import judge, plan
 from lessons.evidence.judge import Line
 from lessons.evidence.pages import fill, found, write
 from lessons.evidence.plan import MODELS, UNIT
-from nanouft.compare.judge import mean_without
+from nanouft.compare.by_task import mean_without
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say

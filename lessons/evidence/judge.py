@@ -1,6 +1,6 @@
 """From kept scores to the lines that `python -m lessons.evidence` prints.
 
-verdicts.py has the tests, nanouft/compare/judge.py the task that a verdict rests on.
+verdicts.py has the tests, nanouft/compare/by_task.py the task that a verdict rests on.
 """
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from lessons.evidence import plan
 from lessons.evidence.plan import FROZEN, UNIT, Run, parse_question
 from lessons.evidence.verdicts import LIMITS, Finding, findings_of, points, verdict
 from nanouft.compare import stats
-from nanouft.compare.judge import Difference, moments
+from nanouft.compare.by_task import Difference, mean_and_variance
 
 Kept = Mapping[str, np.ndarray]
 Figure = tuple[float, float]            # mean, half of its 95 % interval; of 100
@@ -172,14 +172,15 @@ def premises(name: str) -> list[str]:
     run = plan.read(name)
     return [f"{what}: " + " and ".join(
         f"{100 * mean:.1f} ± {100 * stats.half_width(variance, freedom):.1f}"
-        for mean, variance, freedom in (moments(asked_of(run, f"better, {formula}", model))
+        for mean, variance, freedom in (
+            mean_and_variance(asked_of(run, f"better, {formula}", model))
                                         for model in range(len(run.models))))
             for formula, what in run.premises.items()]
 
 
 def score_of(name: str, training: str, model: int) -> stats.Moments:
     """The score of a training on a model, from 0 to 1."""
-    return moments(asked_of(plan.read(name), f"better: {training}", model))
+    return mean_and_variance(asked_of(plan.read(name), f"better: {training}", model))
 
 
 def mean_of(runs: tuple[stats.Moments, ...]) -> stats.Moments:

@@ -36,7 +36,7 @@ from lessons.evidence import judge, plan
 from lessons.evidence.judge import Figure, Line, mean_of, of_100
 from lessons.evidence.page_marks import write_between
 from lessons.evidence.plan import NO_FACTS, UNIT
-from nanouft.compare.judge import largest, moments, weights
+from nanouft.compare.by_task import dominant_task, mean_and_variance, weights
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
 
@@ -136,12 +136,12 @@ def differences(key: str) -> list[Figure]:
     parts = key.split(" & ")
     if len({(*plan.read(part.split()[0]).models,) for part in parts}) > 1:
         raise UserError(f"{key}: no mean, because these runs have different models")
-    of_keys = [map(moments, asked_on_each(part)) for part in parts]
+    of_keys = [map(mean_and_variance, asked_on_each(part)) for part in parts]
     return [of_100(mean_of(runs)) for runs in zip(*of_keys, strict=True)]
 
 
 def without_largest(key: str) -> list[Figure]:
-    return [of_100(moments(asked, weights(asked.parts, largest(asked))))
+    return [of_100(mean_and_variance(asked, weights(asked.parts, dominant_task(asked))))
             for asked in asked_on_each(key)]
 
 

@@ -77,7 +77,7 @@ def score(key: str, families: tuple[str, ...] = ()) -> dict[str, tuple[float, fl
     for base, model in enumerate(run.models):
         asked = judge.asked_of(run, f"better: {row}", base)
         shares = {family: 1 / len(families) for family in families} or None
-        mean, variance, freedom = judge.moments(asked, shares)
+        mean, variance, freedom = judge.mean_and_variance(asked, shares)
         out[model] = 100 * mean, 100 * stats.half_width(variance, freedom)
     return out
 

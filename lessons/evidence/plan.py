@@ -42,7 +42,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lessons.evidence.verdicts import LIMITS
-from nanouft.compare.judge import Parts
+from nanouft.compare.by_task import Parts
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.files import read_ini
 

@@ -8,7 +8,13 @@ other tests of the papers' claims, and their correction. Intervals are those of 
 from typing import NamedTuple
 
 from nanouft.compare import stats
-from nanouft.compare.judge import Difference, largest, mean_without, moments, rests_on_largest
+from nanouft.compare.by_task import (
+    Difference,
+    dominant_task,
+    mean_and_variance,
+    mean_without,
+    rests_on_dominant_task,
+)
 
 MARGIN = 0.02       # of "not inferior" and "as good": two points
 LIMITS = {"better": (0.0,), "not inferior": (-MARGIN,), "as good": (-MARGIN, MARGIN),
@@ -59,13 +65,13 @@ def decide(questions: list[tuple[stats.Moments, tuple[float, ...]]]) -> list[str
 
 def findings_of(questions: list[Difference]) -> list[Finding]:
     """What came of all questions of a run, on one model."""
-    out, found = [], [moments(asked) for asked in questions]
+    out, found = [], [mean_and_variance(asked) for asked in questions]
     verdicts = decide([(x, asked.limits) for x, asked in zip(found, questions)])
     for asked, (mean, variance, freedom), said in zip(questions, found, verdicts):
         out.append(Finding(mean, stats.half_width(variance, freedom), said))
         if len(asked.gaps) > 1:
-            task = largest(asked)
-            rests = said != "undecided" and rests_on_largest(asked)
+            task = dominant_task(asked)
+            rests = said != "undecided" and rests_on_dominant_task(asked)
             out[-1] = out[-1]._replace(largest=task, without=mean_without(asked, task),
                                        rests=rests)
     return out

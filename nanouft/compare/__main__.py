@@ -35,7 +35,8 @@ import numpy as np
 
 from nanouft.compare import printed, report, runs
 from nanouft.compare.arms import Arm
-from nanouft.compare.comparison import (
+from nanouft.compare.executor import ExecutorPool
+from nanouft.compare.plan import (
     FACTORS,
     TRIES,
     TRY,
@@ -47,12 +48,11 @@ from nanouft.compare.comparison import (
     read_words,
     short_rate,
 )
-from nanouft.compare.executor import ExecutorPool
-from nanouft.compare.foretell import foretold, time_left
-from nanouft.compare.looks import looks, refuse_second
-from nanouft.compare.processes import LocalPool, Pool, alone_in, cards, carry_out
+from nanouft.compare.power import foretold, time_left
 from nanouft.compare.progress import RunsBar
+from nanouft.compare.testset_reuse import looks, refuse_second
 from nanouft.compare.verdicts import MEASURES, judged_by, lead, mean_of, of_tries, verdicts
+from nanouft.compare.workers import LocalPool, Pool, alone_in, cards, carry_out
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file, write_text
@@ -110,8 +110,8 @@ def train_all(c: Comparison) -> None:
     write_text(c.place / "plan.ini", plan_text(c))
     tries = c.cfg.tries if c.cfg.tries > 1 else 0
     done: list[runs.Job] = []
-    due = tries + (AGAIN if tries else 0) + len(c.seeds)
-    with RunsBar(1 + len(c.every) * due) as bar:
+    due = (tries + AGAIN) * bool(tries) + len(c.seeds) * (not c.cfg.plan)
+    with RunsBar(len(c.every) * due + (not c.cfg.plan)) as bar:
         for depth in sorted({len(arm.stages) for arm in c.every}):
             arms = [arm for arm in c.every if len(arm.stages) == depth]
             arms.sort(key=lambda arm: not own_file(arm.stages[-1][0]))  # its mistakes first
@@ -150,16 +150,16 @@ def pool_of(c: Comparison) -> Pool:
 
 def judged(c: Comparison) -> list[runs.Job]:
     """All that verdicts are from, the initial model too."""
-    return [c.start(), *(c.job(arm, seed) for seed in c.seeds for arm in c.every)]
+    return [c.initial_job(), *(c.job(arm, seed) for seed in c.seeds for arm in c.every)]
 
 
 def try_out(c: Comparison, rates: dict[Arm, list[float]], bar: RunsBar) -> list[runs.Job]:
     """Train with these rates where that is new, and choose. Returns what was trained."""
-    jobs = {c.job(arm, TRY, rate): arm for arm, some in rates.items() for rate in some
+    jobs = {c.job(arm, TRY, rate): arm for arm, arm_rates in rates.items() for rate in arm_rates
             if rate not in c.tried.get(arm, ())}
     train_tries(c, jobs, bar)
-    for arm, some in rates.items():
-        c.rates[arm._replace(label="")] = choose(c, arm, sorted(some))
+    for arm, arm_rates in rates.items():
+        c.rates[arm._replace(label="")] = choose(c, arm, sorted(arm_rates))
     return [*jobs]
 
 
@@ -199,15 +199,15 @@ def choose_again(c: Comparison, arm: Arm) -> bool:
     """Of the rates with three seeds that are no worse than the best by a standard error the nearest
     to the own (Breiman et al. 1984, 3.4.3). False if all of them diverged, but others may not."""
     own, tried = c.paces[arm.stages[-1]].rate, c.tried[arm]
-    found = {rate: of_tries(c, arm, rate) for rate in c.again[arm]}
+    by_rate = {rate: of_tries(c, arm, rate) for rate in c.again[arm]}
     tried |= {rate: MEASURES[x.measure].sign * x.mean if x else -np.inf
-              for rate, x in found.items()}
-    best = max(found, key=tried.__getitem__)
-    if not (top := found[best]):
+              for rate, x in by_rate.items()}
+    best = max(by_rate, key=tried.__getitem__)
+    if not (top := by_rate[best]):
         if not not_diverged(c, arm):
             raise diverged(c, arm, [*tried], best)
         return False
-    leads = {rate: lead(top, x) for rate, x in found.items() if x}
+    leads = {rate: lead(top, x) for rate, x in by_rate.items() if x}
     close = [rate for rate, (mean, error) in leads.items() if mean <= CLEAR * error]
     c.rates[arm._replace(label="")] = min(
         close, key=lambda rate: (round(far(rate, own), 6), -tried[rate]))
@@ -225,15 +225,15 @@ def far(rate: float, own: float) -> float:
 def choose(c: Comparison, arm: Arm, rates: list[float]) -> float:
     """The rate with the best validation score, of equal ones the nearest to the method's own;
     c.tried has all."""
-    own, found = c.paces[arm.stages[-1]].rate, {}
+    own, by_rate = c.paces[arm.stages[-1]].rate, dict[float, float]()
     for rate in rates:
-        found[rate] = -np.inf
+        by_rate[rate] = -np.inf
         if scores := runs.values(c.job(arm, TRY, rate)):
             measure = judged_by(c, scores)
-            found[rate] = MEASURES[measure].sign * mean_of(scores[measure])
-    c.tried[arm] = found
-    best = max(found, key=lambda rate: (found[rate], -far(rate, own)))
-    if found[best] == -np.inf:
+            by_rate[rate] = MEASURES[measure].sign * mean_of(scores[measure])
+    c.tried[arm] = by_rate
+    best = max(by_rate, key=lambda rate: (by_rate[rate], -far(rate, own)))
+    if by_rate[best] == -np.inf:
         raise diverged(c, arm, rates, best)
     return best
 

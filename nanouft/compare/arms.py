@@ -19,7 +19,7 @@ from nanouft.plumbing.printing import quiet
 from nanouft.run import load
 from nanouft.run.config import RunConfig, parse_run
 from nanouft.run.device import choose_device, exact_if_small
-from nanouft.run.pace import choose_pace
+from nanouft.run.hyperparameters import choose_pace
 from nanouft.run.plan import plan_run
 
 Stage = tuple[str, ...]         # a method and its flags, as words

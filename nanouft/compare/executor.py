@@ -14,27 +14,24 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Executor, Future
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tqdm import tqdm
 
-from nanouft.compare.code import hash_at, named, own_code
-from nanouft.compare.processes import BEGAN, end, said_of
+from nanouft.compare.fingerprint import LIBRARIES, hash_at, named, own_code, versions
 from nanouft.compare.progress import LOOK, share_done
 from nanouft.compare.runs import HOST, Job, is_done, is_made, unfinished
+from nanouft.compare.workers import BEGAN, end, said_of
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import remove
 from nanouft.plumbing.printing import BRIEF, say
 
-LIBRARIES = ("torch", "numpy", "transformers", "peft")
 PATIENCE = 60       # seconds: until the first worker begins, or a network drive shows a new file
 
 
 # ---- in the parent -------------------------------------------------------------------------------
 class ExecutorPool:
-    """A pool of processes.carry_out. The executor decides how many parts go at once, and on which
+    """A pool of workers.carry_out. The executor decides how many parts go at once, and on which
     machine. A part whose worker was lost is handed over once more."""
 
     def __init__(self, executor: Executor):
@@ -55,9 +52,9 @@ class ExecutorPool:
             self.wanted, self.heard = unfinished(part.folder.with_name("wanted")), time.monotonic()
             self.wanted.parent.mkdir(parents=True, exist_ok=True)
             self.wanted.touch()
-        told = pickle.dumps(code_here()) + pickle.dumps((part, BEGAN))
+        payload = pickle.dumps(code_here()) + pickle.dumps((part, BEGAN))
         try:
-            future = self.executor.submit(there, told, str(Path.cwd()), str(self.wanted))
+            future = self.executor.submit(there, payload, str(Path.cwd()), str(self.wanted))
         except RuntimeError as e:               # it is broken or shut down
             raise UserError(f"the executor accepts no more work ({e})") from None
         self.by_future[future] = part
@@ -99,7 +96,7 @@ class ExecutorPool:
 def not_here(part: Job) -> str:
     """"" if a worker has made what this machine would have made. A network drive may show it
     late."""
-    is_there, until = is_done if part.asked else is_made, time.monotonic() + PATIENCE
+    is_there, until = is_done if part.eval_spec else is_made, time.monotonic() + PATIENCE
     while not is_there(part):
         if time.monotonic() > until:
             return "a worker has finished it, but its files are not here: all machines need the " \
@@ -114,13 +111,7 @@ def code_here() -> dict[str, str]:
     script = getattr(sys.modules["__main__"], "__file__", None) or ""       # no worker imports it
     files = {name: hash_at(file) for name, file in own_code().items()
              if not Path(name).is_absolute() and file != Path(script).absolute()}
-    return {name: version_of(name) for name in LIBRARIES} | files
-
-
-def version_of(library: str) -> str:
-    with suppress(PackageNotFoundError):
-        return version(library)
-    return "none"
+    return dict.fromkeys(LIBRARIES, "none") | versions() | files
 
 
 # ---- on the other machine ------------------------------------------------------------------------
@@ -166,9 +157,10 @@ def end_with_worker() -> None:
 
 def differs(code: Mapping[str, str]) -> str:
     """What this machine has of another version than the comparison's, or ""."""
+    here = versions()
     for name, was in code.items():
         if name in LIBRARIES:
-            if (now := version_of(name)) != was:
+            if (now := here.get(name, "none")) != was:
                 return f"{HOST} has {name} {now}, and the comparison {was}: install the same"
         elif hash_at(named(name)) != was:
             return f"{HOST} has another {name.replace(':', '/')}: all machines need the same files"

@@ -7,10 +7,10 @@ import numpy as np
 
 from nanouft.compare import runs, stats
 from nanouft.compare.arms import Arm
-from nanouft.compare.comparison import TRIES, Comparison, short_rate
-from nanouft.compare.foretell import unit, would_decide
-from nanouft.compare.looks import Look
-from nanouft.compare.parts import DOES
+from nanouft.compare.plan import TRIES, Comparison, short_rate
+from nanouft.compare.power import unit, would_decide
+from nanouft.compare.splits import DOES
+from nanouft.compare.testset_reuse import Look
 from nanouft.compare.verdicts import (
     MEASURES,
     Measure,
@@ -40,7 +40,7 @@ def between(values: Iterable[int]) -> str:
 def conditions(c: Comparison) -> list[str]:
     """What is the same for all, and what is not."""
     paces = [c.paces[stage] for arm in c.arms for stage in arm.stages if stage in c.paces]
-    asked, tries = c.asked("test"), c.cfg.tries
+    spec, tries = c.eval_spec("test"), c.cfg.tries
     if c.parts:
         counts = {part: len(file.read_text(encoding="utf-8").splitlines())
                   for part, file in c.parts.items()}
@@ -48,8 +48,8 @@ def conditions(c: Comparison) -> list[str]:
             f"{counts[part]:,} to {does}" for part, does in DOES.items()
         ) + ". Each seed trains on a bootstrap sample of the training prompts"
     else:
-        what = (f"NanoWorld: {quantity(asked.items * len(asked.tasks), 'test prompts')} from "
-                f"{quantity(len(asked.tasks), 'tasks')} (seed {asked.seed})")
+        what = (f"NanoWorld: {quantity(spec.items * len(spec.tasks), 'test prompts')} from "
+                f"{quantity(len(spec.tasks), 'tasks')} (seed {spec.seed})")
     tried = (f"{tries} values of each method, on validation prompts with one seed, and one more if "
              f"the best is at the edge; then its own and the two best with {len(TRIES)} seeds"
              if tries > 1 else "each method's own, not searched")
@@ -90,7 +90,7 @@ def in_columns(lines: list[list[str]], widths: list[int]) -> list[str]:
 
 def legends(c: Comparison, results: list[Result]) -> list[str]:
     """What the columns are."""
-    first = runs.values(c.start()) or {}
+    first = runs.values(c.initial_job()) or {}
     told = [f"{results[-1].n}; ± is the 95 % confidence interval (CI) of this mean alone."]
     told += [MEASURES[what].legend for what in (results[0].measure, *results[-1].others)]
     lengths = [f"{role} {mean_of(first[f'prefers {role} tokens']):.1f} tokens"
@@ -143,9 +143,9 @@ def what_decides(c: Comparison, q: Question) -> str:
         return ""
     if (times := would_decide(q)) == np.inf:
         return ""
-    asked = c.asked("test")
-    n = times * (asked.draws() if c.parts else asked.items * len(asked.tasks))
-    how = f"{times:g} times the rows" if c.parts else f"--items {asked.items * times:.0f}"
+    spec = c.eval_spec("test")
+    n = times * (spec.draws() if c.parts else spec.items * len(spec.tasks))
+    how = f"{times:g} times the rows" if c.parts else f"--items {spec.items * times:.0f}"
     figure = signed(q).partition(" ")[0]
     return f"about {quantity(round(n), unit(c))} ({how}) would decide {figure}"
 
@@ -157,8 +157,8 @@ def notes(c: Comparison, results: list[Result], earlier: list[Look]) -> list[str
     told = at_an_end(c, results)
     told += [text for arm in c.tried for text in about_rates(c, arm, measure)]
     told += unequal_work(results)
-    told += dict.fromkeys(text for arm in c.every for text in runs.made(
-        c.job(arm, c.seeds[0]).folder).get("told", ()))
+    told += [text for arm in c.every
+             for text in runs.made(c.job(arm, c.seeds[0]).folder).get("told", ())]
     told += [x for x in [measure.trained] if x]
     told += [f"{arm.name} optimises the reward of this test" for arm in c.arms
              if any("reward" in c.configs[stage].given for stage in arm.stages)]
@@ -167,7 +167,7 @@ def notes(c: Comparison, results: list[Result], earlier: list[Look]) -> list[str
         told.append(f"with two seeds a 95 % CI is ±{two:.1f} standard errors; with three "
                     f"{three:.1f}, with five {five:.1f}: give --seeds 3 or more")
     if c.parts:
-        rows = c.asked("test").rows()
+        rows = c.eval_spec("test").rows()
         if text := leak({*question_keys(rows)}, questions_of_run(c.train.init)):
             told.append(f"{text}, by the run that made {c.train.init}")
         learned, _ = read([str(c.parts["train"])], ["demos", "pairs", "labels"])

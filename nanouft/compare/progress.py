@@ -66,15 +66,15 @@ def count_for(part: Job) -> None:
 # ---- in the parent -------------------------------------------------------------------------------
 def share_done(part: Job) -> float | None:
     """How much of its job; None if no worker has begun with it."""
-    sign, found = sign_of(part), None
+    sign, share = sign_of(part), None
     for file in sign.parent.glob(f"{sign.name}.*"):
         try:
-            found = float(file.read_text(encoding="utf-8"))
+            share = float(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):       # it is being written, or gone
-            found = found or 0.0
-    if found is None or not part.config:
-        return found
-    return TRAINING + (1 - TRAINING) * found if part.asked else TRAINING * found
+            share = share or 0.0
+    if share is None or not part.config:
+        return share
+    return TRAINING + (1 - TRAINING) * share if part.eval_spec else TRAINING * share
 
 
 class RunsBar(tqdm):
@@ -102,9 +102,9 @@ class RunsBar(tqdm):
         cost = {kind: float(np.mean(x)) for kind, x in self.costs.items()}
         usual = float(np.mean([*cost.values()] or [1])) or 1.0
         self.most = {job.key: max(share, self.most.get(job.key, 0)) for job, share in left.items()}
-        each = [(cost.get(kind_of(job), usual), self.most[job.key]) for job in left]
-        done = self.spent + sum(x * share for x, share in each)
-        rest = sum(x * (1 - share) for x, share in each)
+        costs = [(cost.get(kind_of(job), usual), self.most[job.key]) for job in left]
+        done = self.spent + sum(x * share for x, share in costs)
+        rest = sum(x * (1 - share) for x, share in costs)
         rest += usual * (self.total - self.ended - len(left))
         self.update(self.total * done / (done + rest or 1) - self.n)
 

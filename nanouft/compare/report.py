@@ -10,7 +10,6 @@ import re
 import shlex
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +18,11 @@ import torch
 from nanouft import __version__
 from nanouft.compare import runs
 from nanouft.compare.arms import Arm
-from nanouft.compare.code import PACKAGE
-from nanouft.compare.comparison import TRIES, TRY, Comparison, short_rate
-from nanouft.compare.looks import Look
+from nanouft.compare.fingerprint import PACKAGE, versions
 from nanouft.compare.picture import picture
+from nanouft.compare.plan import TRIES, TRY, Comparison, short_rate
 from nanouft.compare.printed import conditions, differences, notes, scores, signed, wrapped
+from nanouft.compare.testset_reuse import Look
 from nanouft.compare.verdicts import MEASURES, Question, Result, judged_by, mean_of
 from nanouft.plumbing.files import write_text
 from nanouft.plumbing.printing import Picture, Table, say
@@ -148,9 +147,9 @@ def searched(c: Comparison) -> list[str]:
     lines = []
     for arm, tried in c.tried.items():
         for rate in sorted(tried):
-            found = [score_of(c, arm, rate, seed) for seed in TRIES
-                     if seed == TRY or rate in c.again[arm]]
-            lines.append([arm.name, short_rate(rate), *found, *[""] * (len(TRIES) - len(found)),
+            scores = [score_of(c, arm, rate, seed) for seed in TRIES
+                      if seed == TRY or rate in c.again[arm]]
+            lines.append([arm.name, short_rate(rate), *scores, *[""] * (len(TRIES) - len(scores)),
                           "taken" if rate == c.rate(arm) else ""])
     seeds = [f"seed {seed}" for seed in TRIES]
     return ["## Learning rates", "Scores on validation prompts:", "",
@@ -166,13 +165,9 @@ def score_of(c: Comparison, arm: Arm, rate: float, seed: int) -> str:
 
 def made_with(device: str) -> str:
     """Versions, commit and hardware."""
-    libraries = []
-    for name in ("torch", "numpy", "transformers", "peft"):
-        with contextlib.suppress(PackageNotFoundError):
-            libraries.append(f"{name} {version(name)}")
     on = f"{torch.cuda.get_device_name()}, " if device == "cuda" else ""
     return (f"nanouft {__version__}{commit()}, Python {sys.version.split()[0]}, "
-            f"{', '.join(libraries)}; {on}{cpu()}, {os.cpu_count()} cores.")
+            f"{', '.join(map(' '.join, versions().items()))}; {on}{cpu()}, {os.cpu_count()} cores.")
 
 
 def commit() -> str:

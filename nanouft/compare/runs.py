@@ -1,9 +1,9 @@
 """One training and its scores: what a run depends on, is it there, and how it is made.
 
-    job = job_for(place, "sft seed 0", config, "base", asked=Asked("", "test", 900, 100, tasks))
+    job = job_for(place, "sft seed 0", config, "base", eval_spec=EvalSpec("my.jsonl"))
     is_done(job)                        # made and scored, by the code and from the files of today
     for part in parts_of(job):          # the training, and its scoring
-        do(part, since)                 # each in a process of its own (processes.py)
+        do(part, since)                 # each in a process of its own (workers.py)
     values(job)["score"]["sort"]        # (questions,) of NanoWorld's task
 
 A folder's name has a hash of all that is known before a run: flags, rows, start model, device,
@@ -16,7 +16,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -29,15 +28,19 @@ import numpy as np
 import torch
 
 from nanouft import __version__
-from nanouft.compare.asked import Asked, Values, measure
-from nanouft.compare.code import hash_at, hash_of_input, hashes, short_hash, unchanged
+from nanouft.compare.fingerprint import hash_at, hash_of_input, hashes, short_hash, unchanged
+from nanouft.compare.passes import SharedPass
+from nanouft.compare.scoring import EvalSpec, Values, measure
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.files import (
+    HOST,
     read_json,
     read_text,
     removed_unless_whole,
     rename,
+    unfinished,
+    write_arrays,
     write_json,
     write_text,
 )
@@ -47,7 +50,6 @@ from nanouft.run.config import RunConfig
 MADE = "made.json"
 ONLY_TRAIN = {"plain": True, "items": 0, "save_every": 0, "threads": 1}
 KEPT = 40_000_000               # bytes: heavier weights are removed when they have been scored
-HOST = re.sub(r"\W", "_", socket.gethostname().partition(".")[0])
 DAY = 86400                     # seconds
 
 
@@ -55,7 +57,7 @@ class Job(NamedTuple):
     """One training and its scores. Two jobs are the same if folder and questions are."""
     folder: Path
     config: RunConfig | None = None     # None: the start model is only scored
-    asked: Asked | None = None  # None: it is read by other jobs alone
+    eval_spec: EvalSpec | None = None   # None: it is read by other jobs alone
     init: str = ""              # the start model
     needs: tuple["Job", ...] = ()   # what it reads, made before it
     name: str = ""              # as an error names it
@@ -64,17 +66,17 @@ class Job(NamedTuple):
     try_out: bool = False       # a try may diverge
 
     @property
-    def key(self) -> tuple[Path, Asked | None]:
-        return self.folder, self.asked
+    def key(self) -> tuple[Path, EvalSpec | None]:
+        return self.folder, self.eval_spec
 
     @property
     def training(self) -> "Job":
-        return self._replace(asked=None)
+        return self._replace(eval_spec=None)
 
     @property
     def scored(self) -> Path:
-        assert self.asked
-        return self.folder / f"scores-{self.asked.key}.npz"
+        assert self.eval_spec
+        return self.folder / f"scores-{self.eval_spec.key}.npz"
 
     @property
     def command(self) -> str:
@@ -93,10 +95,10 @@ def job_for(place: Path, label: str, config: RunConfig | None, init: str, needs:
     """A job whose folder has a plain name with a hash of its command and of all that it reads: the
     start model, files and model folders. (What other jobs make is in their names.)"""
     made = tuple(str(x.folder) for x in needs)
-    told = [__version__, torch.__version__]
-    told += [*config.argv(), *map(hash_of_input, config.reads())] if config else []
-    told += [hash_of_input(start_folder(init))] if init and not init.startswith(made) else []
-    name = f"{re.sub('[^.a-zA-Z0-9]+', '_', label)[:60].strip('_')}-{short_hash(told)}"
+    inputs = [__version__, torch.__version__]
+    inputs += [*config.argv(), *map(hash_of_input, config.reads())] if config else []
+    inputs += [hash_of_input(start_folder(init))] if init and not init.startswith(made) else []
+    name = f"{re.sub('[^.a-zA-Z0-9]+', '_', label)[:60].strip('_')}-{short_hash(inputs)}"
     return Job(place / name, config, init=init, needs=tuple(needs), **more)
 
 
@@ -129,7 +131,7 @@ def is_done(job: Job) -> bool:
         return False
     if job.try_out and made(job.folder).get("diverged"):
         return True
-    if job.asked is None:
+    if job.eval_spec is None:
         return is_usable(job)
     if not job.scored.is_file():
         return False
@@ -152,12 +154,6 @@ def what_is_left(folder: Path) -> str:
 
 
 # ---- what is half done ---------------------------------------------------------------------------
-def unfinished(path: Path) -> Path:
-    """The name of a file or folder while this process makes it. Another process, here or on another
-    machine, gives it another name."""
-    return path.with_name(f"{path.name}.{HOST}-{os.getpid()}.partial")
-
-
 def is_abandoned(partial: Path) -> bool:
     """True if the process that made it has ended; of another machine, if a day has passed."""
     host, _, pid = partial.stem.rpartition(".")[2].rpartition("-")
@@ -186,13 +182,13 @@ def parts_of(job: Job) -> list[Job]:
     imported the loss that trained it."""
     scoring = job._replace(alone=False)
     return [job.training] * (not is_usable(job)) + [scoring] * (
-        job.asked is not None and not is_done(job))
+        job.eval_spec is not None and not is_done(job))
 
 
 def do(part: Job, since: float) -> None:
     """Train, or score unless it diverged. since: when the comparison began."""
     began = time.time()
-    if part.asked is None:
+    if part.eval_spec is None:
         make(part, since, began)
     elif not is_done(part):
         write_scores(part, since, began)
@@ -203,17 +199,19 @@ def make(job: Job, since: float, began: float) -> None:
     assert job.config
     module, _, function = job.program.partition(":")
     start = sum(os.times()[:4])             # of this process and of those that it starts
+    shared = SharedPass(job.folder.parent / "references", since, began)
+    more = {"pass_file": shared} if job.program == "nanouft.train:carry_out" else {}
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
     with removed_unless_whole(unfinished(job.folder)) as partial:
         partial.mkdir(parents=True)
         try:
             with quiet() as record["told"]:
-                getattr(import_module(module), function)(job.config.but(out=str(partial)))
+                getattr(import_module(module), function)(job.config.but(out=str(partial)), **more)
         except Diverged as e:
             if not job.try_out:
                 raise
             record["diverged"] = str(e)
-        seconds = sum(os.times()[:4]) - start
+        seconds = sum(os.times()[:4]) - start + shared.spared()
         write_json(partial / MADE, cost(partial) | record | {
             "seconds": seconds, "files": hashes(since, began), "left": what_is_left(partial),
             "read": [made(x.folder)["left"] for x in job.needs]})
@@ -232,17 +230,14 @@ def cost(folder: Path) -> dict[str, float]:
 
 
 def write_scores(job: Job, since: float, began: float) -> None:
-    assert job.asked
+    assert job.eval_spec
     job.folder.mkdir(parents=True, exist_ok=True)
     start = sum(os.times()[:4])
-    found = measure(job.asked, str(job.folder) if job.config else job.init)
+    scores = measure(job.eval_spec, str(job.folder) if job.config else job.init)
     said = {"files": hashes(since, began), "of": weights_of(job),
             "seconds": sum(os.times()[:4]) - start}
-    arrays: Any = {f"{what}/{part}": x for what, of in found.items() for part, x in of.items()}
-    with removed_unless_whole(unfinished(job.scored)) as partial:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, made=np.array(json.dumps(said)), **arrays)
-        rename(partial, job.scored)
+    arrays: Any = {f"{what}/{part}": x for what, of in scores.items() for part, x in of.items()}
+    write_arrays(job.scored, made=np.array(json.dumps(said)), **arrays)
 
 
 # ---- what came of it -----------------------------------------------------------------------------
@@ -262,7 +257,7 @@ def values(job: Job) -> Values | None:
 def seconds(job: Job) -> float:
     """CPU seconds of its training and scoring, so far as they are done."""
     spent = made(job.folder).get("seconds", 0.0)
-    if job.asked and job.scored.is_file():
+    if job.eval_spec and job.scored.is_file():
         with np.load(job.scored) as kept:
             spent += json.loads(str(kept["made"])).get("seconds", 0)
     return spent
@@ -270,7 +265,7 @@ def seconds(job: Job) -> float:
 
 def drop_heavy(jobs: Iterable[Job]) -> None:
     """Remove the heavy weights of runs that have been scored."""
-    for folder in {job.folder for job in jobs if job.config and job.asked}:
+    for folder in {job.folder for job in jobs if job.config and job.eval_spec}:
         for weights in folder.glob("*.safetensors"):
             if weights.stat().st_size > KEPT:
                 weights.unlink()

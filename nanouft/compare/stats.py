@@ -12,7 +12,7 @@ is drawn at random: the same scores give the same digits everywhere. Only numpy 
 
 Your rows are one draw of many that might have been, and this luck of the file is in all seeds. The
 seeds of a comparison draw their rows together, each row as often as any other (a balanced
-bootstrap: Davison, Hinkley and Schechtman 1986; parts.py). So what draws do to a score that is
+bootstrap: Davison, Hinkley and Schechtman 1986; splits.py). So what draws do to a score that is
 linear in the rows cancels in the mean of the seeds, and their mean square is the luck of the file
 plus that of a training: no less than the variance to be covered. OF_FILE adds a third for scores
 that are not linear, as near 0 or 100. Each part is multiplied by the t of its own degrees of

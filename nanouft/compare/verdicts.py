@@ -12,19 +12,19 @@ import numpy as np
 
 from nanouft.compare import runs
 from nanouft.compare.arms import Arm
-from nanouft.compare.asked import Values
-from nanouft.compare.comparison import ALL, TRIES, Comparison
-from nanouft.compare.judge import (
+from nanouft.compare.by_task import (
     Difference,
-    largest,
+    dominant_task,
     luck_of,
+    mean_and_variance,
     mean_without,
-    moments,
-    rests_on_largest,
+    rests_on_dominant_task,
 )
+from nanouft.compare.plan import ALL, TRIES, Comparison
+from nanouft.compare.scoring import Values
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity
-from nanouft.run.measure import wins
+from nanouft.run.metrics import wins
 
 MARGIN = 0.02           # two points of 100, or .02 nats per token
 OF_SPREAD = 0.1         # of rewards: this part of their standard deviation before training
@@ -74,7 +74,7 @@ class Result(NamedTuple):
     cost: dict[str, float] = {}
 
     @property
-    def asked(self) -> Difference:
+    def from_zero(self) -> Difference:
         return Difference(self.scores, self.groups, (tuple(self.groups),), redrawn=self.redrawn)
 
     def only(self, part: str) -> "Result":
@@ -97,7 +97,7 @@ class Result(NamedTuple):
     @property
     def half(self) -> float:
         """Half of the 95 % CI of this score alone."""
-        return luck_of(self.asked).interval(self.redrawn)
+        return luck_of(self.from_zero).interval(self.redrawn)
 
     def of_seeds(self) -> np.ndarray:
         """(seeds,) the score of each."""
@@ -115,22 +115,22 @@ class Question(NamedTuple):
         """Of one task, not corrected."""
         return self._replace(a=self.a.only(part), b=self.b.only(part), of=1)
 
-    def asked(self) -> Difference:
+    def difference(self) -> Difference:
         """What `a` scores more than `b` (of a loss: less), seed by seed, prompt by prompt."""
         gaps = {part: MEASURES[self.a.measure].sign * (x - self.b.scores[part])
                 for part, x in self.a.scores.items()}
-        return self.a.asked._replace(gaps=gaps)
+        return self.a.from_zero._replace(gaps=gaps)
 
     @property
     def same(self) -> bool:
         """To the last digit?"""
-        return not any(gap.any() for gap in self.asked().gaps.values())
+        return not any(gap.any() for gap in self.difference().gaps.values())
 
     def interval(self) -> tuple[float, float]:
         """(mean, half of the interval that decides); above 0 is better."""
-        asked = self.asked()
-        mean = sum(gap.mean() for gap in asked.gaps.values()) / len(asked.gaps)
-        return float(mean), luck_of(asked).interval(self.a.redrawn, self.of, self.least)
+        difference = self.difference()
+        mean = sum(gap.mean() for gap in difference.gaps.values()) / len(difference.gaps)
+        return float(mean), luck_of(difference).interval(self.a.redrawn, self.of, self.least)
 
     @property
     def least(self) -> float:
@@ -150,8 +150,11 @@ class Question(NamedTuple):
     def driven_by(self) -> tuple[str, float]:
         """(the one task that makes a lead, or "", the difference without it)."""
         leads = self.verdict in ("better", "worse")
-        task = largest(self.asked()) if leads and rests_on_largest(self.asked()) else ""
-        return task, float(mean_without(self.asked(), task)) if task else 0.0
+        of_tasks = self.difference()
+        if not leads or not rests_on_dominant_task(of_tasks):
+            return "", 0.0
+        task = dominant_task(of_tasks)
+        return task, float(mean_without(of_tasks, task))
 
 
 def least_variance(groups: dict[str, np.ndarray]) -> float:
@@ -179,30 +182,30 @@ def mean_of(parts: dict[str, np.ndarray]) -> float:
 
 
 def verdicts(c: Comparison) -> tuple[list[Result], list[Question]]:
-    start = c.start()
-    assert start.asked
+    start = c.initial_job()
+    assert start.eval_spec
     first = runs.values(start) or {}
     measure = judged_by(c, first)
-    groups = first[f"{measure} groups"] if c.parts else start.asked.groups()
+    groups = first[f"{measure} groups"] if c.parts else start.eval_spec.groups()
     results = [result("initial model", [first] * len(c.seeds), groups, measure)]
     for arm in c.arms:
-        found = [with_gain(x, first) for seed in c.seeds if (x := runs.values(c.job(arm, seed)))]
-        results.append(result(arm.name, found, groups, measure)._replace(
+        scores = [with_gain(x, first) for seed in c.seeds if (x := runs.values(c.job(arm, seed)))]
+        results.append(result(arm.name, scores, groups, measure)._replace(
             arm=arm, redrawn=bool(c.parts), cost=cost(c, arm)))
-    asked = pairs(c, results[1:])
+    compared = pairs(c, results[1:])
     margin = MARGIN if measure != "reward" else OF_SPREAD * float(first[measure]["rows"].std())
     if c.cfg.margin:
         margin = c.cfg.margin / MEASURES[measure].scale
-    return results, [Question(a, b, len(asked), margin) for a, b in asked]
+    return results, [Question(a, b, len(compared), margin) for a, b in compared]
 
 
-def with_gain(found: Values, first: Values) -> Values:
+def with_gain(scores: Values, first: Values) -> Values:
     """And of pairs the reward accuracy: how often the chosen response gained more log-prob over the
     initial model than the rejected one."""
-    if "prefers margin" not in found:
-        return found
-    gain = found["prefers margin"]["rows"] - first["prefers margin"]["rows"]
-    return {"accuracy": {"rows": wins(gain)}} | found
+    if "prefers margin" not in scores:
+        return scores
+    gain = scores["prefers margin"]["rows"] - first["prefers margin"]["rows"]
+    return {"accuracy": {"rows": wins(gain)}} | scores
 
 
 def pairs(c: Comparison, arms: list) -> list[tuple]:
@@ -213,17 +216,17 @@ def pairs(c: Comparison, arms: list) -> list[tuple]:
 
 def of_tries(c: Comparison, arm: Arm, rate: float) -> Result | None:
     """The scores of a rate that was tried with several seeds; None if one of them diverged."""
-    found = [x for seed in TRIES if (x := runs.values(c.job(arm, seed, rate)))]
-    if len(found) < len(TRIES):
+    tries = [x for seed in TRIES if (x := runs.values(c.job(arm, seed, rate)))]
+    if len(tries) < len(TRIES):
         return None
-    measure = judged_by(c, found[0])
-    groups = found[0][f"{measure} groups"] if c.parts else c.asked("val").groups()
-    return result(arm.name, found, groups, measure)._replace(arm=arm, redrawn=bool(c.parts))
+    measure = judged_by(c, tries[0])
+    groups = tries[0][f"{measure} groups"] if c.parts else c.eval_spec("val").groups()
+    return result(arm.name, tries, groups, measure)._replace(arm=arm, redrawn=bool(c.parts))
 
 
 def lead(a: Result, b: Result) -> tuple[float, float]:
     """(what `a` scores more than `b`, its standard error)."""
-    mean, variance, _ = moments(Question(a, b, 1, 0.0).asked())
+    mean, variance, _ = mean_and_variance(Question(a, b, 1, 0.0).difference())
     return float(mean), float(variance) ** 0.5
 
 

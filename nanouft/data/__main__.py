@@ -46,17 +46,17 @@ def main(argv: list[str] | None = None) -> int:
     cfg = flags.parse(DataFlags, argv, "python -m nanouft.data", __doc__, "files")
     asked = find(cfg.objective)() if cfg.objective else None
     name = ", ".join(cfg.files)
-    found = [item for file in cfg.files for item in items(file)]
-    counts, refused = count_readers(found, name)
+    raw = [item for file in cfg.files for item in items(file)]
+    counts, refused = count_readers(raw, name)
     if not counts:
         raise UserError([*refused][0])
     first = {names[0]: n for names, n in counts.items()}
     most = max([x for x in SHOWN if x in first] or first, key=lambda x: first[x])
     objective = asked or OBJECTIVES[most]()
-    rows, left_out = parse(found, objective.kinds(), name)
+    rows, left_out = parse(raw, objective.kinds(), name)
     lines = [*(f"{quantity(n, 'rows')} read by {', '.join(names)}" for names, n in counts.items()),
              *(f"refused by {', '.join(names)}: {e}" for e, names in refused.items())]
-    say(f"{name}: {quantity(len(found), 'rows')}")
+    say(f"{name}: {quantity(len(raw), 'rows')}")
     say(*(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines), sep="\n")
     as_run = TrainFlags(data=(*cfg.files,), max_length=cfg.max_length)
     split = Rows(*holdout(rows), left_out)

@@ -183,11 +183,11 @@ def tokenize(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
     most = len(later_questions(prompt, trained if "answer" in r.roles else ()))
 
     def fits(n: int) -> bool:
-        roles = without(r, n).roles
+        roles = drop_oldest_turns(r, n).roles
         return all(len(tok.chat(a + b)[0] if b else tok.prompt_ids(a)) <= n_ctx + 1
                    for role, (a, b) in roles.items() if role != BORROWED)
     n = bisect_left(range(most), True, key=fits)
-    r = without(r, n)
+    r = drop_oldest_turns(r, n)
     lost = [tok.check(*both) for both in r.roles.values() if tok.check]
     seqs = {}
     for role, (context, trained) in r.roles.items():
@@ -199,7 +199,7 @@ def tokenize(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
     return Encoded(seqs, r, known, n > 0, any(lost))
 
 
-def without(r: Row, n: int) -> Row:
+def drop_oldest_turns(r: Row, n: int) -> Row:
     """A row without its n oldest questions. First the prompt loses them, which all roles share,
     then the trained turns of "answer"."""
     if n:

@@ -114,9 +114,9 @@ def messages(value: Any) -> Turns:
 def talk(role: str) -> Callable[[Any], Turns]:
     """A text of this role, or messages."""
     def turns(value: Any) -> Turns:
-        some = [value] if isinstance(value, dict) else value
-        if isinstance(some, list) and any("role" in m or "from" in m for m in some):
-            return messages(some)
+        listed = [value] if isinstance(value, dict) else value
+        if isinstance(listed, list) and any("role" in m or "from" in m for m in listed):
+            return messages(listed)
         return (Turn(role, without_margin(text_or_parts(value), role)),)
     return turns
 
@@ -193,9 +193,9 @@ def typed(item: Any, reads: Collection[str]) -> tuple[dict[str, Any], set[str]]:
         raise item
     if not isinstance(item, dict):
         raise UserError("is not a JSON object")
-    some = {name: x for name, x in item.items() if NAMES.get(name, name) in reads}
+    given = {name: x for name, x in item.items() if NAMES.get(name, name) in reads}
     fields: dict[str, Any] = {}
-    for ours, (name, value) in by_our_names(some, NAMES).items():
+    for ours, (name, value) in by_our_names(given, NAMES).items():
         read_as, wanted = FIELDS[ours]
         try:
             fields[ours] = read_as(value)
@@ -203,20 +203,20 @@ def typed(item: Any, reads: Collection[str]) -> tuple[dict[str, Any], set[str]]:
             raise UserError(f'"{name}": {e}') from None
         except Exception:                               # whatever another type does there
             raise UserError(f'"{name}" is {shown(value)}; expected {wanted}') from None
-    return fields, {NAMES.get(name, name) for name in some} - fields.keys()
+    return fields, {NAMES.get(name, name) for name in given} - fields.keys()
 
 
 def by_our_names(item: dict, names: dict[str, str]) -> dict[str, tuple[str, Any]]:
     """{our name: (the name as written, value)} of all fields that are not empty."""
-    found: dict[str, tuple[str, Any]] = {}
+    fields: dict[str, tuple[str, Any]] = {}
     for name, value in item.items():
         ours = names.get(name, name)
         if is_empty(value):
             continue
-        if ours in found:
-            raise UserError(f'"{found[ours][0]}" and "{name}" are names of one field; remove one')
-        found[ours] = name, value
-    return found
+        if ours in fields:
+            raise UserError(f'"{fields[ours][0]}" and "{name}" are names of one field; remove one')
+        fields[ours] = name, value
+    return fields
 
 
 def is_empty(value: Any) -> bool:

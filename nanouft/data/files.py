@@ -5,6 +5,7 @@
 rows.py makes a Row of each item.
 """
 import csv
+import datetime
 import hashlib
 import io
 import json
@@ -12,12 +13,14 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from itertools import zip_longest
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
+from uuid import UUID
 
 from nanouft.plumbing.errors import UserError, library
-from nanouft.plumbing.files import check_lfs, write_text
+from nanouft.plumbing.files import check_lfs, removed_unless_whole, rename, unfinished
 from nanouft.plumbing.printing import quantity, say
 
 Items = Iterator[tuple[str, Any]]
@@ -34,9 +37,9 @@ def items(path: str) -> Items:
     try:
         if not path.startswith("hub:"):
             check_lfs(path)
-        found = read(path)
-        yield from found if not in_memory(path) else (
-            (f"{as_told([path])}, row {i}", item) for i, (_, item) in enumerate(found))
+        rows = read(path)
+        yield from rows if not in_memory(path) else (
+            (f"{as_told([path])}, row {i}", item) for i, (_, item) in enumerate(rows))
     except UserError:
         raise
     except Exception as e:
@@ -67,10 +70,10 @@ def json_rows(path: str) -> Items:
     text = text_of_file(path)
     if text.lstrip().startswith("["):
         try:
-            found = json_value(text)
+            values = json_value(text)
         except UserError as e:
             raise UserError(f"{path}: {e}") from None
-        yield from ((f"{path}, item {i}", item) for i, item in enumerate(found, 1))
+        yield from ((f"{path}, item {i}", item) for i, item in enumerate(values, 1))
         return
     for i, line in enumerate(text.split("\n"), 1):      # not splitlines: a text may hold U+2028
         if line.strip():
@@ -158,8 +161,8 @@ def hub_rows(path: str) -> Items:
     `datasets`. A split may have a slice, as in train[:100]."""
     library("datasets", path)
     from datasets import load_dataset_builder
-    told = path.removeprefix("hub:")
-    name, *config = [told] if Path(told).is_dir() else re.split(r":(?![^\[\]:]*\])", told)
+    source = path.removeprefix("hub:")
+    name, *config = [source] if Path(source).is_dir() else re.split(r":(?![^\[\]:]*\])", source)
     split = (config.pop() if config else "") or "train"
     if Path(name).is_dir() and "[" in str(Path(name).resolve()):
         raise UserError(f"{path}: `datasets` reads square brackets as a pattern; rename the "
@@ -173,10 +176,11 @@ def hub_rows(path: str) -> Items:
     yield from dataset_rows(builder.as_dataset(split), path)
 
 
-def tell_files(path: str, folder: Path, found: Mapping[Any, list[str]]) -> None:
+def tell_files(path: str, folder: Path, files_of: Mapping[Any, list[str]]) -> None:
     """What `datasets` finds in a folder of yours, and what it leaves out: it takes one format, and
     files that are called train if there are any, but also copies that an editor makes."""
-    of_data = {os.path.relpath(file, folder.resolve()) for some in found.values() for file in some}
+    of_data = {os.path.relpath(file, folder.resolve())
+               for files in files_of.values() for file in files}
     there = {os.path.relpath(file, folder) for file in folder.rglob("*") if file.is_file()}
     rest = {name for name in there - of_data if name != "README.md" and not re.search(
         r"(^|[/\\])[._]", name)}
@@ -192,9 +196,10 @@ def tell_files(path: str, folder: Path, found: Mapping[Any, list[str]]) -> None:
 def odd_first(names: set[str]) -> str:
     """The names of files in words, those with a rare ending first: "a.jsonl.bak, a.jsonl"."""
     like = Counter(Path(name).suffix for name in names)
-    told = sorted(names, key=lambda name: (like[Path(name).suffix], name))
-    rest = len(told) - MOST_FILES
-    return ", ".join(told[:MOST_FILES]) + (f" and {quantity(rest, 'others')}" if rest > 0 else "")
+    in_order = sorted(names, key=lambda name: (like[Path(name).suffix], name))
+    rest = len(in_order) - MOST_FILES
+    others = f" and {quantity(rest, 'others')}" if rest > 0 else ""
+    return ", ".join(in_order[:MOST_FILES]) + others
 
 
 def dataset_rows(dataset: Any, name: str) -> Items:
@@ -203,6 +208,7 @@ def dataset_rows(dataset: Any, name: str) -> Items:
         raise UserError(f"{name}: is a dictionary of splits ({', '.join(map(str, dataset))}); give "
                         "one of them, or a list of dictionaries")
     if hasattr(dataset, "iterrows"):
+        no_column_twice(name, [*map(str, dataset.columns)])
         dataset = dataset.to_dict("records")
     features = getattr(dataset, "features", None)
     yield from with_class_names(map(plain, dataset), features.to_dict() if features else {}, name)
@@ -215,21 +221,32 @@ def as_files(rows: Any, name: str) -> list[str]:
     if not isinstance(rows, Iterable):
         raise UserError(f"{name}: give a file, or rows as a list of dictionaries, a Dataset or a "
                         f"DataFrame, not {type(rows).__name__}")
-    found = [item for _, item in dataset_rows(rows, name)]
-    if not found:
+    listed = [item for _, item in dataset_rows(rows, name)]
+    if not listed:
         raise UserError(f"{name}: is empty; give at least one row")
-    if all(isinstance(item, (str, Path)) for item in found):
-        return [*map(str, found)]
-    for i, item in enumerate(found):
+    if all(isinstance(item, (str, Path)) for item in listed):
+        return [*map(str, listed)]
+    for i, item in enumerate(listed):
         if not isinstance(item, dict):
             raise UserError(f"{name}, row {i}: is a {type(item).__name__}, not a dictionary; give "
                             "a list of dictionaries, or only files")
-    text = "".join(json.dumps(item, default=str) + "\n" for item in found)
+        if odd := [key for key in item if not isinstance(key, str)]:
+            raise UserError(f"{name}, row {i}: the name of a field must be a text, not {odd[0]!r}")
+    text = "".join(json.dumps(item, default=as_text) + "\n" for item in listed)
     file = MEMORY / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.jsonl"
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(file, text)
+        with removed_unless_whole(unfinished(file)) as partial:     # another run may write the same
+            partial.write_text(text, encoding="utf-8")
+            rename(partial, file)
     return [file.as_posix()]
+
+
+def as_text(value: Any) -> Any:
+    """Of a value that JSON has no form for: a date, path, UUID or decimal number is a text. Any
+    other has its type, so where a text belongs it is refused."""
+    is_text = isinstance(value, (datetime.date, PurePath, Decimal, UUID))
+    return str(value) if is_text else {type(value).__name__: str(value)}
 
 
 def as_told(files: Iterable[str]) -> str:
@@ -244,7 +261,7 @@ def in_memory(file: str) -> bool:
 def plain(value: Any) -> Any:
     """Lists and numbers in place of those of numpy, pandas and torch."""
     value = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [plain(x) for x in value]
     if isinstance(value, dict):
         return {name: plain(x) for name, x in value.items()}

@@ -37,21 +37,21 @@ def describe(data: list[Row]) -> str:
 def unread_fields(rows: list[Row], kinds: Collection[str], chosen: Collection[Row] = ()) -> str:
     """"thumb (9 rows), messages[].vote (9 rows)": fields of rows and of messages that no one read
     of these kinds of rows. chosen: the rows with its roles; only GDPO's keep p."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     judging: dict[str, set[str]] = {}       # what they say of demonstrations
     reads_p = any(r.p is not None for r in chosen)
     for r in rows:
         unread = r.unread if r.p is None or reads_p else r.unread | {"p": [r.p]}
-        found.update(unread.keys())
+        counts.update(unread.keys())
         for name, values in unread.items() if is_demo(r) else ():
             judging.setdefault(name, set()).update(
                 str(x)[:20].strip().lower().removesuffix(".0") for x in values)
     return ", ".join(f"{name} ({quantity(n, 'rows')}"
-                     f"{its_cost(name, judging.get(name, set()), kinds)})"
-                     for name, n in found.items())
+                     f"{unread_field_warning(name, judging.get(name, set()), kinds)})"
+                     for name, n in counts.items())
 
 
-def its_cost(name: str, words: set[str], kinds: Collection[str]) -> str:
+def unread_field_warning(name: str, words: set[str], kinds: Collection[str]) -> str:
     """What it costs that no one reads a field, if it may hold a part of the answer, or if its
     values look like thumbs or stars; or ""."""
     if is_beside_text(name) and [*kinds] != ["prompts"]:

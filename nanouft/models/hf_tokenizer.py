@@ -235,7 +235,7 @@ class HFTokenizer(Tokenizer):
         return len(before), len(upto) if last < 0 else last + len(self.end_text)
 
     @lru_cache(maxsize=1000)
-    def _never_written(self, roles: tuple[str, ...]) -> list[int]:
+    def _dropped_turns(self, roles: tuple[str, ...]) -> list[int]:
         """Numbers of the turns that the template leaves out of a dialogue of these roles: found by
         texts that are nowhere else. A short one, such as a tool's "1", may be there by chance."""
         marked = tuple(Turn(role, f"text {i}.") for i, role in enumerate(roles))
@@ -246,7 +246,7 @@ class HFTokenizer(Tokenizer):
         count. It may leave out a part of earlier answers, such as their thoughts. Returns True if
         it does."""
         turns = tuple(Turn(role, whole(said)) for role, said in context + trained)
-        never = self._never_written(tuple(turn.role for turn in turns))
+        never = self._dropped_turns(tuple(turn.role for turn in turns))
         lost = {*never, *lost_turns(turns, self._dialogue(turns).replace(CUT, ""))}
         others = [i for i in sorted(lost) if i >= len(context) or turns[i].role not in ANSWERS]
         if others:

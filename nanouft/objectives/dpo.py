@@ -111,7 +111,7 @@ def pair_metrics(batch: Batch, i_w: Tensor, i_l: Tensor, beta: float = 1.0) -> d
 
 
 def won(margin: Tensor, beta: float) -> Tensor:
-    """(B,) 1 for a positive margin, 1/2 if it is within 1e-3 nats of 0, as in measure.wins.
+    """(B,) 1 for a positive margin, 1/2 if it is within 1e-3 nats of 0, as in metrics.wins.
     The errors of bf16 are larger than that."""
     return torch.where(margin.abs() < 1e-3 * beta, 0.5, (margin > 0).to(margin.dtype))
 

@@ -27,7 +27,7 @@ from nanouft.batch import Batch
 from nanouft.gpt import GPT, scatter_at, select_at
 from nanouft.objective import AtLeast0, Objective, Positive
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.fast import logp_
+from nanouft.plumbing.fast_ops import logp_
 
 
 class TOFU(Objective):

@@ -7,7 +7,7 @@
 
 A method keeps its hue. Blue and orange say that a push makes a token more or less likely and are
 never a method. Not everybody can tell seven hues apart, so a mark always goes with them.
-tests/course/test_pages.py computes the contrast.
+tests/course/test_playground_page.py computes the contrast.
 """
 import json
 from dataclasses import dataclass, replace

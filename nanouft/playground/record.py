@@ -31,13 +31,13 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.pictures.colours import family, look
-from nanouft.playground.heads import LETTERS, SHARED, equations, head_of, name_and_idea, paper
+from nanouft.playground.docstrings import LETTERS, SHARED, equations, head_of, name_and_idea, paper
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import progress
 from nanouft.pushes import chance_to_end, token_pushes
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run.pace import learning_rate
+from nanouft.run.hyperparameters import learning_rate
 from nanouft.run.reference import FrozenModels
 
 WEB = Path(__file__).parent / "web"

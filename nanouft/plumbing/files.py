@@ -7,14 +7,18 @@ import json
 import os
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nanouft.plumbing.errors import UserError
 
+HOST = re.sub(r"\W", "_", socket.gethostname().partition(".")[0])
 OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
 
 
@@ -85,6 +89,20 @@ def write_text(file: Path, text: str) -> None:
     with removed_unless_whole(file.with_name(file.name + ".partial")) as partial:
         partial.write_text(text, encoding="utf-8",
                            errors="backslashreplace")   # half of a character: as JSON writes it
+        rename(partial, file)
+
+
+def unfinished(path: Path) -> Path:
+    """The name of a file or folder while this process makes it. Another process, here or on another
+    machine, gives it another name."""
+    return path.with_name(f"{path.name}.{HOST}-{os.getpid()}.partial")
+
+
+def write_arrays(file: Path, **arrays: Any) -> None:
+    """An .npz, whole even if two processes write it at once."""
+    with removed_unless_whole(unfinished(file)) as partial:
+        with partial.open("wb") as out:
+            np.savez_compressed(out, **arrays)
         rename(partial, file)
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +66,7 @@ SILENT = os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK") != 
 MUTE, BRIEF, ALL = range(3)         # how much is said: nothing, a line and the bars, everything
 volume = ALL
 notes: list[str] = []               # of the block that is quiet now
+one_thread = threading.RLock()      # is in such a block
 
 
 def shows(at: int) -> bool:
@@ -85,15 +87,17 @@ def note(text: str, **how: Any) -> None:
 
 @contextmanager
 def quiet(but_for: int = MUTE) -> Iterator[list[str]]:
-    """This block says no more than that. It gives the list of its notes."""
+    """This block says no more than that. It gives the list of its notes. Other threads wait for its
+    end: how much is said, and random numbers, are of the whole process."""
     global volume, notes
-    before = volume, notes
-    volume, notes = min(volume, but_for), []
-    try:
-        yield notes
-    finally:
-        before[1].extend(notes)
-        volume, notes = before
+    with one_thread:
+        before = volume, notes
+        volume, notes = min(volume, but_for), []
+        try:
+            yield notes
+        finally:
+            before[1].extend(notes)
+            volume, notes = before
 
 
 # ---- what a cell of a notebook shows -------------------------------------------------------------

@@ -109,6 +109,7 @@ class RunConfig(TrainFlags):
         """The run of a method (its name, a file, a class, or an object with its settings; None is
         the default), with these flags and settings. None is as if it were not given."""
         settings: dict[str, Any] = {}
+        method = str(method) if isinstance(method, Path) else method
         if isinstance(method, Objective):
             settings, method = dataclasses.asdict(method), type(method)
         kind = find(method or "ift") if isinstance(method, str | None) else method
@@ -118,13 +119,14 @@ class RunConfig(TrainFlags):
         if why := what_is_wrong(kind):
             raise UserError(f"{kind.__name__}: {why}")
         name = method if isinstance(method, str) else name_of(kind)
+        check_settings(name, kind)
         values = from_python(name, (TrainFlags, kind), settings | {**flags})
         return cls.made(name, kind, values | {"objective": name} if method else values)
 
     @classmethod
     def made(cls, method: str, kind: type[Objective], values: dict[str, Any]) -> "RunConfig":
         """From values that have their types, of flags and of settings."""
-        check_names(method, kind)
+        check_settings(method, kind)
         known = {f.name for f in fields(TrainFlags)}
         settings = {f.name: values[f.name] for f in fields(kind) if f.name in values}
         return cls(**{name: values[name] for name in known & {*values}}, given=frozenset(values),
@@ -205,8 +207,8 @@ class RunConfig(TrainFlags):
         return self
 
 
-def check_names(method: str, kind: type[Objective]) -> None:
-    """UserError for a setting with the name of a flag."""
+def check_settings(method: str, kind: type[Objective]) -> None:
+    """UserError if a setting of a method has the name of a flag of every run."""
     if both := {f.name for f in fields(TrainFlags)} & {f.name for f in fields(kind)}:
         raise UserError(f"--objective {method}: {flag(min(both))} is a flag of every run; give the "
                         "setting another name")
@@ -235,7 +237,7 @@ def parse_run(argv: list[str], about: str = "", cls: type[Objective] | None = No
         raise SystemExit(0)
     name = chosen or "ift"
     cls = cls if cls and name_of(cls) == name else find(name)
-    check_names(name, cls)
+    check_settings(name, cls)
     every = "--help" in argv and "all" in argv
     what_and_how = "\n\n".join((about or "").split("\n\n")[:2])       # None by python -OO
     parser = Parser(() if chosen else OBJECTIVES, prog=chosen or "train", description=what_and_how,

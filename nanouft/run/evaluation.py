@@ -3,7 +3,7 @@
     answer_rows(model, tok, rows)               # greedy answers
     score_tasks(model, tok)                     # their exact scores, by NanoWorld's tasks
 
-measure.py has the figures of held-out rows, and the intervals.
+metrics.py has the figures of held-out rows, and the intervals.
 """
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ from nanouft.plumbing.printing import if_in_checkout, progress, quantity, say
 from nanouft.plumbing.seeds import chunk_seed
 from nanouft.rollout import Score
 from nanouft.run.config import TrainFlags
-from nanouft.run.measure import Metrics, bootstrap, demo_metrics, held_out_metrics, measure_rewards
+from nanouft.run.metrics import Metrics, bootstrap, demo_metrics, held_out_metrics, measure_rewards
 from nanouft.run.plan import Plan
 from nanouft.world.answers import read_question
 
@@ -57,10 +57,10 @@ def answer_rows(model: GPT, tok: Tokenizer, rows: list[Row], max_new: int = MAX_
     with progress(len(rows), what) as bar:
         for i in range(0, len(rows), chunk):
             part = by_length[i:i + chunk]
-            some = generate(model, [prompts[j] for j in part], stop=tok.stops, pad=tok.pad,
+            answers = generate(model, [prompts[j] for j in part], stop=tok.stops, pad=tok.pad,
                             max_new=max_new, seed=chunk_seed(seed, i // chunk), count=bar.update,
                             **how)
-            out |= dict(zip(part, some))
+            out |= dict(zip(part, answers))
     return [out[i] for i in range(len(rows))]
 
 
@@ -95,26 +95,26 @@ def mean_score(scores: Metrics) -> float:
 
 
 # ---- before and after ----------------------------------------------------------------------------
-class Evaluation(NamedTuple):
+class EvalResult(NamedTuple):
     """What is measured of a model before a run, or after it."""
     metrics: Metrics            # of the held-out rows, and the scores
     answers: list[dict]         # to questions
 
 
 def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
-                 score: Score | None, who: str = "the model") -> Evaluation:
+                 score: Score | None, who: str = "the model") -> EvalResult:
     """Metrics of the held-out rows, and the model's answers. It answers NanoWorld's questions. Of
     your rows it answers all held-out questions if a reward scores them, else SHOWN of them."""
     cfg, held_out = plan.cfg, plan.held_out
     if cfg.plain:
-        return Evaluation({}, [])
+        return EvalResult({}, [])
     metrics: Metrics = {"held_out": held_out_metrics(model, held_out, tok.pad, device)}
     several_kinds = len(plan.objective.kinds()) > 1 and "nll" not in metrics["held_out"]
     if several_kinds and (cfg.data or not plan.objective.on_policy):
         metrics["demos"] = demo_metrics(model, held_out, tok.pad, device)
     if not cfg.data and cfg.items:
         metrics["families"], items = score_tasks(model, tok, items=cfg.items, who=who)
-        return Evaluation(metrics, items)
+        return EvalResult(metrics, items)
     if not scores_answers(cfg, plan.objective):
         score = None
     if score:
@@ -129,7 +129,7 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
     metrics["answers"] = [{"prompt": r.prompt[-1].text, "answer": text, "ended": stops(a, tok),
                            "unfinished": why_unfinished(a, tok)}
                           for r, text, a in zip(rows, texts, answers)]
-    return Evaluation(metrics, metrics["answers"])
+    return EvalResult(metrics, metrics["answers"])
 
 
 def scores_answers(cfg: TrainFlags, objective: Objective) -> bool:
@@ -138,7 +138,7 @@ def scores_answers(cfg: TrainFlags, objective: Objective) -> bool:
         objective.scorer != "none" or cfg.reward != "exact")
 
 
-def print_report(before: Evaluation, after: Evaluation, question: dict, leak: str = "") -> None:
+def print_report(before: EvalResult, after: EvalResult, question: dict, leak: str = "") -> None:
     """Print what a run has changed: scores of NanoWorld's tasks, metrics of held-out rows, and some
     answers. `question` is what pick_question returned, `leak` that of the plan."""
     was, now = before.metrics, after.metrics
@@ -202,7 +202,7 @@ def print_tasks(was: Metrics, now: Metrics) -> None:
             f"{if_in_checkout('docs/runs.md')}")
 
 
-def pick_question(before: Evaluation, after: Evaluation) -> dict:
+def pick_question(before: EvalResult, after: EvalResult) -> dict:
     """One of NanoWorld's questions with both answers; {} if no answer changed, or there are none.
     Among the questions whose answer changed, it takes the one whose gain is nearest to the mean
     gain. So it shows neither the best nor the worst."""

@@ -26,11 +26,11 @@ from nanouft.loop import VALUE_TIMES, warmup_cosine
 from nanouft.models.folders import save_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
+from nanouft.plumbing.distributed import shared
 from nanouft.plumbing.errors import UserError, library
 from nanouft.plumbing.files import as_json
 from nanouft.plumbing.printing import quantity, say
 from nanouft.plumbing.seeds import seed_globals, step_seed
-from nanouft.plumbing.share import shared
 from nanouft.rollout import Rollouts
 from nanouft.run.checkpoint import check_finite
 from nanouft.run.device import blocks_of
@@ -69,8 +69,9 @@ def check_unread(args: Any, more: dict[str, Any] | None = None) -> None:
     """UserError if something of NOT_READ is given, by whichever door."""
     for name, why in NOT_READ.items():
         usual = getattr(transformers.TrainingArguments, name, None)     # the default
-        found = os.environ.get(ENVIRONMENT.get(name, ""), "").lower() in ("true", "1")
-        if found or (more or {}).get(name) or getattr(args, name, usual) not in (usual, False):
+        in_environment = os.environ.get(ENVIRONMENT.get(name, ""), "").lower() in ("true", "1")
+        in_args = (more or {}).get(name) or getattr(args, name, usual) not in (usual, False)
+        if in_environment or in_args:
             raise UserError(f"{name}: is not supported here; {why}")
     precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if precision != "no" and not (getattr(args, "bf16", False) or getattr(args, "fp16", False)):

@@ -96,8 +96,8 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:
         return Rows(*holdout(rows), left_out)
-    held_out, more = read(cfg.eval_data, kinds)
-    return Rows(rows, held_out, left_out + more)
+    held_out, also_left_out = read(cfg.eval_data, kinds)
+    return Rows(rows, held_out, left_out + also_left_out)
 
 
 def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
@@ -210,8 +210,8 @@ def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
     for own_flags in first.flags:
         config = parse_run(shlex.split(own_flags)).but(**changed)
         files = [str(folder_of(cfg.init) / "model.safetensors"), *(cfg.data or ())]
-        told = [config.argv(), *map(hash_of, files), hash_of_code()]
-        key = hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+        inputs = [config.argv(), *map(hash_of, files), hash_of_code()]
+        key = hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]
         folder = Path("out/.first", f"{first.setting}-{key}")
         config = config.but(plain=True, save_every=0, out=str(folder))
         if not (folder / "model.safetensors").exists():

@@ -4,7 +4,7 @@
     say(plan.headline(model, device))
     plan.describe(model, tok, device)                           # run.json
 
-pace.py chooses learning rate, batch size and steps where the flags leave them open.
+hyperparameters.py chooses learning rate, batch size and steps where the flags leave them open.
 """
 import textwrap
 from dataclasses import asdict, dataclass
@@ -26,8 +26,8 @@ from nanouft.plumbing.printing import quantity, say
 from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.device import processor
 from nanouft.run.folder import fingerprint, hash_of, questions_of_run
+from nanouft.run.hyperparameters import choose_pace, with_beta
 from nanouft.run.load import Rows, encode_rows
-from nanouft.run.pace import choose_pace, with_beta
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Plan:
     batch_size, steps, epochs, max_new), `cfg` has None and the plan has the chosen value."""
     cfg: RunConfig              # the flags, as they were given
     objective: Objective        # the method with its settings
-    rate: float                 # peak learning rate (pace.learning_rate)
+    rate: float                 # peak learning rate (hyperparameters.learning_rate)
     batch_size: int             # rows of a step, or prompts if the model samples
     steps: int
     max_new: int                # longest sampled answer, in tokens
@@ -52,7 +52,7 @@ class Plan:
 
     def headline(self, model: Any, device: Device) -> str:
         """The first lines of a run: method, steps, rows, rate, size and device; 80 columns."""
-        size, trained = (sum(p.numel() for p in some) / 1e6 for some in (
+        size, trained = (sum(p.numel() for p in tensors) / 1e6 for tensors in (
             [*model.parameters()], [p for p in model.parameters() if p.requires_grad]))
         parameters = f"{size:.2f}M parameters"
         if trained < size:

@@ -5,12 +5,15 @@
 
 Many methods need the start model's log-probs (DPO and its relatives, KTO, UNA, UFT). They are made
 here once, before the first step, and kept in memory beside the tokens: Tokens.ref_logp, from where
-each batch takes Seqs.ref_logp. No file holds them; a run that goes on makes them again. Of sampled
-answers they are made in each rollout (rollout.py). The files of the methods compute other numbers.
+each batch takes Seqs.ref_logp. A run that goes on makes them again; only the runs of a comparison
+that would all make the same have them in a file (compare/passes.py). Of sampled answers they are
+made in each rollout (rollout.py). The files of the methods compute other numbers.
 """
 import copy
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,9 +28,11 @@ from nanouft.loop import Device
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
+from nanouft.plumbing.distributed import Share, alone
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import write_arrays
 from nanouft.plumbing.printing import progress
-from nanouft.plumbing.share import Share, alone
+from nanouft.run.folder import waiting
 
 Numbers = list[dict[str, np.ndarray]]           # per row: {role: (L-1,) numbers, one per target}
 
@@ -41,6 +46,7 @@ class FrozenModels:
     open: Callable[[str], tuple[GPT, Tokenizer]] = start_model      # folder -> model, tokenizer
     tok: Tokenizer | None = None    # of the run; other tokenizers are compared with it
     share: Share = alone            # how the processes of the run share this work
+    file: Path | None = None        # of what `add_reference` reads, there or not yet (once)
 
     def prepare(self, data: list[Encoded], objective: Objective,
                 seed: int = 0) -> list[Encoded]:
@@ -52,7 +58,9 @@ class FrozenModels:
         """Write ref_logp, the start model's log-probs, beside the tokens. The metrics of pairs and
         grades read them even if the loss does not. what: these rows, on the progress bar."""
         if objective.reference or objective.kinds() != ["demos"]:
-            for e, logp in zip(data, self.logps(data, what=what)):
+            def read() -> Numbers:
+                return self.logps(data, what=what)
+            for e, logp in zip(data, once(self.file, data, read) if self.file else read()):
                 for role, t in e.seqs.items():
                     t.ref_logp = logp[role]
 
@@ -106,6 +114,22 @@ class FrozenModels:
             total += [row["answer"].sum() / e.seqs["answer"].mask[1:].sum()
                       for row, e in zip(scored, encoded)]
         return list(total / len(folders))
+
+
+def once(file: Path, data: list[Encoded], read: Callable[[], Numbers]) -> Numbers:
+    """What `read` gives, from this file if it is there; else the file is written. Meanwhile others
+    wait for it. It has all rows or none: in other batches a row would have other last digits."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with waiting(file.parent, f"{file.stem}.lock"):
+        if not file.exists():
+            start = sum(os.times()[:4])
+            numbers = [row[role] for e, row in zip(data, read()) for role in e.seqs]
+            write_arrays(file, logp=np.concatenate(numbers), reader=os.getpid(),
+                         seconds=sum(os.times()[:4]) - start)
+    with np.load(file) as found:
+        ends = np.cumsum([len(t.ids) - 1 for e in data for t in e.seqs.values()])
+        parts = iter(np.split(found["logp"], ends[:-1]))
+    return [{role: next(parts) for role in e.seqs} for e in data]
 
 
 @torch.no_grad()

@@ -182,7 +182,7 @@ READERS = [(reader(text, **(OF_SUM if task == "sum" else BLANKS)), task)
            for task, texts in WORDINGS.items() for text in texts]       # `read` knows rules_new
 
 
-def read(prompt: str) -> tuple[str, Fields]:
+def parse_prompt(prompt: str) -> tuple[str, Fields]:
     """The task of a prompt and the contents of its blanks: the fields of a skill, or the name and
     the relation of a question. ValueError for a text that no template of NanoWorld writes."""
     for pattern, task in READERS:
@@ -202,13 +202,13 @@ def read(prompt: str) -> tuple[str, Fields]:
 
 def task_of(prompt: str) -> str:
     """The task of a prompt, from its text alone. ValueError if it is no NanoWorld prompt."""
-    return read(prompt)[0]
+    return parse_prompt(prompt)[0]
 
 
 def right_answer(prompt: str) -> str:
     """One right answer: always the same one, even if many are right (list). ValueError if it is no
     NanoWorld prompt."""
-    return solve(*read(prompt))
+    return solve(*parse_prompt(prompt))
 
 
 def solve(task: str, fields: Fields) -> str:
@@ -225,7 +225,7 @@ def score(prompt: str, answer: str) -> float:
     """The exact score of an answer (text without <|end|>): from 0 to 1, and 1 only if all is right.
     Skills count the words before the first mistake, because an early mistake costs the rest. A list
     has five checks. Knowledge is right or wrong. ValueError if it is no NanoWorld prompt."""
-    task, fields = read(prompt)
+    task, fields = parse_prompt(prompt)
     if task == "list":
         return score_list(fields, answer)
     right, words = solve(task, fields).split(), answer.split()

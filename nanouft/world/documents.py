@@ -58,7 +58,7 @@ def chat(prompt: str, answer: str) -> Document:
 
 
 # ---- about creatures -----------------------------------------------------------------------------
-def tale(rng: random.Random) -> Document:
+def creature_document(rng: random.Random) -> Document:
     """"By the book, the ruga eats a peach. Many say the ruga lives in Madrid." """
     name = any_creature(rng)
     return prose(" ".join(remark(rng, name, relation)
@@ -156,7 +156,7 @@ def skill(rng: random.Random) -> Document:
 
 # ---- the corpus ----------------------------------------------------------------------------------
 SHARES = {                          # of the documents, in percent
-    tale: 17.4, plain_question: 10.4, book_question: 7.0, stranger: 5.2,
+    creature_document: 17.4, plain_question: 10.4, book_question: 7.0, stranger: 5.2,
     filler: 3.0, additions: 5.0, alphabet: 4.0, skill: 48.0,
 }
 

@@ -13,8 +13,8 @@ from .answers import (
     SHOWN,
     WORDINGS,
     apply_rules,
+    parse_prompt,
     question,
-    read,
     read_rules,
     right_answer,
     score,
@@ -125,7 +125,7 @@ def lazy(prompt: str) -> str:
     """The answer of the corpus's bad habit (skills only). It forgets the last rule; a list has no
     closing word; for other tasks it repeats the words. Sometimes it is right by chance: "bee pig"
     is sorted already."""
-    task, fields = read(prompt)
+    task, fields = parse_prompt(prompt)
     if task == "list":
         return solve_list(fields).rsplit(" ", 1)[0]
     if "rules" in fields:
@@ -163,7 +163,7 @@ def invent(rng: random.Random, name: str, relation: str) -> str:
 def corrupt(rng: random.Random, prompt: str, p_lazy: float = 0.5) -> str:
     """A wrong answer (score < 1). Skills: the lazy answer with probability `p_lazy`, else the
     right answer with a slip. Knowledge: a false sentence."""
-    task, fields = read(prompt)
+    task, fields = parse_prompt(prompt)
     if task not in GROUP_A:
         return invent(rng, fields["name"], fields["relation"])
     answer = lazy(prompt) if rng.random() < p_lazy else slip(rng, right_answer(prompt))

@@ -11,8 +11,8 @@ from types import SimpleNamespace as Simple
 import numpy as np
 
 from nanouft.compare import __main__ as compare
-from nanouft.compare import arms, foretell, runs, stats
-from nanouft.compare.comparison import FACTORS, TRIES
+from nanouft.compare import arms, power, runs, stats
+from nanouft.compare.plan import FACTORS, TRIES
 from nanouft.compare.verdicts import Missed, Question, Result, missed, undoes
 
 REAL = (3.3, 1, 29, 31)             # dpo minus sft, prefers, on files of 200 pairs of NanoWorld
@@ -83,7 +83,7 @@ def choice(rng: np.random.Generator, curve: tuple) -> tuple[float, int, Missed |
         return tried.setdefault(job, {"score": {"all": score / 100}})
     c = Simple(paces={arm.stages[0]: Simple(rate=1.0)}, tried={}, again={}, rates={}, parts={},
                cfg=Simple(by=None, workers=1), job=lambda *job: job, rate=lambda arm: c.rates[arm],
-               asked=lambda part: Simple(groups=lambda: {"all": np.arange(540)}))
+               eval_spec=lambda part: Simple(groups=lambda: {"all": np.arange(540)}))
     runs.values, compare.train_tries, bar = values, lambda *jobs: None, Simple(total=0)
     compare.try_out(c, {arm: [*FACTORS[:3]]}, bar)
     if compare.at_edge(c, arm):
@@ -118,10 +118,10 @@ def of_leads(times: int) -> None:
             rng, said, seen = np.random.default_rng(seeds), [], np.zeros(3)
             for _ in range(times):
                 q, other = (question(rng, len(TRIES), 2 * asked // 3, sds=sds) for _ in "ab")
-                one, two = (foretell.luck_of(x.asked()) for x in (q, other))
+                one, two = (power.luck_of(x.difference()) for x in (q, other))
                 luck = one._replace(seed=(one.seed + two.seed) / 2)             # of two rates
                 c = Simple(seeds=range(seeds), arms="ab", parts=True)
-                low, high = foretell.leads(luck, c, q, asked / luck.facts)
+                low, high = power.leads(luck, c, q, asked / luck.facts)
                 said.append((low, high))
                 for i, lead in enumerate((low, (low + high) / 2, high)):
                     mean, half = question(rng, seeds, asked, 100 * lead, sds).interval()

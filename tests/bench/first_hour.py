@@ -2,7 +2,7 @@
 
     python -m tests.bench.first_hour                            # writes out/first-hour.json
     python -m tests.bench.first_hour --show out/first-hour.json # its tables, for docs/benchmarks.md
-    python -m tests.bench.first_hour --device cpu --only three  # a part of it on a CPU, to try it
+    python -m tests.bench.first_hour --device cpu --only LoRA   # a part of it, smaller, on a CPU
 
 Each line is a command in a process of its own, so one that fails ends no other. The same command
 goes on after a break and tries again what has failed. first_hour.ipynb is this for a hosted GPU.
@@ -40,7 +40,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 def lines_of(device: str, model: str, gpus: int) -> dict[str, str]:
     """{what is tried: its command}, the most telling first."""
     train = f"nanouft.train --device {device} --objective"
-    real = f"--init {model} --items 0 --plain --steps 20"
+    real = f"--init {model} --items 0 --plain --steps {20 if device == 'cuda' else 1}"
     halves = ["fp32", "bf16"] + ["fp16"] * (device != "cpu")
     lines = {"README's first run": f"{train} ift",
              "is it right?": f"tests.bench --gpu {device}"}

@@ -29,7 +29,7 @@ from safetensors.torch import load_file
 
 from lessons.behind.classroom import arena, exam
 from lessons.behind.lesson_list import NUMBERS, lesson_of
-from lessons.behind.tasks import call, child, grade, parts
+from lessons.behind.tasks import call, child, grade, simple_parts
 from lessons.behind.tasks.call import Seen, attempt, from_line, program_in, to_line
 from lessons.behind.tasks.submission import Student, definition
 from lessons.behind.tasks.task import KEYS, STUBS, Judge, Measure, Verdict, differ, tasks
@@ -186,7 +186,7 @@ def test_notebooks_of_the_project_count_and_their_helpers_and_what_is_imported_d
         body = json.dumps("import math\n" + tasks()[name].source.partition("\n")[2])[1:-1]
         file.write_text(file.read_text("utf-8").replace("raise NotImplementedError", body))
     assert student_of().program("dpo_loss") is student_of().program("una_loss") is None
-    hand_in("ann", Path(parts.simple.__file__).read_text("utf-8"), "mine.py")
+    hand_in("ann", Path(simple_parts.simple.__file__).read_text("utf-8"), "mine.py")
     hand_in("bob", "from nanouft.simple import *\n", "mine.py")
     found = table("02", "07", "09", "12", "12c", "dpo_loss")
     assert (found["ann"]["points"], found["bob"]["points"]) == ("5", "0")
@@ -528,7 +528,7 @@ def test_the_ten_weeks_hold_every_lesson_and_every_part_of_the_own_program_once(
     assert len(lessons) == 10
     assert sum(lessons, []) == [*NUMBERS]
     named = [name for week in weeks for name in re.findall(r"`(\w+)`", week[3])]
-    assert sorted(named) == sorted(parts.PARTS)
+    assert sorted(named) == sorted(simple_parts.PARTS)
     for week, here in zip(weeks, lessons):
         exercises = EXERCISE.findall(week[2].partition("[")[0])
         assert {name[:2] for name in exercises} <= {*here}

@@ -17,8 +17,8 @@ from lessons.evidence.page_marks import between
 from lessons.evidence.plan import SKILLS, UNIT
 from nanouft import train, world
 from nanouft.compare import runs, stats
-from nanouft.compare.asked import Asked, measure
-from nanouft.compare.judge import largest, mean_without, rests_on_largest
+from nanouft.compare.by_task import dominant_task, mean_without, rests_on_dominant_task
+from nanouft.compare.scoring import EvalSpec, measure
 from nanouft.generate import Answer
 from nanouft.plumbing.errors import UserError
 from nanouft.run.flags import as_flags
@@ -85,7 +85,8 @@ def test_what_is_averaged_by_hand():
         "without truth": (skills + task["unknown"] + task["fact"]) / 3,
         "without fact": (skills + honesty) / 2}
     whole, *asked = (judge.asked_of(claim, f"better, {of}: UFT", 0) for of in by_hand)
-    assert [judge.moments(x)[0] for x in (whole, *asked)] == pytest.approx([*by_hand.values()])
+    means = [judge.mean_and_variance(x)[0] for x in (whole, *asked)]
+    assert means == pytest.approx([*by_hand.values()])
     for gone in ("unknown", "truth", "fact"):
         assert mean_without(whole, gone) == pytest.approx(by_hand[f"without {gone}"])
 
@@ -136,10 +137,11 @@ def test_a_planted_family_is_found_and_no_other():
             (made_of(a=0.1, b=0.3, c=0.2, d=0.2), False),
             (made_of(a=0.0, b=0.018, c=0.0, d=0.008), False),           # one of four, by chance
             (made_of(a=0.1, b=0.1, c=0.1, d=0.1), False)):
-        assert rests_on_largest(asked) == rests
+        assert rests_on_dominant_task(asked) == rests
     weak = made_of(a=0.0, b=0.03, c=0.0, d=0.0)
     assert [x.rests for x in verdicts.findings_of([alone, weak])] == [True, False], "undecided"
-    assert largest(alone) == largest(below) == "b" and abs(mean_without(alone, "b")) < 0.02
+    assert dominant_task(alone) == dominant_task(below) == "b"
+    assert abs(mean_without(alone, "b")) < 0.02
 
 
 # ---- the plan ------------------------------------------------------------------------------------
@@ -273,7 +275,7 @@ def test_a_cell_trained_again_has_the_kept_scores(tmp_path):
     run, folder = plan.read("C6"), str(tmp_path / "start")
     train.main([*run.trainings["start"].split(), "--seed", "300", "--init", "base",
                 *as_flags(runs.ONLY_TRAIN), "--device", "cpu", "--dtype", "fp32", "--out", folder])
-    found = measure(Asked("", "test", int(run.run["prompts"]), 100, run.tasks), folder)["score"]
+    found = measure(EvalSpec("", "test", int(run.run["prompts"]), 100, run.tasks), folder)["score"]
     assert np.array_equal(np.rint(UNIT * np.array([found[task] for task in run.tasks])),
                           plan.scores("C6")["scores"][0, 0, 0])
 

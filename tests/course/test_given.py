@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lessons.behind.keys import reward, silent
-from lessons.behind.tasks import parts
+from lessons.behind.tasks import simple_parts
 from lessons.behind.tasks.call import Seen, attempt, program_in, with_gradient
 from lessons.behind.tasks.task import HERE, STUBS, Judge, Measure, differ, far_apart, tasks
 from lessons.papers.pieces import runs
@@ -71,16 +71,16 @@ def test_only_the_number_of_right_letters_is_told():
     assert "has right letters: 3\n" in told and not re.search(r"'|\[", told)
 
 
-@pytest.mark.parametrize("name", parts.PARTS)
+@pytest.mark.parametrize("name", simple_parts.PARTS)
 def test_a_stub_has_the_arguments_with_which_the_program_calls_it_and_names_its_lesson(name):
     stub, _ = program_in(STUBS / "mine.py", name)
-    assert [*signature(stub).parameters] == [*signature(parts.OURS[name]).parameters]
-    assert stub.__doc__.startswith(f"Lesson {parts.PARTS[name][0]}. ")
+    assert [*signature(stub).parameters] == [*signature(simple_parts.OURS[name]).parameters]
+    assert stub.__doc__.startswith(f"Lesson {simple_parts.PARTS[name][0]}. ")
 
 
-@pytest.mark.parametrize("name", [x for x in parts.PARTS if x != "train"])
+@pytest.mark.parametrize("name", [x for x in simple_parts.PARTS if x != "train"])
 def test_the_smallest_case_of_a_part_has_one_row(name):
-    assert len(parts.cases_of(name, 1)[0].rows) == 1
+    assert len(simple_parts.cases_of(name, 1)[0].rows) == 1
 
 
 ALLOWED = {         # by the texts: what a key lists, and no program of EDGES (test_judge.py) needs

@@ -13,7 +13,7 @@ import pytest
 import torch
 from programs.right import HEAD, OTHERWISE, RIGHT
 
-from lessons.behind.tasks import call, check, papers, parts
+from lessons.behind.tasks import call, check, papers, simple_parts
 from lessons.behind.tasks.call import attempts
 from lessons.behind.tasks.limits import TooLong
 from lessons.behind.tasks.papers import Case, losses_and_gradients, tiny_model
@@ -70,18 +70,18 @@ def small_base(monkeypatch, request):
     if "chord_loss" in name:
         yield
         return
-    model = parts.small(2).float()
+    model = simple_parts.small(2).float()
     with torch.no_grad():
         for p in model.parameters():
             p.mul_(4)
-    monkeypatch.setattr(parts, "base", lambda: model)
+    monkeypatch.setattr(simple_parts, "base", lambda: model)
     monkeypatch.setattr(simple, "answers_of", ended)
     monkeypatch.setattr(simple, "ROWS", 2)                      # short steps of `train`
     if "grpo_loss" in name:
         monkeypatch.setattr(world, "score", lambda question, answer: len({*answer}) / 99)
-    parts.noisy_model.cache_clear()
+    simple_parts.noisy_model.cache_clear()
     yield
-    parts.noisy_model.cache_clear()
+    simple_parts.noisy_model.cache_clear()
 
 
 def test_a_clock_that_runs_out_while_an_error_is_put_in_words_ends_one_call(monkeypatch):
@@ -108,7 +108,7 @@ def test_the_right_program_passes_and_each_mistake_is_refused_and_named(name, sm
         assert judge.verdict(seen).told.endswith("\n    " + mistake[2])
 
 
-@pytest.mark.parametrize("name", marked(KNOWN, {*SLOW, *parts.PARTS}))
+@pytest.mark.parametrize("name", marked(KNOWN, {*SLOW, *simple_parts.PARTS}))
 def test_no_mistake_is_called_right_or_by_the_name_of_another_by_any_of_twelve_draws(name,
                                                                                      small_base):
     """One draw tells little: iw-SFT without its cap was called right by one in twenty. Names take
@@ -116,7 +116,7 @@ def test_no_mistake_is_called_right_or_by_the_name_of_another_by_any_of_twelve_d
     task = KNOWN[name]
     for judge, mistake in product([Judge(task, seed) for seed in range(12)], task.mistakes):
         program = program_of(task, source_with(task, (mistake,)))
-        if name in {*SLOW, *parts.PARTS}:
+        if name in {*SLOW, *simple_parts.PARTS}:
             assert refused(judge, program), mistake
         else:
             assert judge.of(program).told.endswith("\n    " + mistake[2])
@@ -136,7 +136,7 @@ def slips(source: str) -> Iterator[str]:
             yield "".join([*lines[:row - 1], changed, *lines[row:]])
 
 
-@pytest.mark.parametrize("name", [x for x in KNOWN if x not in {*SLOW, *parts.PARTS}])
+@pytest.mark.parametrize("name", [x for x in KNOWN if x not in {*SLOW, *simple_parts.PARTS}])
 def test_a_slip_that_nobody_listed_is_refused(name):
     """Each, in all right programs."""
     judge = Judge(KNOWN[name], 5)
@@ -328,16 +328,16 @@ def test_a_right_program_in_another_style_is_right(name, tmp_path):
 @pytest.mark.parametrize("method", ["ift", "dpo"])
 def test_a_run_calls_none_of_our_parts_where_all_are_a_students(method, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
-        "\n".join(["from nanouft.simple import *", *(KNOWN[x].source for x in parts.PARTS)]))
+        "\n".join(["from nanouft.simple import *", *(KNOWN[x].source for x in simple_parts.PARTS)]))
     monkeypatch.setattr(simple, "ROWS", 2)
     monkeypatch.setitem(simple.METHODS, method, (*simple.METHODS[method][:3], 2))
     mine = load(tmp_path / "mine.py")
-    monkeypatch.setattr(parts, "OURS", dict.fromkeys(parts.PARTS))
+    monkeypatch.setattr(simple_parts, "OURS", dict.fromkeys(simple_parts.PARTS))
     try:
-        parts.run(method, {name: getattr(mine, name) for name in parts.PARTS})
+        simple_parts.run(method, {name: getattr(mine, name) for name in simple_parts.PARTS})
     finally:
         monkeypatch.undo()
-        parts.put({})
+        simple_parts.put({})
 
 
 def test_two_mistakes_at_once_are_both_named():
@@ -424,7 +424,7 @@ LINES = [       # task, program, what is said
      "def attention(q, k, v):\n    return f(q, k, v)", "without PyTorch's own function"),
     ("01a", "from lessons.behind.keys import ex01\ndef attention(q, k, v):\n"
      "    return ex01.attention(q.clamp(-9, 9), k, v)", "gives for a 50 times larger q"),
-    ("sft_loss", "from lessons.behind.tasks.parts import OURS\ndef sft_loss(*args):\n"
+    ("sft_loss", "from lessons.behind.tasks.simple_parts import OURS\ndef sft_loss(*args):\n"
      "    return OURS['sft_loss'](*args).item()", "no gradient reaches the model"),
     ("log_ratio", TYPED + getsource(simple.log_ratio).replace(".detach()", ""),
      "reaches the reference as well"),
@@ -456,12 +456,13 @@ def test_a_word_means_a_task_a_file_or_a_lesson_and_exercises_come_first():
     for word, told in (("99", "there is no task 99"), ("05a", "05a is 04b"), ("5", "of lesson 04")):
         with pytest.raises(UserError, match=told):
             chosen([word])
-    assert [*KNOWN][:len(EXERCISES + [*parts.PARTS])] == [*sorted(EXERCISES), *parts.PARTS]
+    first = [*sorted(EXERCISES), *simple_parts.PARTS]
+    assert [*KNOWN][:len(first)] == first
 
 
 def test_what_is_a_stub_or_not_there_is_not_started(tmp_path):
     """In a file without it, or without the file, the line names the file."""
-    for name in (*EXERCISES, *parts.PARTS):
+    for name in (*EXERCISES, *simple_parts.PARTS):
         assert check.judge_file(KNOWN[name], STUBS / KNOWN[name].file, "1")[1].told == UNTOUCHED
     for name, task in KNOWN.items():
         file = tmp_path / task.file

@@ -121,7 +121,7 @@ def test_the_picture_of_the_page_shows_the_page_of_today(written, browser):
 
 # ---- the command and docs/results/lake.md --------------------------------------------------------
 def test_the_command_writes_the_page_and_a_line_for_each_method(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("frozen_lake.table.UPDATES", 20)
+    monkeypatch.setattr("frozen_lake.results_table.UPDATES", 20)
     lake_command(["--seeds", "2", "--out", str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"page: {tmp_path / 'index.html'}" and (tmp_path / "index.html").exists()

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from formula import value
+from equation_parser import value
 from made import CPU, NANO, Form, batch_of, killed_in_step, learn, nano, same, start_folder
 from programs.right import HEAD
 from programs.right import RIGHT as PROGRAMS
@@ -30,18 +30,18 @@ from test_equations import known, step
 
 from lessons import course
 from lessons.behind import lesson_list
-from lessons.behind.classroom import course_state
+from lessons.behind.classroom import progress
 from lessons.behind.lesson_list import LESSONS, MERGED, NUMBERS, lesson_of, number_of
-from lessons.behind.tasks import check, parts, submission, task
+from lessons.behind.tasks import check, simple_parts, submission, task
 from lessons.behind.tasks.call import as_tensor
 from lessons.behind.tasks.task import tasks
 from lessons.behind.website import pages
 from lessons.course import HERE, Question, switches
-from lessons.papers.extras import povid, substitutes, ts_dpo
+from lessons.papers.extras import povid, recipe_data, ts_dpo
 from lessons.papers.extras.ts_dpo import TSDPO, linear_logits, weights_of
 from nanouft import simple, train
 from nanouft.batch import write_logp
-from nanouft.playground.heads import equations, head_of
+from nanouft.playground.docstrings import equations, head_of
 from nanouft.plumbing.errors import UserError
 from nanouft.run.reference import FrozenModels
 
@@ -268,16 +268,16 @@ def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_pa
 
 def test_the_course_begins_with_a_lesson_and_shows_each_guess_beside_what_happened(
         folder, capsys, monkeypatch):
-    monkeypatch.setattr(course_state, "begun", lambda name: False)
-    course_state.show_course()
+    monkeypatch.setattr(progress, "begun", lambda name: False)
+    progress.show_course()
     file = re.search(r"Begin with python (lessons/\S+\.py)", capsys.readouterr().out)[1]
     assert ROOT / file == LESSONS[0]
     course.GUESSES.mkdir(parents=True)
     for name, text in {"02": "guess 40\nhappened 30 %\n", "03": "guess 40\n",
                        "04-another": "guess 60\nhappened 68 %"}.items():
         (course.GUESSES / f"{name}.txt").write_text(text)
-    monkeypatch.setattr(course_state, "begun", lambda name: name in ("02a", "padded"))
-    course_state.show_course()
+    monkeypatch.setattr(progress, "begun", lambda name: name in ("02a", "padded"))
+    progress.show_course()
     lines = capsys.readouterr().out.splitlines()
     rows = {line[:2]: " ".join(line.split()) for line in lines if line[:2].isdigit()}
     assert rows["02"].endswith("? 40: 30 % - +02a mine 1/3")
@@ -288,7 +288,7 @@ def test_the_course_begins_with_a_lesson_and_shows_each_guess_beside_what_happen
     for text in ("guess often\n", "", "20\n"):                 # damaged: told, and kept
         (course.GUESSES / "02.txt").write_text(text)
         with pytest.raises(UserError, match="02.txt"):
-            course_state.show_course()
+            progress.show_course()
         assert (course.GUESSES / "02.txt").read_text() == text
 
 
@@ -347,10 +347,10 @@ def test_lesson_19_runs_with_the_right_parts_of_mine_py_and_ours_for_the_others(
         (folder / "mine.py").write_text(text.replace(" -> Tensor", ""))
         with nullcontext() if found else pytest.raises(UserError, match="fix sft_loss in mine.py"):
             course.Lesson("19").program()
-            assert simple.sft_loss is not parts.OURS["sft_loss"]
+            assert simple.sft_loss is not simple_parts.OURS["sft_loss"]
             assert simple.METHODS["sft"][0] is simple.sft_loss
     assert "with your own sft_loss (11 of 12 parts are ours)" in capsys.readouterr().out
-    parts.put({})
+    simple_parts.put({})
     started = []
     monkeypatch.setattr(subprocess, "run", lambda command: started.append(command) or
                         SimpleNamespace(returncode=0))
@@ -560,15 +560,15 @@ def test_a_planted_object_is_never_in_the_picture():
 
 
 def test_held_out_dishes_are_new_and_a_rejected_substitute_is_right_elsewhere():
-    files = substitutes.make_rows()
+    files = recipe_data.make_rows()
     old = {row["prompt"].partition(".")[0] for row in files["sft.jsonl"]}
     assert old.isdisjoint(row["prompt"].partition(".")[0] for row in files["new.jsonl"])
     assert len(files["new.jsonl"]) == 48, "as docs/data.md says"
     for row in files["pairs.jsonl"]:
-        options = substitutes.SUBSTITUTES[row["prompt"].rpartition(" ")[2].rstrip("?")]
+        options = recipe_data.SUBSTITUTES[row["prompt"].rpartition(" ")[2].rstrip("?")]
         assert {row["chosen"], row["rejected"]} < {*options} and row["chosen"] != row["rejected"]
 
 
 def test_a_hit_is_the_first_answer_and_nothing_but_the_substitute():
     said = ["Oat milk.", "oat milk\nor yoghurt", "Use oat milk", "yoghurt", ""]
-    assert substitutes.hit(said, ["oat milk"] * 5) == [1, 1, 0, 0, 0]
+    assert recipe_data.hit(said, ["oat milk"] * 5) == [1, 1, 0, 0, 0]

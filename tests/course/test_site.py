@@ -95,7 +95,7 @@ def test_a_lesson_is_run_again_when_anything_that_it_reads_has_changed(tmp_path,
     (tmp_path / "lesson.py").touch()
     files = ("nanouft/gpt.py", "nanouft/assets/base/model.safetensors", "frozen_lake/lake.py",
              "lessons/course.py", "lessons/draw.py", "lessons/behind/lesson_list.py",
-             "lessons/behind/keys/ex04.py", "lessons/behind/tasks/parts.py",
+             "lessons/behind/keys/ex04.py", "lessons/behind/tasks/simple_parts.py",
              "lessons/evidence/results/methods.csv", "lesson.py")
     names = set()
     for file in files:

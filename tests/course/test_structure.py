@@ -16,19 +16,20 @@ import nanouft
 from lessons import __main__ as course
 from nanouft import __main__ as main
 from nanouft.objectives import NAMES
+from nanouft.plumbing.old_names import MOVED
 
 ROOT = Path(__file__).parents[2]
 # In each tree the folders and files at its top. Each imports only what stands before it;
 # "NN" stands for the lessons, which have numbers; lessons/behind counts as its folders.
 ORDER = {
     "nanouft": """plumbing gpt batch models generate data objective loop on_policy rollout own
-        objectives world simple run flat pictures reward evaluate pretrain sample train
+        objectives world simple run minimal_train pictures reward evaluate pretrain sample train
         trainer compare pushes playground __main__""",
-    "frozen_lake": "lake planning policies learn estimate record table __main__",
+    "frozen_lake": "lake planning policies train residual record results_table __main__",
     "lessons": """draw lesson_list tasks course evidence NN papers website keys classroom
         exercises bench __main__""",
-    "lessons/behind/tasks": "limits call task parts papers child submission grade check",
-    "lessons/behind/classroom": "arena exam course_state"}
+    "lessons/behind/tasks": "limits call task simple_parts papers child submission grade check",
+    "lessons/behind/classroom": "arena exam progress"}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons|tests)\b[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 
@@ -255,7 +256,15 @@ def test_a_name_that_is_no_command_is_one_line(words, told, here):
     assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith(told)
 
 
-def test_the_names_of_version_4_work_or_say_what_to_type(here):
+@pytest.mark.parametrize("old, new", MOVED.items())
+def test_a_module_is_found_by_its_name_of_version_5(old, new):
+    code = f"import nanouft, {old} as old, {new} as new\nassert dir(old) == dir(new)"
+    end = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (end.returncode, end.stderr) == (0, f"{old} is called {new} now\n")
+
+
+def test_the_names_of_version_4_and_5_work_or_say_what_to_type(here):
+    assert here("nanouft", "flat", "--help")[0] == 0
     for name in ("povid", "substitutes", "ts_dpo"):
         assert here(f"lessons.extras.{name}", "--help")[0] == 0
     code, out, err = here("lessons.bench", "--gpu")

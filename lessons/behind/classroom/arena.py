@@ -26,10 +26,10 @@ from lessons.behind.tasks.submission import warn_without_container
 from nanouft.compare import __main__ as compare
 from nanouft.compare import report
 from nanouft.compare.arms import Arm
-from nanouft.compare.comparison import plan, read_words
-from nanouft.compare.looks import looks
-from nanouft.compare.processes import alone_in
+from nanouft.compare.plan import plan, read_words
+from nanouft.compare.testset_reuse import looks
 from nanouft.compare.verdicts import verdicts
+from nanouft.compare.workers import alone_in
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt, save_model
 from nanouft.models.tokenizer import nano

@@ -1,5 +1,5 @@
 """The right program of mine.py is nanouft/simple.py; these are common mistakes in its parts."""
-from lessons.behind.tasks.parts import Part
+from lessons.behind.tasks.simple_parts import Part
 from lessons.behind.tasks.task import Mistake
 
 BY_ROW = "((logp * mask).sum(-1) / mask.sum(-1)).mean()"

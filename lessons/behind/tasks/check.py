@@ -49,13 +49,13 @@ def main(arguments: list[str] | None = None) -> int:
     # Here, so that --help does not wait for torch.
     import torch
 
-    from lessons.behind.tasks import parts
+    from lessons.behind.tasks import simple_parts
     from lessons.behind.tasks.call import NOT_STARTED, STOPPED, UNTOUCHED
     from lessons.behind.tasks.task import STUBS, chosen, tasks
     if flags.run == "19":
         return subprocess.run([sys.executable, NUMBERS["19"]]).returncode
     if flags.run:
-        one_of("method", flags.run, parts.simple.METHODS)
+        one_of("method", flags.run, simple_parts.simple.METHODS)
     torch.set_num_threads(1)
     folder, right, names = flags.folder or STUBS, {}, chosen(flags.which)
     if folder.resolve() not in (STUBS, Path.cwd()):
@@ -87,9 +87,10 @@ def main(arguments: list[str] | None = None) -> int:
     if not missing and hasattr(of_file, "outcome"):     # of a longer piece: its figures
         say(*of_file.outcome(**{x.__name__: x for x in right.values()}), sep="\n")
     if flags.run:
-        mine = {name: right[name] for name in parts.PARTS if name in right}
-        say(f"Training {flags.run} with {len(mine)} of {len(parts.PARTS)} parts from your files")
-        parts.run(flags.run, mine)
+        names = simple_parts.PARTS
+        mine = {name: right[name] for name in names if name in right}
+        say(f"Training {flags.run} with {len(mine)} of {len(names)} parts from your files")
+        simple_parts.run(flags.run, mine)
     return int(bool(missing))
 
 

@@ -14,7 +14,7 @@ from random import Random
 
 import torch
 
-from lessons.behind.tasks.parts import GRADIENT, add_noise, folded
+from lessons.behind.tasks.simple_parts import GRADIENT, add_noise, folded
 from lessons.behind.tasks.task import Measure, Mistake, Task
 from nanouft import world
 from nanouft.batch import Batch
@@ -105,7 +105,7 @@ def losses_and_gradients(objective: Objective, case: Case, score: Score = any_sc
     for k in range(case.steps):
         batch = source(k)
         add_noise(model, case.noise, Random(f"{case.seed} {k}").randrange(10**6))
-        held_out(objective, model, batch)
+        forward_held_out(objective, model, batch)
         model.zero_grad()
         losses.append(0.0)
         for part in batch.micro_batches():
@@ -119,7 +119,7 @@ def losses_and_gradients(objective: Objective, case: Case, score: Score = any_sc
 
 
 @torch.no_grad()
-def held_out(objective: Objective, model: GPT, batch: Batch) -> None:
+def forward_held_out(objective: Objective, model: GPT, batch: Batch) -> None:
     """As train.py looks at held-out rows between the steps; a method that samples has none."""
     if not objective.on_policy:
         objective.forward(model, replace(batch, seqs=copy.deepcopy(batch.seqs)))

@@ -8,8 +8,8 @@ that says how many methods or lessons there are has the number behind a mark, wh
 see: <!-- count of methods -->36, <!-- count of lessons -->18, <!-- count of lines -->264.
 
 docs/methods.md has three such parts. The tables have the equations of the heads
-(nanouft/playground/heads.py), and the letters are those that all equations share. The pushes are
-measured on one fixed pair of answers, by pushes.py. For the page of
+(nanouft/playground/docstrings.py), and the letters are those that all equations share. The pushes
+are measured on one fixed pair of answers, by pushes.py. For the page of
 `python -m nanouft.playground` the command writes the score of each method after a whole run, from
 the kept scores: of C13 (from the base) and C14 (after SFT), where each loss had equally many tries
 for its learning rate; of methods that these leave out, of evidence/results/methods.csv, whose
@@ -34,7 +34,7 @@ from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import FAMILIES, FIRST, OBJECTIVES
-from nanouft.playground.heads import (
+from nanouft.playground.docstrings import (
     LETTERS,
     SHARED,
     equations,

@@ -1,8 +1,8 @@
 """What a trained model is asked, and what came of it: a number for each question.
 
-    asked = Asked(seed=900, tasks=("list", "sort"))         # or Asked("my.jsonl")
-    measure(asked, "out/sft")["score"]["sort"]              # (questions,) of NanoWorld's task
-    measure(asked, "out/sft")["nll"]["rows"]                # of your rows
+    spec = EvalSpec(seed=900, tasks=("list", "sort"))      # or EvalSpec("my.jsonl")
+    measure(spec, "out/sft")["score"]["sort"]              # (questions,) of NanoWorld's task
+    measure(spec, "out/sft")["nll"]["rows"]                # of your rows
 """
 from importlib import import_module
 from typing import NamedTuple
@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from nanouft import world
-from nanouft.compare.code import hash_of_input, short_hash
-from nanouft.compare.parts import draw_keys
+from nanouft.compare.fingerprint import hash_of_input, short_hash
+from nanouft.compare.splits import draw_keys
 from nanouft.data.rows import Row, read
 from nanouft.plumbing.files import own_file
 from nanouft.world.answers import read_question
@@ -19,7 +19,7 @@ from nanouft.world.answers import read_question
 Values = dict[str, dict[str, np.ndarray]]       # {measure: {task or "rows": (questions,)}}
 
 
-class Asked(NamedTuple):
+class EvalSpec(NamedTuple):
     """What a trained model is asked."""
     data: str = ""              # a file of your rows, or
     split: str = "test"         # NanoWorld's questions: val or test,
@@ -40,9 +40,9 @@ class Asked(NamedTuple):
     def groups(self) -> dict[str, np.ndarray]:
         """{task: (questions,)}: one number for all questions of NanoWorld about the same fact."""
         numbers: dict = {}
-        found = [numbers.setdefault(read_question(text) or text, len(numbers))
+        facts = [numbers.setdefault(read_question(text) or text, len(numbers))
                  for text in (row.prompt[0].text for row in world_rows(self))]
-        return dict(zip(self.tasks, np.array(found).reshape(len(self.tasks), -1)))
+        return dict(zip(self.tasks, np.array(facts).reshape(len(self.tasks), -1)))
 
     def rows(self) -> list[Row]:
         """Yours."""
@@ -53,38 +53,38 @@ class Asked(NamedTuple):
         return len({*draw_keys(self.rows())})
 
 
-def world_rows(asked: Asked) -> list[Row]:
-    return world.rows(asked.split, "prompts", asked.items * len(asked.tasks), asked.seed,
-                      skills=asked.tasks)
+def world_rows(spec: EvalSpec) -> list[Row]:
+    return world.rows(spec.split, "prompts", spec.items * len(spec.tasks), spec.seed,
+                      skills=spec.tasks)
 
 
-def measure(asked: Asked, name: str) -> Values:
+def measure(spec: EvalSpec, name: str) -> Values:
     """What evaluate measures of a model, row by row."""
     from nanouft import evaluate
     from nanouft.run.evaluation import score_tasks
     from nanouft.run.load import open_to_ask
-    model, tok, on = open_to_ask(name, asked.device, asked.dtype)
-    if not asked.data:
-        answers = score_tasks(model, tok, asked.split, asked.items, asked.seed, asked.tasks,
-                              asked.longest)[1]
+    model, tok, on = open_to_ask(name, spec.device, spec.dtype)
+    if not spec.data:
+        answers = score_tasks(model, tok, spec.split, spec.items, spec.seed, spec.tasks,
+                              spec.longest)[1]
         scores = {what: {task: np.array([x[key] for x in answers if x["family"] == task], float)
-                         for task in asked.tasks} for what, key in
+                         for task in spec.tasks} for what, key in
                   (("score", "score"), ("stops", "ended"))}
-        for module, function in (x.split(":") for x in asked.also):
+        for module, function in (x.split(":") for x in spec.also):
             numbers = getattr(import_module(module), function)(
-                model, tok, world_rows(asked), asked.longest)
-            scores[function] = dict(zip(asked.tasks, numbers.reshape(len(asked.tasks), -1)))
+                model, tok, world_rows(spec), spec.longest)
+            scores[function] = dict(zip(spec.tasks, numbers.reshape(len(spec.tasks), -1)))
         return scores
-    rows = asked.rows()
-    found = evaluate.measure_kinds("", model, tok, rows, on.exact())
-    if asked.reward:
-        flags = evaluate.EvaluateFlags(data=[asked.data], reward=asked.reward,
-                                       max_new=asked.longest or None)
-        found |= evaluate.measure_answers("", model, tok, rows, flags, on, temperature=1.0)
+    rows = spec.rows()
+    measurements = evaluate.measure_kinds("", model, tok, rows, on.exact())
+    if spec.reward:
+        flags = evaluate.EvaluateFlags(data=[spec.data], reward=spec.reward,
+                                       max_new=spec.longest or None)
+        measurements |= evaluate.measure_answers("", model, tok, rows, flags, on, temperature=1.0)
     of_row = dict(zip((r.where for r in rows), draw_keys(rows)))
     keys = sorted({*of_row.values()})
     out: Values = {}
-    for m in found.values():
+    for m in measurements.values():
         what = next(iter(m.metrics))
         if what not in out:
             out[what] = {"rows": linearised(m.sums, m.counts)}

@@ -6,16 +6,16 @@ and it may end without harm to the rest. A process that has imported no loss sco
 
 executor.py has another pool, of any machines. Whoever starts it may be stopped or killed at any
 moment. A worker ends when its parent does. What is half done has the name of the machine and of the
-process that makes it (runs.unfinished), so it is known when nobody works on it any more.
+process that makes it (files.unfinished), so it is known when nobody works on it any more.
 """
-import itertools
 import os
+import re
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,15 +35,15 @@ from nanouft.compare.runs import (
 )
 from nanouft.plumbing.errors import UserError, out_of_memory
 from nanouft.plumbing.files import remove
-from nanouft.plumbing.printing import BRIEF, say
 from nanouft.run.checkpoint import handle_signals
-from nanouft.run.folder import locked
+from nanouft.run.folder import waiting
 
 BEGAN = time.time()
-PRELOADED = ("nanouft.compare.processes", "nanouft.train", "nanouft.evaluate",
+PRELOADED = ("nanouft.compare.workers", "nanouft.train", "nanouft.evaluate",
              "torch._dynamo")       # AdamW imports it
 NEEDS_LESS = "fewer --workers, --lora 16 or a larger --accumulate need less"
 AGAIN = "finished runs are kept, and the same command continues"
+MOST_SAID = 2000        # characters: a pipe holds them until the worker has ended
 
 
 # ---- in the worker -------------------------------------------------------------------------------
@@ -53,6 +53,7 @@ def work(part: Job, since: float, card: str, answer: connection.Connection) -> N
     if card:
         os.environ["CUDA_VISIBLE_DEVICES"] = card       # PyTorch has not looked for GPUs yet
     answer.send(said_of(part, since))
+    os._exit(0)                                         # whatever threads a loss has left
 
 
 def said_of(part: Job, since: float) -> str:
@@ -75,7 +76,7 @@ def said_of(part: Job, since: float) -> str:
             said = f"out of memory{on_card()}; {NEEDS_LESS}"
     finally:
         remove(unfinished(sign_of(part)))
-    return " ".join(said.split())
+    return " ".join(said.split())[:MOST_SAID]
 
 
 def on_card() -> str:
@@ -114,16 +115,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     def stop(number: int, frame: Any) -> None:
         raise KeyboardInterrupt(AGAIN)
     folder.mkdir(parents=True, exist_ok=True)
-    with handle_signals(("SIGTERM", "SIGINT"), stop), ExitStack() as at_end:
-        for waited in itertools.count():
-            try:
-                at_end.enter_context(locked(folder, "lock"))
-                break
-            except UserError:
-                if not waited:
-                    say(f"{folder}: in use by another comparison; waiting until it has finished",
-                        at=BRIEF)
-                time.sleep(1)
+    told = f"{folder}: in use by another comparison; waiting until it has finished"
+    with handle_signals(("SIGTERM", "SIGINT"), stop), waiting(folder, "lock", told):
         yield
 
 
@@ -200,7 +193,7 @@ def show(left: list[Job], todo: list[Job], pool: Pool, bar: RunsBar) -> None:
     running = pool.running()
     begun = {part: share for part in running if (share := share_done(part)) is not None}
     trained = {job.folder for job in left if job.config} - {
-        part.folder for part in [*todo, *running] if part.asked is None}
+        part.folder for part in [*todo, *running] if part.eval_spec is None}
     shares = dict.fromkeys(trained, TRAINING) | {part.folder: x for part, x in begun.items()}
     here = running if pool.room() is not None else ()      # no queue, so they begin at once
     names = [part.name[:24] for part in begun or here] or ["waiting for a worker"]
@@ -213,13 +206,13 @@ def ready(todo: list[Job], running: list[Job]) -> list[Job]:
     """Those that read nothing which is still to be made: the start model, and to be scored the own.
     Of jobs that train other models first one goes at a time: they may train the same."""
     missing = {job.key for job in [*todo, *running]}
-    found: list[Job] = []
+    startable: list[Job] = []
     for job in todo:
-        first = job.alone and any(x.alone for x in [*running, *found])
+        first = job.alone and any(x.alone for x in [*running, *startable])
         needs = {y.key for x in (job, *job.needs) for y in (x, x.training)} - {job.key}
         if not first and not missing & needs:
-            found.append(job)
-    return found
+            startable.append(job)
+    return startable
 
 
 def cards() -> list[str]:
@@ -245,10 +238,12 @@ class LocalPool:
 
     def start(self, part: Job) -> None:
         """A process. On Linux it comes from a server that has imported PRELOADED, and nothing of
-        yours. That server asks for no GPU, or all would have the same."""
+        yours. That server asks for no GPU, or all would have the same. Without GPUs it also has
+        what the plan has imported of transformers and peft."""
         context: Any = get_context("forkserver" if sys.platform == "linux" else "spawn")
         if sys.platform == "linux":
-            context.set_forkserver_preload([*PRELOADED])
+            planned = [x for x in sys.modules if re.match(r"(transformers|peft)\b", x)]
+            context.set_forkserver_preload([*PRELOADED, *([] if self.cards else planned)])
         busy = [card for *_, card in self.by_sentinel.values()]
         card = min(self.cards, key=busy.count, default="")
         answer, theirs = context.Pipe(duplex=False)
@@ -258,8 +253,8 @@ class LocalPool:
         self.by_sentinel[process.sentinel] = part, process, answer, card
 
     def ended(self) -> list[tuple[Job, str]]:
-        found = connection.wait([*self.by_sentinel], LOOK)
-        return [self.said(*self.by_sentinel.pop(sentinel)[:3]) for sentinel in found]
+        sentinels = connection.wait([*self.by_sentinel], LOOK)
+        return [self.said(*self.by_sentinel.pop(sentinel)[:3]) for sentinel in sentinels]
 
     def said(self, part: Job, process: Any, answer: connection.Connection) -> tuple[Job, str]:
         process.join()

@@ -1,7 +1,7 @@
 """One method on your rows, from the file to the saved model, in one plain loop.
 
-    python -m nanouft.flat dpo pairs.jsonl out/mine             # starts from the shipped base
-    python -m nanouft.flat sft my.jsonl out/sft --init FOLDER   # or from a folder with a model
+    python -m nanouft.minimal_train dpo pairs.jsonl out/mine     # starts from the shipped base
+    python -m nanouft.minimal_train sft my.jsonl out/sft --init FOLDER   # or from another one
 
 Read it after simple.py and before train.py. It is train.py without its flags, its run folder, its
 held-out rows and scores, and resume; on the same rows both have the same losses, as a test checks.
@@ -21,7 +21,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.run.config import TrainFlags
-from nanouft.run.pace import choose_pace, with_beta
+from nanouft.run.hyperparameters import choose_pace, with_beta
 from nanouft.run.reference import FrozenModels
 
 
@@ -70,7 +70,7 @@ def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m nanouft.flat", description=__doc__,
+    parser = argparse.ArgumentParser("python -m nanouft.minimal_train", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("method", help="such as sft, ift, dpo, una or kto")
     parser.add_argument("rows", help="a file with one JSON object on each line")

@@ -2,10 +2,10 @@
 
     print_table(task_of(lake), seeds=20)
 """
-from frozen_lake.estimate import distance, overlap, reads
-from frozen_lake.learn import Task, learn
 from frozen_lake.planning import success, visits
 from frozen_lake.policies import Policy, start_policy
+from frozen_lake.residual import distance, overlap, reads
+from frozen_lake.train import Task, learn
 from nanouft.plumbing.printing import if_in_checkout, say
 
 NAMES = {"sft": "SFT", "ift": "IFT detached", "ift released": "IFT as released",

@@ -105,11 +105,11 @@ def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measurement:
         won[i] += ahead.sum()
         couples[i] += worse.sum()
     auc = float(won.sum() / couples.sum())
-    each = auc + rows / (couples.sum() / 2) * (won - auc * couples)
-    found = Measurement({"auc": auc}, each, np.ones(rows))
-    ends = {end: min(max(found.metrics[end], 0.0), 1.0) for end in ("low", "high")}
-    found.metrics |= ends                       # of few rows it could leave the range of a share
-    return found
+    of_rows = auc + rows / (couples.sum() / 2) * (won - auc * couples)
+    measurement = Measurement({"auc": auc}, of_rows, np.ones(rows))
+    ends = {end: min(max(measurement.metrics[end], 0.0), 1.0) for end in ("low", "high")}
+    measurement.metrics |= ends         # of few rows it could leave the range of a share
+    return measurement
 
 
 def of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measurement:

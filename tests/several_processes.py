@@ -1,7 +1,7 @@
 """Methods on several processes against one: the largest differences of losses and of weights.
 
-    python tests/several.py                     # the table of all; half an hour of two cores
-    python tests/several.py dpo "grpo --lora 4"
+    python tests/several_processes.py # the table of all; half an hour of two cores
+    python tests/several_processes.py dpo "grpo --lora 4"
 
 AdamW's epsilon is 1e-5. With 1e-8 it makes full steps of gradients that are rounding alone.
 """

@@ -90,7 +90,7 @@ def loss_of(method: str) -> str:
 
 # ---- cases ---------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Chats:
+class PaddedCase:
     """`padded` alone: its three tensors."""
     rows: tuple
 
@@ -257,7 +257,7 @@ def cases_of(name: str, seed) -> list:
             some = [*((row,) for row in rows), rows[:2], rows[2:4], rows] if k == 0 else [rows]
             out += [Batch(method, x, *pair) for pair in pairs[:1] for x in some]
             out += [Batch(method, rows, *pair) for pair in pairs[1:]]
-            out += [Chats(x) for x in some] * (name == "padded")
+            out += [PaddedCase(x) for x in some] * (name == "padded")
     return sorted(out, key=lambda case: len(case.rows))
 
 

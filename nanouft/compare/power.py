@@ -15,11 +15,11 @@ from itertools import product
 import numpy as np
 
 from nanouft.compare import runs
-from nanouft.compare.comparison import TRIES, TRY, Comparison
-from nanouft.compare.judge import luck_of
-from nanouft.compare.processes import missing
+from nanouft.compare.by_task import luck_of
+from nanouft.compare.plan import TRIES, TRY, Comparison
 from nanouft.compare.stats import Luck
 from nanouft.compare.verdicts import MEASURES, Question, of_tries, pairs
+from nanouft.compare.workers import missing
 from nanouft.plumbing.printing import quantity
 
 TIMES = (1.5, 2, 3, 4, 6, 8, 12, 16)        # so many times the questions
@@ -50,14 +50,14 @@ def seen(luck: Luck, redrawn: bool, looks: int, least: float) -> float:
 def luck_of_tries(c: Comparison) -> tuple[list[Question], Luck] | None:
     """(differences of arms that will be asked, what chance does to one), from all rates that were
     tried with three seeds; None if there are none."""
-    found = {arm: [x for rate in c.again.get(arm, ()) if (x := of_tries(c, arm, rate))]
-             for arm in c.arms}
-    asked = pairs(c, c.arms)
-    gaps = [Question(a, b, len(asked), 0.0) for x, y in asked
-            for a, b in product(found[x], found[y])]
+    results = {arm: [x for rate in c.again.get(arm, ()) if (x := of_tries(c, arm, rate))]
+               for arm in c.arms}
+    compared = pairs(c, c.arms)
+    gaps = [Question(a, b, len(compared), 0.0) for x, y in compared
+            for a, b in product(results[x], results[y])]
     if not gaps:
         return None
-    luck = [luck_of(q.asked()) for q in gaps]
+    luck = [luck_of(q.difference()) for q in gaps]
     return gaps, Luck(*luck[0][:2], *np.mean([x[2:] for x in luck], 0))
 
 
@@ -78,23 +78,23 @@ def foretold(c: Comparison) -> str:
     if not (known := luck_of_tries(c)):
         return ""
     (q, *_), luck = known
-    measure, asked = MEASURES[q.a.measure], c.asked("test")
-    questions = asked.draws() if c.parts else asked.items * len(asked.tasks)
-    share = questions / luck.facts if c.parts else asked.items / c.asked("val").items
+    measure, spec = MEASURES[q.a.measure], c.eval_spec("test")
+    questions = spec.draws() if c.parts else spec.items * len(spec.tasks)
+    share = questions / luck.facts if c.parts else spec.items / c.eval_spec("val").items
 
     def what(times: float = 1) -> str:
         low, high = leads(luck, c, q, share, times)
         if measure.unit == "points" and low >= 1:
             return "no lead"                            # it would be above 100
         return f"a lead of {measure.text(low)} to {measure.text(high)} {measure.unit}"
-    more = "twice the rows" if c.parts else f"--items {2 * asked.items}"
+    more = "twice the rows" if c.parts else f"--items {2 * spec.items}"
     return (f"With {len(c.seeds)} seeds and {quantity(questions, unit(c))} {what()} would be "
             f"decided (in 80 of 100 comparisons); with {more}: {what(2)}.")
 
 
 def unit(c: Comparison) -> str:
     """What one draw of the test part is."""
-    groups = c.parts and any(r.extra.get("group") for r in c.asked("test").rows())
+    groups = c.parts and any(r.extra.get("group") for r in c.eval_spec("test").rows())
     return "groups of test prompts" if groups else "test prompts"
 
 
@@ -114,7 +114,7 @@ def time_left(c: Comparison) -> str:
 def would_decide(q: Question) -> float:
     """So many times the questions, and of your rows as many times the rows, would decide a lead as
     large as that which was found; inf: not even 16 times."""
-    luck, mean, redrawn = luck_of(q.asked()), abs(q.interval()[0]), q.a.redrawn
+    luck, mean, redrawn = luck_of(q.difference()), abs(q.interval()[0]), q.a.redrawn
     return next((x for x in TIMES if seen(
         planned(luck, luck.seeds, x, x if redrawn else 1), redrawn, q.of, q.least / x) < mean),
         math.inf)

@@ -31,10 +31,10 @@ def draw_keys(rows: list[Row]) -> list[str]:
             for r, key in zip(rows, question_keys(rows))]
 
 
-def by_draw(found: list[tuple[str, Any]],
+def by_draw(all_rows: list[tuple[str, Any]],
             source: str) -> tuple[dict[str, list[str]], LeftOut]:
     """({key of a draw: where its rows are}, rows that are left out)."""
-    rows, left_out = parse(found, ["demos", "pairs", "labels"], source)
+    rows, left_out = parse(all_rows, ["demos", "pairs", "labels"], source)
     of_draw: dict[str, list[str]] = {}
     for r, key in zip(rows, draw_keys(rows)):
         of_draw.setdefault(key, []).append(r.where)
@@ -44,8 +44,8 @@ def by_draw(found: list[tuple[str, Any]],
 def cut(files: Sequence[str], out: Path) -> dict[str, Path]:
     """{part: its file}, in a folder named by a hash of all rows. A hash of its question puts a row
     into a part, so other rows beside it do not move it far."""
-    found = [x for file in files for x in items(file)]
-    of_draw, left_out = by_draw(found, as_told(files))
+    all_rows = [x for file in files for x in items(file)]
+    of_draw, left_out = by_draw(all_rows, as_told(files))
     if left_out:
         say(f"{quantity(len(left_out), 'rows')} skipped: {reasons(left_out)}")
     if len(of_draw) < LEAST:
@@ -60,7 +60,7 @@ def cut(files: Sequence[str], out: Path) -> dict[str, Path]:
             part_of |= dict.fromkeys(wheres := left.pop(), part)
             n, draws = n + len(wheres), draws + 1
     unread = {where for where, _ in left_out}
-    lines = {part: "".join(json.dumps(item, default=str) + "\n" for where, item in found
+    lines = {part: "".join(json.dumps(item, default=str) + "\n" for where, item in all_rows
                            if where not in unread and part_of.get(where, "train") == part)
              for part in DOES}
     folder = out / f"rows-{hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:8]}"
@@ -79,9 +79,9 @@ def redrawn(train: Path, seed: int, seeds: range, copy: int = 0) -> Path:
     file = train.with_name(f"train-{seed}-of-{len(seeds)}-{copy}.jsonl")
     if file.exists():                   # the folder's name has a hash of all rows
         return file
-    found = [*items(str(train))]
-    row_of = dict(found)
-    groups = [*by_draw(found, str(train))[0].values()]
+    all_rows = [*items(str(train))]
+    row_of = dict(all_rows)
+    groups = [*by_draw(all_rows, str(train))[0].values()]
     every = np.tile(np.arange(len(groups)), len(seeds))
     drawn = np.random.default_rng([seeds.start, len(seeds), copy, 19]).permutation(every)
     drawn = drawn.reshape(len(seeds), -1)[seeds.index(seed)]

@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from frozen_lake.lake import Lake
-from frozen_lake.learn import Task
 from frozen_lake.planning import Path, optimal_actions, transitions
 from frozen_lake.policies import Policy
+from frozen_lake.train import Task
 from nanouft.objectives.ift import IFT
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nanouft.compare import runs
-from nanouft.compare.code import short_hash
-from nanouft.compare.comparison import Comparison
+from nanouft.compare.fingerprint import short_hash
+from nanouft.compare.plan import Comparison
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_text
 
@@ -24,7 +24,7 @@ class Look(NamedTuple):
 
 
 def questions_of(c: Comparison) -> str:
-    return short_hash([c.asked("test").key, c.cfg.by])
+    return short_hash([c.eval_spec("test").key, c.cfg.by])
 
 
 def read_looks(file: Path) -> list[Look]:

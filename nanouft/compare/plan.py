@@ -15,12 +15,12 @@ from typing import Annotated, Any, Literal
 
 from nanouft import world
 from nanouft.compare import arms as methods
-from nanouft.compare import parts as rows
 from nanouft.compare import runs
+from nanouft.compare import splits as rows
 from nanouft.compare.arms import Arm, Pace, Stage
-from nanouft.compare.asked import Asked
-from nanouft.compare.code import hash_of_input, short_hash
-from nanouft.compare.processes import cards
+from nanouft.compare.fingerprint import hash_of_input, short_hash
+from nanouft.compare.scoring import EvalSpec
+from nanouft.compare.workers import cards
 from nanouft.data.rows import read
 from nanouft.objective import Positive
 from nanouft.own import try_reward
@@ -31,7 +31,7 @@ from nanouft.reward import scorer
 from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.flags import Parser, add_flags, fill, from_python, narrow
 from nanouft.run.folder import check_free
-from nanouft.run.pace import PASSES
+from nanouft.run.hyperparameters import PASSES
 
 SHARED = ("data", "init", "lora", "lora_alpha", "lora_targets", "steps", "epochs", "batch_size",
           "reward", "rows", "skills", "noise", "max_length", "max_new", "accumulate",
@@ -57,7 +57,7 @@ class CompareFlags:
     test_seed: Annotated[int, ">= 0", "<= 1000000000"] = 900    # NanoWorld: seed of these prompts
     confirm: bool = False           # test once more, with new seeds and prompts
     plan: bool = False              # only search learning rates, and say what lead would be decided
-    workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [cores, at most 8; GPUs]
+    workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [one a core (<= 8) or GPU]
     out: str | None = None          # folder of plan, runs, scores and report [out/compare/...]
 
 
@@ -92,9 +92,9 @@ class Comparison(Words):
     @property
     def every(self) -> list[Arm]:
         """The arms and those that they start from; those first."""
-        found = {arm._replace(label=""): arm for arm in [
+        by_name = {arm._replace(label=""): arm for arm in [
             *(part for arm in self.arms for part in arm.chain), *self.arms]}
-        return sorted(found.values(), key=lambda arm: len(arm.stages))
+        return sorted(by_name.values(), key=lambda arm: len(arm.stages))
 
     @property
     def device(self) -> str:
@@ -104,18 +104,18 @@ class Comparison(Words):
     def fresh(self) -> int:
         """0, or for --confirm a number that these methods and no earlier ones have: the first of
         the seeds, and that of NanoWorld's questions."""
-        told = sorted((arm.typed, [hash_of_input(own_file(stage[0])) for stage in arm.stages
-                             if own_file(stage[0])]) for arm in self.arms)
-        number = int(hashlib.sha256(repr(told).encode()).hexdigest()[:4], 16)
+        identity = sorted((arm.typed, [hash_of_input(own_file(stage[0])) for stage in arm.stages
+                                       if own_file(stage[0])]) for arm in self.arms)
+        number = int(hashlib.sha256(repr(identity).encode()).hexdigest()[:4], 16)
         return self.cfg.confirm * 1000 * (number + 1)
 
     @property
     def seeds(self) -> range:
         return range(self.fresh, self.fresh + self.cfg.seeds)
 
-    def asked(self, part: str) -> Asked:
+    def eval_spec(self, part: str) -> EvalSpec:
         pace = next(iter(self.paces.values()))
-        here = Asked(device=pace.device, dtype=pace.dtype)
+        here = EvalSpec(device=pace.device, dtype=pace.dtype)
         if self.parts:
             part = "confirm" if part == "test" and self.cfg.confirm else part
             reward = self.train.reward if self.train.reward != "exact" else ""
@@ -146,14 +146,14 @@ class Comparison(Words):
             config = config.but(data=(str(drawn),))
         return runs.job_for(
             self.root / "runs", f"{arm.words} {rate:.2g} seed {own_seed}", config, init, first,
-            asked=self.asked("val" if trying else "test"),
+            eval_spec=self.eval_spec("val" if trying else "test"),
             name=f"{arm.name}, lr {short_rate(rate)}, seed {own_seed}",
             program=self.programs.get(stage, "nanouft.train:carry_out"),
             alone=self.paces[stage].needs_others, try_out=trying)
 
-    def start(self) -> runs.Job:
+    def initial_job(self) -> runs.Job:
         return runs.job_for(self.root / "runs", "start", None, self.train.init,
-                            asked=self.asked("test"), name="the initial model")
+                            eval_spec=self.eval_spec("test"), name="the initial model")
 
 
 def short_rate(rate: float) -> str:
@@ -175,7 +175,8 @@ def read_words(argv: list[str], about: str = "") -> Words:
 
 def called(arms: Iterable[str], flags: dict[str, Any]) -> Words:
     """Those of a call in Python."""
-    arms = [arms] if isinstance(arms, str) else [*arms]
+    some = [arms] if isinstance(arms, str) else arms
+    arms = [str(x) if isinstance(x, Path) else x for x in some]
     if others := [x for x in arms if not isinstance(x, str)]:
         raise UserError(f"{others[0]!r}: give a comparison names or files, because each run is a "
                         'process of its own, as in ["sft", "dpo --beta 1", "mine.py"]')
@@ -284,10 +285,10 @@ def look_ahead(c: Comparison, shared: dict[str, Any]) -> None:
 
 def plan_text(c: Comparison) -> str:
     """The command as an ini file."""
-    told: dict[str, list] = {"arms": ["", *(arm.typed for arm in c.arms)]}
+    entries: dict[str, list] = {"arms": ["", *(arm.typed for arm in c.arms)]}
     for name, x in c.given.items():
         if name not in ("arms", "plan"):
-            told[flag(name)[2:]] = [*x] if isinstance(x, (list, tuple)) else ["yes" if x is True
-                                                                             else x]
-    lines = [f"{name} = " + "\n    ".join(map(str, some)) for name, some in told.items()]
+            values = x if isinstance(x, (list, tuple)) else ["yes" if x is True else x]
+            entries[flag(name)[2:]] = [*values]
+    lines = [f"{name} = " + "\n    ".join(map(str, values)) for name, values in entries.items()]
     return "\n".join(["[compare]", *lines, ""])

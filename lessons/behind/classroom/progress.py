@@ -1,7 +1,7 @@
 """Where a student is in the course: guesses beside what happened, tasks that are begun, and the
 next step."""
 from lessons.behind.lesson_list import LESSONS, head_of, lesson_of, number_of
-from lessons.behind.tasks.parts import PARTS
+from lessons.behind.tasks.simple_parts import PARTS
 from lessons.behind.tasks.submission import begun
 from lessons.behind.tasks.task import tasks
 from lessons.course import Question, switches

@@ -1,7 +1,7 @@
 """Record a method, test it, and write the pages that name it. Prints what it has changed.
 
-    python tests/new_method.py NAME     # a new method; or an old one, after a change that is meant
-    python tests/new_method.py          # what the record lacks, or has of a method that is gone
+    python tests/record_method.py NAME  # a new method; or an old one, after a change that is meant
+    python tests/record_method.py       # what the record lacks, or has of a method that is gone
 """
 import subprocess
 import sys

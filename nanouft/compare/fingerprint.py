@@ -11,6 +11,7 @@ import sys
 import sysconfig
 from collections.abc import Iterable
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from nanouft.models.folders import OF_HUB
@@ -18,6 +19,7 @@ from nanouft.plumbing.errors import UserError
 from nanouft.run.folder import hash_of
 
 PACKAGE = Path(__file__).resolve().parents[1]           # nanouft
+LIBRARIES = ("torch", "numpy", "transformers", "peft")      # that figures depend on
 PYTHON = [Path(sysconfig.get_path(x)).resolve() for x in ("stdlib", "platstdlib")]
 
 
@@ -46,21 +48,30 @@ def hash_of_state(file: Path, *state: int) -> str:
     return hash_of(str(file)) if file.is_file() else ""
 
 
+def versions() -> dict[str, str]:
+    """{library: version}, of those that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def own_code() -> dict[str, Path]:
     """{its name in made.json: the file} of each module that is imported now and of no installed
     library. Files of nanouft and of this folder have names that move with them."""
-    found, here, ours = {}, Path.cwd().resolve(), str(Path(__file__).parents[1])
+    files, here, ours = {}, Path.cwd().resolve(), str(Path(__file__).parents[1])
     imported = {str(getattr(x, "__file__", None) or "") for x in [*sys.modules.values()]}
-    some = {Path(x).absolute() for x in sorted(imported) if x.startswith(ours)
-            or not {"site-packages", "dist-packages"} & {*Path(x).parts}}
-    for file in (x for x in some if x.is_file()):
+    candidates = {Path(x).absolute() for x in sorted(imported) if x.startswith(ours)
+                  or not {"site-packages", "dist-packages"} & {*Path(x).parts}}
+    for file in (x for x in candidates if x.is_file()):
         real = file.resolve()           # of a link the content counts, wherever it leads
         if real.is_relative_to(PACKAGE):
-            found[f"nanouft:{real.relative_to(PACKAGE).as_posix()}"] = real
+            files[f"nanouft:{real.relative_to(PACKAGE).as_posix()}"] = real
         elif not any(map(real.is_relative_to, PYTHON)):
             inside = file.is_relative_to(here)
-            found[(file.relative_to(here) if inside else file).as_posix()] = file
-    return found
+            files[(file.relative_to(here) if inside else file).as_posix()] = file
+    return files
 
 
 def named(name: str) -> Path:
@@ -71,12 +82,12 @@ def named(name: str) -> Path:
 def hashes(since: float, began: float) -> dict[str, str]:
     """{name: hash} of own_code. UserError if a file has changed after it was imported: nanouft's
     after the comparison began, any other after this process did."""
-    found = own_code()
-    for name, file in found.items():
+    files = own_code()
+    for name, file in files.items():
         state = file.stat()
         if max(state.st_mtime, state.st_ctime) > (since if name[:8] == "nanouft:" else began):
             raise UserError(f"{file}: changed while it ran; run the same command again")
-    return {name: hash_at(file) for name, file in found.items()}
+    return {name: hash_at(file) for name, file in files.items()}
 
 
 def unchanged(files: dict[str, str]) -> bool:

@@ -33,41 +33,43 @@ def weights(parts: Parts, without: str = "") -> dict[str, float]:
     return {task: 1 / len(left) / len(part) for part in left for task in part}
 
 
-def moments(asked: Difference, share: dict[str, float] | None = None) -> stats.Moments:
+def mean_and_variance(difference: Difference,
+                      shares: dict[str, float] | None = None) -> stats.Moments:
     """Mean, variance, degrees of freedom of the tasks' sum with these shares [of the parts]."""
-    share = share or weights(asked.parts)
-    return stats.moments([asked.gaps[task] * of_task for task, of_task in share.items()],
-                         [asked.groups[task] for task in share])
+    shares = shares or weights(difference.parts)
+    return stats.moments([difference.gaps[task] * share for task, share in shares.items()],
+                         [difference.groups[task] for task in shares])
 
 
-def luck_of(asked: Difference) -> stats.Luck:
+def luck_of(difference: Difference) -> stats.Luck:
     """What chance does to the difference."""
-    share = weights(asked.parts)
-    return stats.luck_of([asked.gaps[task] * of_task for task, of_task in share.items()],
-                         [asked.groups[task] for task in share])
+    shares = weights(difference.parts)
+    return stats.luck_of([difference.gaps[task] * share for task, share in shares.items()],
+                         [difference.groups[task] for task in shares])
 
 
-def mean_without(asked: Difference, task: str) -> float:
-    return sum(share * asked.gaps[name].mean()
-               for name, share in weights(asked.parts, task).items())
+def mean_without(difference: Difference, task: str) -> float:
+    return sum(share * difference.gaps[name].mean()
+               for name, share in weights(difference.parts, task).items())
 
 
-def largest(asked: Difference) -> str:
+def dominant_task(difference: Difference) -> str:
     """The task that adds most in the direction of the mean."""
-    adds = {task: share * asked.gaps[task].mean() for task, share in weights(asked.parts).items()}
+    adds = {task: share * difference.gaps[task].mean()
+            for task, share in weights(difference.parts).items()}
     direction = np.sign(sum(adds.values()))
     return max(adds, key=lambda task: direction * adds[task])
 
 
-def rests_on_largest(asked: Difference) -> bool:
+def rests_on_dominant_task(difference: Difference) -> bool:
     """Of a difference whose verdict is decided."""
-    task, tasks = largest(asked), len(asked.gaps)
+    task, tasks = dominant_task(difference), len(difference.gaps)
     if tasks == 1:
         return False
-    against = {name: -share for name, share in weights(asked.parts, task).items()}
-    apart, variance, freedom = moments(asked, {task: 1.0} | against)
+    against = {name: -share for name, share in weights(difference.parts, task).items()}
+    apart, variance, freedom = mean_and_variance(difference, {task: 1.0} | against)
     if abs(apart) < stats.half_width(variance, freedom, looks=tasks):
         return False
-    mean, rest = mean_without(asked, ""), mean_without(asked, task)
-    beyond = any((mean > limit) != (rest > limit) for limit in asked.limits)
-    return beyond or asked.limits == (0.0,) and rest * np.sign(mean) < abs(mean) / 2
+    mean, rest = mean_without(difference, ""), mean_without(difference, task)
+    beyond = any((mean > limit) != (rest > limit) for limit in difference.limits)
+    return beyond or difference.limits == (0.0,) and rest * np.sign(mean) < abs(mean) / 2
