@@ -246,7 +246,7 @@ def test_the_lowest_is_the_best_of_every_metric_that_is_a_loss(tmp_path, capsys)
         for told in (flags, [*flags[:-1], f"eval_{metric}"]) if lower else ():
             assert trainer.read_flags(told)[-1].greater_is_better is False
         if not lower:
-            with pytest.raises(UserError, match=f"{metric}: add --greater_is_better true or f"):
+            with pytest.raises(UserError, match=f"{metric}: add --greater_is_better true, or f"):
                 trainer.read_flags(flags)
         assert trainer.read_flags([*flags, "--greater_is_better", "true"])[-1].greater_is_better
     assert trainer.read_flags([*flags[:-1], "accuracy"])[-1].greater_is_better
