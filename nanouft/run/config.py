@@ -126,7 +126,6 @@ class RunConfig(TrainFlags):
     @classmethod
     def made(cls, method: str, kind: type[Objective], values: dict[str, Any]) -> "RunConfig":
         """From values that have their types, of flags and of settings."""
-        check_settings(method, kind)
         known = {f.name for f in fields(TrainFlags)}
         settings = {f.name: values[f.name] for f in fields(kind) if f.name in values}
         return cls(**{name: values[name] for name in known & {*values}}, given=frozenset(values),
