@@ -37,6 +37,6 @@ import sys
 from nanouft.plumbing.old_names import OldNames
 from nanouft.plumbing.start import start_command
 
-__version__ = "5.6.0"
+__version__ = "6.0.0"
 sys.meta_path.append(OldNames)
 start_command()                     # before torch is imported

@@ -18,7 +18,7 @@ Three rules let one interface serve every method:
 import inspect
 from abc import abstractmethod
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_type_hints
 
 from torch import Tensor
 from typing_extensions import dataclass_transform
@@ -26,7 +26,7 @@ from typing_extensions import dataclass_transform
 from nanouft.batch import Batch, write_logp
 from nanouft.data.selection import CHOOSE
 from nanouft.plumbing.errors import nearest
-from nanouft.plumbing.ranges import check_ranges, ranges_of
+from nanouft.plumbing.ranges import check_ranges, ranges_of, without_notes
 
 # The range of a setting that is a number; others are written likewise, Annotated[float, "< 1"].
 Positive = Annotated[float, "> 0"]
@@ -86,6 +86,11 @@ class Objective:
         settings, typed = {f.name for f in fields(cls)}, inspect.get_annotations(cls)
         known = {name for base in cls.__mro__[1:] for name in vars(base)} - settings
         for name, value in vars(cls).items():
+            if name in settings - typed.keys():
+                base = next(x for x in cls.__mro__[1:] if name in inspect.get_annotations(x))
+                kind = inspect.formatannotation(without_notes(get_type_hints(base)[name])[0])
+                raise TypeError(f"{name}: is a setting of {base.__name__}, and lacks its type: "
+                                f"`{name}: {kind} = {value!r}`")
             if name[0] != "_" and name not in known | typed.keys() | {*hooks}:
                 raise TypeError(f"{name} is not part of an objective{nearest(name, known)}: a "
                                 f"setting needs a type, `{name}: float = ...`; a helper of your "

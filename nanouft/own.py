@@ -3,7 +3,8 @@
     python -m nanouft.train --objective mine.py --data my.jsonl     # mine.py:Name if it has several
 
 `find` (objectives/) asks `class_in` for the subclass of Objective in such a file. Its `choose` gets
-copies of rows, so it may change them.
+copies of rows, so it may change them. A class that only Python has, as in a cell of a notebook, is
+guarded in the same way; what it raises stays a traceback.
 
     score = own_reward("my.py", "right")
     score(rows, answers)                        # -> (n,) numbers
@@ -72,7 +73,9 @@ def call_into(file: str, flag: str) -> Iterator[None]:
 
 def module_of(file: str, flag: str, name: str = "") -> ModuleType:
     """Execute a file, which may import its neighbours. name: of the module [own.NAME]."""
-    sys.path.insert(0, str(Path(file).resolve(strict=True).parent))
+    if not Path(file).is_file():
+        raise UserError(flag, f" {file}: there is no file {Path(file).absolute()}")
+    sys.path.insert(0, str(Path(file).resolve().parent))
     with call_into(file, flag):
         return load(file, name)
 
@@ -92,11 +95,23 @@ def class_in(name: str) -> type[Objective]:
     cls = classes[asked[0]]
     if why := what_is_wrong(cls):
         raise UserError(flag("objective"), f" {file}: {why}")
-    for method, function in inspect.getmembers(cls, inspect.isfunction):
-        of_file = method[0] != "_" and function.__module__ == module.__name__
-        if of_file or method in ("choose", *CHECKED) and function is not getattr(Objective, method):
-            setattr(cls, method, guarded(function, method, file))
+    for method, function in guarded_methods(cls, file).items():
+        setattr(cls, method, function)
     return cls
+
+
+def guarded_methods(cls: type[Objective], file: str) -> dict[str, Callable]:
+    """{name: the method with additions}. file: what errors and notes call it."""
+    return {method: guarded(function, method, file)
+            for method, function in inspect.getmembers(cls, inspect.isfunction)
+            if method[0] != "_" and function.__module__ == cls.__module__
+            or method in ("choose", *CHECKED) and function is not getattr(Objective, method)}
+
+
+def guarded_class(cls: type[Objective]) -> type[Objective]:
+    """A class that is in no file of its own, guarded for one run; itself it stays as it is."""
+    methods = guarded_methods(cls, cls.__name__)
+    return type(cls.__name__, (cls,), {"__module__": cls.__module__, **methods})
 
 
 def what_is_wrong(cls: type[Objective]) -> str:

@@ -50,6 +50,12 @@ def test_the_help_of_every_method_explains_each_flag_with_its_default_in_80_colu
     assert all(listed.count(f"\n  {name} ") == 1 for name in OBJECTIVES)
 
 
+def test_a_long_name_of_a_method_stands_apart_from_its_idea(capsys, monkeypatch):
+    monkeypatch.setattr(config, "OBJECTIVES", {"squared_hinge": OBJECTIVES["hinge"]})
+    config.list_objectives()
+    assert "\n  squared_hinge Hinge: " in capsys.readouterr().out
+
+
 def test_the_lists_of_flags_name_flags():
     """Else a flag that gets another name would drop out of the help, of a hint, or of the runs that
     train a first model, without a word."""

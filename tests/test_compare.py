@@ -292,7 +292,7 @@ def test_a_plan_looks_ahead_once_at_each_stage(monkeypatch):
 
 
 # ---- the start model reads rows once -------------------------------------------------------------
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("dtype", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(dtype, monkeypatch):
     """Which has no file of log-probs. A loss of your own, which could change how a model reads,
     shares one with itself alone."""
@@ -527,6 +527,7 @@ def test_each_worker_sees_one_gpu_and_there_are_as_many_workers(monkeypatch):
     assert seen in (["3", "3", "MIG-5"], ["3", "MIG-5", "MIG-5"])
 
 
+@pytest.mark.slow
 def test_what_workers_come_from_asks_for_no_gpu():
     """Else CUDA_VISIBLE_DEVICES of a worker would come too late."""
     code = ("import os, torch\nfor name in "
@@ -590,6 +591,7 @@ def test_the_bar_moves_while_a_run_goes_on(monkeypatch):
     assert len({round(x, 3) for x in moved if 0 < x < progress.TRAINING}) >= 2, moved
 
 
+@pytest.mark.slow
 def test_heavy_weights_of_a_try_go_when_it_is_scored(monkeypatch):
     """But not of one that a chain may begin with; and before the seeds all do."""
     monkeypatch.setattr(runs, "KEPT", 0)
@@ -801,7 +803,8 @@ def test_before_the_seeds_it_is_told_which_lead_they_would_see(of_rates, capsys)
 
 def test_a_plan_trains_the_tries_alone_and_needs_them(capsys):
     line = f"sft dpo {SMALL}".replace("--tries 1", "--tries 2") + " --plan"
-    assert call(line) == 0
+    with printing.quiet(but_for=printing.BRIEF):        # as a call in Python
+        assert call(line) == 0
     said = capsys.readouterr().out
     assert "a lead of" in said and "minute" in said and "score, 0-100" not in said
     assert all("seed_10" in x for x in trained())
@@ -1052,9 +1055,9 @@ def test_of_the_shared_flags_a_method_reads_those_that_it_has_a_use_for(words, r
     ("", "name two methods"), ("sft", "name two methods"), ("sft dpoo", "did you mean dpo"),
     ("sft sft", "named twice"), ("sft 'dpo --seed 1'", "--seeds N outside"),
     ("sft 'dpo --bta 1'", "did you mean --beta"), ("sft 'dpo --dtype=bf16'", "--dtype outside"),
-    ("sft none.py", "No such file"), ("sft dpo --seeds 1", "--seeds 1: must be at least 2"),
+    ("sft none.py", "there is no file"), ("sft dpo --seeds 1", "--seeds 1: must be at least 2"),
     ("sft dpo --by nll", "need --data"), ("sft dpo --data few.jsonl", "at least 30 are needed"),
-    ("sft dpo --data pairs.jsonl --reward no.py:f", "No such file"),
+    ("sft dpo --data pairs.jsonl --reward no.py:f", "there is no file"),
     ("sft dpo --data pairs.jsonl --reward wrong.py:f", "wrong.py, line 2: ZeroDivisionError"),
     ("x.ini sft", "a plan names its methods"), ("sft '+dpo'", "must begin with a method"),
     ("x.ini", "cannot be read"), ("pairs.ini", "not a valid plan"), ("sft dpo --out .", "empty")])

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import os
 import pickle
+import re
 import subprocess
 import sys
 import time
@@ -14,10 +15,11 @@ import numpy as np
 import pytest
 from made import killed_in_step, one_error
 
+import nanouft.train
 from nanouft import compare, evaluate, sample, train
 from nanouft.data.files import as_files
 from nanouft.objective import Objective
-from nanouft.objectives.dpo import DPO
+from nanouft.objectives.dpo import DPO, Pairs
 from nanouft.objectives.una import UNA
 from nanouft.plumbing import printing
 from nanouft.plumbing.entry import command
@@ -51,6 +53,15 @@ class Here(Objective):
     def loss(self, batch):
         s = batch.seqs["answer"]
         return -self.weight * (s.mask * s.logp).sum() / batch.tokens["answer"], {}
+
+
+class Changed(Here):
+    """Its loss is a mean over rows, so its sum over micro-batches is another."""
+    _factor = 2.0
+
+    def loss(self, batch):
+        s = batch.seqs["answer"]
+        return -(self._factor * s.mask * s.logp).sum(1).mean(), {"odd": float("nan")}
 
 
 @pytest.fixture(autouse=True)
@@ -137,12 +148,16 @@ def test_a_call_an_object_and_a_command_train_the_same_weights(capsys):
     assert repr(one).startswith("out/dpo: 2 steps\n") and "before    after" in repr(one)
     assert one.curves._repr_png_()[:4] == b"\x89PNG"
     assert train.run(resume=one.folder).metrics == one.metrics
+    assert [*evaluate.run(["base", one], data=PAIRS, items=0)] == ["base", "out/dpo"]
+    assert train.run("sft", init=one, data=DEMOS, **SHORT).metrics
 
 
 @pytest.mark.parametrize("method, flags, told", [
     ("dpo", {"betta": 1}, "dpo: unknown argument --betta; did you mean --beta"),
     ("dpo", {"beta": -1}, "--beta -1: must be above 0"), ("dpo", {"beta": "x"}, "--beta x: must"),
-    ("dpo", {"steps": 2.5}, "must be a whole number"), ("sft", {"lr": "1e-4"}, "a finite number"),
+    ("dpo", {"steps": 2.5}, "must be a whole number"),
+    ("sft", {"lr": "1e-4"}, "--lr 1e-4: must be a finite number, not the text '1e-4'$"),
+    ("sft", {"steps": "x"}, "--steps x: must be a whole number$"),
     ("sft", {"learning_rate": 1.0}, "here it is --lr"), ("dpo", {"noise": 0.1}, "dpo uses none"),
     ("sft", {"dtype": "fp64"}, "one of auto"), ("poft", {"aligned": 5}, "must be a list"),
     ("dpoo", {}, "did you mean dpo"), (3, {}, "is not a method"), (Objective, {}, "has no `loss"),
@@ -156,7 +171,10 @@ def test_a_call_an_object_and_a_command_train_the_same_weights(capsys):
     ("sft", {"data": DEMOS, "eval_data": []}, "^eval_data: is empty"),
     ("sft", {"data": [{"prompt": "a", "response": b"b"}]}, '^data, row 0: "response" is'),
     ("sft", {"data": [*DEMOS[:3], {("prompt", 1): "a"}]}, "^data, row 3: the name of a field must"),
-    ("sft", {"lr": np.ones(2)}, "--lr .*must be a finite number")])
+    ("sft", {"lr": np.ones(2)}, "--lr .*must be a finite number"),
+    ("none.py", {}, "--objective none.py: there is no file /.*none.py$"),
+    ("grpo", {"reward": "none.py:f"}, "--reward none.py: there is no file /"),
+    ("poft", {"aligned": ["a", DEMOS[0]]}, "--aligned: holds a dict; each must be a text or")])
 def test_a_mistake_in_a_call_is_one_line_that_names_no_file_nobody_wrote(method, flags, told):
     with pytest.raises(UserError, match=told) as error:
         train.run(method, **flags)
@@ -170,8 +188,10 @@ def test_rows_may_be_a_table_or_a_dataset_and_what_is_left_out_is_noted():
     tables.append(pytest.importorskip("pandas").DataFrame(DEMOS))      # datasets brings it
     found = {weights(train.run("sft", data=rows, plain=True, **SHORT).folder) for rows in tables}
     assert len(found) == 1
-    result = train.run("sft", data=[*DEMOS, {"other": "x"}], plain=True, **SHORT)
-    assert "as in data, row 12" in result.notes[0] and result.notes[0] in repr(result)
+    for row in ({"other": "x"}, {"prompt": "a"}, {"prompt": "a", "response": "b", "score": 0.5}):
+        result = train.run("sft", data=[*DEMOS, row], plain=True, **SHORT)
+        left_out, = (text for text in result.notes if "as in data, row 12" in text)
+        assert left_out in repr(result)
     twice = pytest.importorskip("pandas").DataFrame([["a", "b"]], columns=["prompt"] * 2)
     with pytest.raises(UserError, match='two columns are called "prompt"'):
         train.run("sft", data=twice)
@@ -193,19 +213,54 @@ def test_another_process_may_write_the_same_rows_at_the_same_moment(monkeypatch)
     assert len([*Path(file).parent.iterdir()]) == 1
 
 
-def test_a_class_of_a_notebook_trains_and_goes_on_in_python_alone(capsys):
+def test_a_class_of_a_notebook_trains_and_goes_on_in_python_alone(monkeypatch, capsys):
     whole = train.run(Here, data=DEMOS, weight=0.5, out="whole", **SHORT)
     with killed_in_step(2), pytest.raises(KeyboardInterrupt) as stopped:
         train.run(Here, data=DEMOS, weight=0.5, out="cut", save_every=1, **SHORT)
     assert "nanouft.train.run(Here, resume='cut')" in stopped.value.__notes__[0]
     capsys.readouterr()
     assert command(train.main, ["--resume", "cut"]) == 2
-    assert "is a class that only Python has" in one_error(capsys)
+    assert "class is Here, which only Python has" in one_error(capsys)
+    for other in (Changed, "sft"):
+        with pytest.raises(UserError, match="class is Here, which only Python has"):
+            train.run(other, resume="cut")
+    with monkeypatch.context() as edited:
+        edited.setattr(Here, "loss", Changed.loss)
+        with pytest.raises(UserError, match="the code of its objective has changed"):
+            train.run(Here, resume="cut")
     with pytest.raises(UserError, match="--weight differs"):
         train.run(Here, resume="cut", weight=0.7)
     assert weights(train.run(Here, resume="cut").folder) == weights(whole.folder)
     with pytest.raises(UserError, match="Here.*: give a comparison names or files"):
         compare.run(["sft", Here])
+
+
+@pytest.mark.parametrize("method, flags, told", [
+    (Changed, {}, "Changed: the gradient with respect to the log-probs has the norm"),
+    (Changed(), {}, "metric odd is nan at step 1"),
+    ("sft", {"eval_data": DEMOS}, "12 of 12 held-out prompts are also trained on"),
+    ("sft", {}, "the shipped base model knows only NanoWorld"),
+    ("uft", {"data": [x | {"score": 1} for x in DEMOS]}, "all 1[0-2] responses have the grade 1"),
+    (type("Typed", (Here,), {"__module__": "__main__", "loss": eval("lambda self, batch: (sum("
+     "x.logp.sum() for x in batch.seqs.values()), {})")}), {}, "Typed: Python has not kept")])
+def test_a_warning_is_in_the_notes_of_a_result(method, flags, told):
+    result = train.run(method, **{"data": DEMOS, "plain": not flags, **SHORT, **flags})
+    assert any(re.match(told, text) for text in result.notes), result.notes
+
+
+@pytest.mark.parametrize("method, again", [
+    ("sft", "'sft'"), (Path("mine.py"), "'mine.py'"), (Here, "Here")])
+def test_a_stopped_call_says_how_to_resume_it_by_a_call(method, again, capsys):
+    with killed_in_step(2), pytest.raises(KeyboardInterrupt):
+        train.run(method, data=DEMOS, save_every=1, out="cut", **SHORT)
+    told = capsys.readouterr().out.splitlines()[-1].partition("resume with: ")[2]
+    assert told == f"nanouft.train.run({again}, resume='cut')"
+    assert eval(told, {"nanouft": nanouft, "Here": Here}).metrics[-1]["step"] == 2
+
+
+def test_a_setting_declared_anew_needs_its_type():
+    with pytest.raises(TypeError, match="beta: is a setting of Pairs, .*`beta: float = 0.5`"):
+        type("Mine", (Pairs,), {"beta": 0.5})
 
 
 def test_a_folder_of_somebody_else_executes_nothing(monkeypatch, capsys):
@@ -236,6 +291,8 @@ def test_evaluate_and_sample_give_their_figures(capsys):
     assert rows["base"]["pairs"]["rows"] == 12 and "prefers" in rows["base"]["pairs"]
     scores = evaluate.run(["base"], items=2, device="cpu")["base"]
     assert 0 <= scores["sum"]["score"] <= 1
+    with pytest.raises(UserError, match="--prompt: holds a dict; each must be a text"):
+        sample.run(PAIRS[:2])
     found = sample.run("Say oak backwards.", n=2, max_new=4, device="cpu")
     assert isinstance(found, Table) and [x["model"] for x in found] == ["base", "base"]
     assert capsys.readouterr().out == ""
@@ -251,6 +308,7 @@ CALL = """from nanouft import compare
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guard, told", [
     ('if __name__ == "__main__":', "['half_width', 'mean', 'name'] worse"),
     ("if True:", "call it below `if __name__"),
@@ -269,7 +327,7 @@ def test_a_script_compares_or_is_told_that_it_has_no_guard(guard, told):
 @pytest.mark.parametrize("methods, flags, told", [
     (["sft"], {}, "name two methods"), ("sft", {}, "name two methods"),
     (["sft", "dpo"], {"seed": 3}, "did you mean --seeds"),
-    (["sft", 3], {}, "names or files"),
+    (["sft", 3], {}, "names or files"), (["sft", "none.py"], {}, "there is no file /"),
     (["sft", Path("mine.py")], {"seeds": 1}, "--seeds 1: must be at least 2"),
     (["sft", "dpo"], {"data": []}, "^data: is empty"),
     (["sft", "dpo"], {"data": PAIRS}, "^data: 12 distinct prompts"),
@@ -297,9 +355,11 @@ demos = [{"prompt": x["prompt"], "response": x["chosen"]} for x in rows]
 nanouft.train.run(Mine, data=demos, end=2.0, **short)''',
          'nanouft.evaluate.run(result.folder, data=rows, items=0)',
          '''verdict = nanouft.compare.run(["sft", "dpo"], data=rows, seeds=2, tries=1, **short)
-verdict''', "verdict.differences", "verdict.picture"]
+verdict''', "verdict.differences", "verdict.picture",
+         'nanouft.train.run("sft", lr=-1)']
 
 
+@pytest.mark.slow
 def test_the_calls_in_a_notebook(monkeypatch):
     """A call prints one line and a bar; its value shows figures, a picture is one."""
     nbformat = pytest.importorskip("nbformat", reason='pip install -e ".[pages]"')
@@ -307,11 +367,12 @@ def test_the_calls_in_a_notebook(monkeypatch):
     pytest.importorskip("ipykernel", reason='pip install -e ".[pages]"')
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(x) for x in CELLS])
-    client.NotebookClient(book, timeout=900, kernel_name="python3").execute()
+    client.NotebookClient(book, timeout=900, kernel_name="python3", allow_errors=True).execute()
     shown: list[dict[str, str]] = [{} for _ in book.cells]
     for cell, said in zip(book.cells, shown):
         for x in cell.outputs:
-            for kind, text in x.data.items() if "data" in x else [(x.name, x.text)]:
+            texts = {"error": "\n".join(x.traceback)} if "traceback" in x else x.get("data")
+            for kind, text in texts.items() if texts else [(x.name, x.text)]:
                 said[kind] = said.get(kind, "") + text
     assert shown[1]["stdout"].splitlines() == [
         "dpo: 2 steps at batch size 4, 0.22 epochs over 36 rows"]
@@ -320,5 +381,8 @@ def test_the_calls_in_a_notebook(monkeypatch):
     assert shown[1]["text/plain"].startswith("out/dpo: 2 steps\n")
     assert "image/png" in shown[2] and shown[3]["text/plain"].startswith("out/mine: 2 steps")
     assert "pairs" in shown[4]["text/plain"]
-    assert shown[5]["stdout"] == "sft, dpo: 2 seeds\n" and "<table>" in shown[5]["text/html"]
+    assert shown[5]["stdout"] == "sft, dpo: 2 seeds\n" and "text/html" not in shown[5]
+    assert "Note: with two seeds" in shown[5]["text/plain"]
+    assert read_json(Path("out/mine/run.json"))["code"], "a kernel keeps the text of its cells"
     assert "dpo - sft" in shown[6]["text/html"] and "image/svg+xml" in shown[7]
+    assert shown[8] == {"error": "UserError: --lr -1: must be above 0"}

@@ -130,7 +130,7 @@ def test_a_run_of_a_file_of_your_own_goes_on_with_this_file_alone(here, capsys):
     assert "mine is not yours" in capsys.readouterr().out, "what is to be said of it first"
     text, resume = (here / "mine.py").read_text(), "--resume broken --objective mine.py".split()
     (here / "mine.py").write_text(text + "\n")
-    with pytest.raises(UserError, match="the file of its objective has changed since"):
+    with pytest.raises(UserError, match="the code of its objective has changed since"):
         train.main(resume)
     (here / "mine.py").write_text(text)
     train.main(resume)
@@ -171,7 +171,7 @@ MISTAKES = [(text, "", why) for text, why in [
         ("demo = 'all'", "demo = 'all': it must be one of own, any"),
         ("lr = '1'", "number above 0"), ("lr = 0", "number above 0"), ("lr = 1e999", "above 0"))),
     *((f"{HEAD}class Mine(Pairs):\n    {body}\n", why) for body, why in (   # else without a word
-        ("beta = 0.5", ": a setting needs a type, `beta: float = ...`"),
+        ("beta = 0.5", ": is a setting of Pairs, and lacks its type: `beta: float = "),
         ("refrence = 2", "refrence is not part of an objective; did you mean reference?"),
         ("weight: float", "weight: a setting needs a default"),
         ("def loss(self, batch, hp): ...", "(self, batch, hp): it must be loss(self, batch)"),

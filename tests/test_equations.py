@@ -19,7 +19,7 @@ from nanouft.batch import Batch, Seqs
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root
-from nanouft.playground.docstrings import SHARED, Line, equations, head_of, name_and_idea
+from nanouft.playground.docstrings import SHARED, Line, equations, head_of, name_and_idea, paper
 
 TRAINED = {**OBJECTIVES, "pretrain": pretrain.NextToken, "reward": reward.BradleyTerry}
 HEADS = {name: head_of(cls) for name, cls in TRAINED.items()}
@@ -74,7 +74,7 @@ def step(name: str, o: Objective) -> Batch:
     mixed = seqs["mix_unsure"].mask = seqs["mix_sure"].mask
     seqs["mix_sure"].extra["share"] = share = column(rows, 1) * mixed
     seqs["mix_unsure"].extra["share"] = mixed - share
-    return Batch.of(seqs, col)
+    return replace(Batch.of(seqs, col), progress=0.3)
 
 
 # ---- what the names in an equation stand for: (B,T) of tokens, (B,1) of rows ---------------------
@@ -84,7 +84,9 @@ def given(name: str, batch: Batch, o, s: Seqs, role: str) -> dict[str, Tensor]:
     x = batch.per_row | s.extra
     out = {"mask": s.mask, "t": s.mask.cumsum(-1), "N": s.mask.sum(-1, keepdim=True),
            "p_t": chance(s.logp), "ref_t": chance(s.ref_logp), "old_t": chance(s.sampled_logp),
-           "teacher_t": chance(s.ref_logp)}           # distillation: the reference is the teacher
+           "teacher_t": chance(s.ref_logp),           # distillation: the reference is the teacher
+           "progress": torch.tensor(batch.progress, dtype=torch.float64),
+           "pi": torch.tensor(math.pi, dtype=torch.float64)}
     out |= {letter: x[column][:, None] for letter, column in
             (*((c, c) for c in ("score", "label", "p", "reward", "untied")),
              ("A_aligned", "aligned_logp")) if column in x}
@@ -105,9 +107,6 @@ def given(name: str, batch: Batch, o, s: Seqs, role: str) -> dict[str, Tensor]:
             out |= {"e_i": e[:, None], "e_j": e[None]}
         case "reward":
             out["R_w"], out["R_l"] = x["reward"][:, None].chunk(2)
-        case "chord":
-            out |= {"progress": torch.tensor(batch.progress, dtype=torch.float64),
-                    "pi": torch.tensor(math.pi, dtype=torch.float64)}
         case "hpt":
             out["g"] = x["imitate"][:, None]
         case "ada_dpo":
@@ -193,9 +192,11 @@ def test_the_equation_in_the_head_of_the_file_is_the_loss_of_the_code(line):
     name, *changed = line.name.split()
     o = Form(name).objective if name in OBJECTIVES else TRAINED[name]()
     o = replace(o, **{changed[0][2:]: changed[1]}) if changed else o
-    # every number gets another value than its default, which the code might have in its place
+    # every number gets another value than its default, which the code might have in its place, and
+    # than other numbers: two with one default, as a schedule's ends, would hide what is between
     text = " ".join([line.loss, *line.formulas.values()])
-    o = replace(o, **{x: 0.9 * is_set or 0.7 for x, is_set in vars(o).items()
+    o = replace(o, **{x: (1 - k / 100) * (0.9 * is_set or 0.7)
+                      for k, (x, is_set) in enumerate(vars(o).items())
                       if isinstance(is_set, float) and (is_set or x in text)})
     batch = step(name, o)
     leaves = [x.requires_grad_() for s in batch.seqs.values() for x in (s.logp, s.extra["values"])]
@@ -235,6 +236,18 @@ def test_another_meaning_of_a_letter_that_all_heads_share_is_shown():
     own = "    r = beta (1 - exp(-A))\n    L = -log sigmoid( r_w - r_l )"
     assert equations("mine", own)[0].formulas == {"r": "beta (1 - exp(-A))"}
     assert not equations("mine", own.replace("beta (1 - exp(-A))", SHARED["r"]))[0].formulas
+
+
+def test_every_equation_may_read_how_much_of_the_run_is_done():
+    """Only CHORD's could, so a schedule of beta for DPO had no equation."""
+    o = OBJECTIVES["dpo"]()
+    line = replace(LINES["dpo"], formulas={"b": "cos(pi progress)"})
+    assert float(known(line, step("dpo", o), o, "chosen")("b")) == pytest.approx(math.cos(0.942478))
+
+
+def test_the_number_of_a_paper_before_2015_has_four_digits():
+    assert paper("Tang 2013, arXiv:1306.0239 (Eq. 6)") == "1306.0239"
+    assert paper("arXiv:2305.18290") == "2305.18290"
 
 
 def test_a_letter_that_the_head_explains_is_no_column_of_the_rows():

@@ -70,6 +70,7 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_run_of_a_killed_worker_is_made_again_by_another(cluster, local):
     killed = []
@@ -149,6 +150,7 @@ def test_where_no_worker_begins_it_is_told_and_ctrl_c_cancels(monkeypatch, capsy
     assert all(x.cancelled() for x in some.given) and not [*Path("out").rglob("*.partial")]
 
 
+@pytest.mark.slow
 def test_a_part_ends_when_it_is_no_longer_wanted(tmp_path):
     """As when its comparison was stopped; what it has begun is removed."""
     Path("own.py").write_text(OWN.replace(

@@ -131,7 +131,8 @@ def train_all(c: Comparison) -> None:
             runs.drop_heavy(job for job in done if job.folder not in begin)
         if told := foretold(c):
             bar.clear()
-            say(*textwrap.wrap(f"{told} {time_left(c)}" if c.cfg.plan else told, 80), "", sep="\n")
+            told = f"{told} {time_left(c)}" if c.cfg.plan else told
+            say(*textwrap.wrap(told, 80), "", sep="\n", at=BRIEF if c.cfg.plan else ALL)
         jobs = judged(c) if not c.cfg.plan else []
         bar.set_description("seeds", refresh=False)
         carry_out(jobs, pool_of(c), bar)

@@ -1,7 +1,6 @@
 """What a comparison leaves in its folder: report.md, picture.svg, scores.csv, differences.csv."""
 import contextlib
 import csv
-import html
 import io
 import itertools
 import os
@@ -31,7 +30,7 @@ Lines = list[list[str]]             # of cells, the head first
 
 
 class Verdict(NamedTuple):
-    """What came of a comparison. A cell of a notebook shows its tables and notes."""
+    """What came of a comparison. A cell of a notebook shows its text."""
     folder: Path
     table: Table                # for each method: name, mean, half_width ...
     differences: Table          # for each pair: name, mean, half_width, verdict
@@ -43,11 +42,6 @@ class Verdict(NamedTuple):
 
     def __repr__(self) -> str:
         return self.text
-
-    def _repr_html_(self) -> str:
-        rest = self.text.partition("\nNote: ")
-        notes = f"<pre>{html.escape((rest[1] + rest[2]).strip())}</pre>" if rest[2] else ""
-        return self.table._repr_html_() + self.differences._repr_html_() + notes
 
 
 def verdict_of(c: Comparison, results: list[Result], questions: list[Question],

@@ -4,7 +4,6 @@
     measure(spec, "out/sft")["score"]["sort"]              # (questions,) of NanoWorld's task
     measure(spec, "out/sft")["nll"]["rows"]                # of your rows
 """
-from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +29,6 @@ class EvalSpec(NamedTuple):
     reward: str = ""            # with rows, what scores answers to them
     device: str = "cpu"
     dtype: str = "fp32"
-    also: tuple[str, ...] = ()  # module:function of more measures of NanoWorld's answers
 
     @property
     def key(self) -> str:
@@ -67,14 +65,9 @@ def measure(spec: EvalSpec, name: str) -> Values:
     if not spec.data:
         answers = score_tasks(model, tok, spec.split, spec.items, spec.seed, spec.tasks,
                               spec.longest)[1]
-        scores = {what: {task: np.array([x[key] for x in answers if x["family"] == task], float)
-                         for task in spec.tasks} for what, key in
-                  (("score", "score"), ("stops", "ended"))}
-        for module, function in (x.split(":") for x in spec.also):
-            numbers = getattr(import_module(module), function)(
-                model, tok, world_rows(spec), spec.longest)
-            scores[function] = dict(zip(spec.tasks, numbers.reshape(len(spec.tasks), -1)))
-        return scores
+        return {what: {task: np.array([x[key] for x in answers if x["family"] == task], float)
+                       for task in spec.tasks} for what, key in
+                (("score", "score"), ("stops", "ended"))}
     rows = spec.rows()
     measurements = evaluate.measure_kinds("", model, tok, rows, on.exact())
     if spec.reward:

@@ -21,7 +21,7 @@ from uuid import UUID
 
 from nanouft.plumbing.errors import UserError, library
 from nanouft.plumbing.files import check_lfs, removed_unless_whole, rename, unfinished
-from nanouft.plumbing.printing import quantity, say
+from nanouft.plumbing.printing import note, quantity
 
 Items = Iterator[tuple[str, Any]]
 MEMORY = Path("out/.rows")              # files of rows that were in memory
@@ -131,7 +131,7 @@ def csv_rows(path: str) -> Items:
                 f"({quantity(len(joined), 'times')}); if they are, save them as .jsonl")
         if between == "\t":                             # few programs quote such a file
             raise UserError(told)
-        say(told)
+        note(told)
 
 
 def are_rows(lines: list[str], cells: list[str], names: list[str], between: str) -> bool:
@@ -189,8 +189,8 @@ def tell_files(path: str, folder: Path, files_of: Mapping[Any, list[str]]) -> No
     if {".csv", ".tsv"} <= {Path(name).suffix.lower() for name in of_data}:
         raise UserError(f"{path}: .csv and .tsv cannot be read together; use a folder for each")
     if rest or len(of_data) > 1:
-        say(f"{path}: `datasets` reads {odd_first(of_data)}"
-            + (f" and ignores {odd_first(rest)}" if rest else ""))
+        note(f"{path}: `datasets` reads {odd_first(of_data)}"
+             + (f" and ignores {odd_first(rest)}" if rest else ""))
 
 
 def odd_first(names: set[str]) -> str:

@@ -89,8 +89,8 @@ def find(name: str) -> type[Objective]:
                             "the file another name")
         return class_in(name)
     if name.startswith("<"):
-        raise UserError(f"--objective {name}: is a class that only Python has, as in "
-                        "nanouft.train.run(CLASS, resume=FOLDER)")
+        raise UserError(f"--objective {name}: the run's class is {name[1:-1]}, which only Python "
+                        f"has: nanouft.train.run({name[1:-1]}, resume=FOLDER)")
     return OBJECTIVES[one_of("objective", registry_name(name), OBJECTIVES)]
 
 

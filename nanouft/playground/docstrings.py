@@ -21,7 +21,7 @@ NAME = r"[^\W\d][\w']*"
 LOSS = re.compile(r" {4,}(?:--(\S+ \w+) +)?L = (.+?)(?:  +(.+))?")
 FORMULA = re.compile(rf" {{4,}}({NAME}) = (.+?)(?:  +.+)?")
 WORDS = re.compile(rf" {{4,}}({NAME}(?:, {NAME})*(?:\(y\))?): (.+)")
-ARXIV = re.compile(r"arXiv:(\d{4}\.\d{5})")
+ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 
 
 @dataclass

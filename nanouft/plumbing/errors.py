@@ -40,6 +40,10 @@ class UserError(Exception):
         super().__init__("".join(parts))
         self.parts = parts
 
+    def _render_traceback_(self) -> list[str]:
+        """What a cell of a notebook shows in place of a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
     def spelled(self, names: Mapping[str, str]) -> str:
         """The line for a program in which settings have these other names."""
         return "".join(names.get(x[2:].replace("-", "_"), x) if isinstance(x, Flag) else x

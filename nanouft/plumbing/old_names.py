@@ -4,11 +4,20 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, spec_from_file_location
 
 MOVED = {
+    "nanouft.compare.asked": "nanouft.compare.scoring",
+    "nanouft.compare.code": "nanouft.compare.fingerprint",
+    "nanouft.compare.comparison": "nanouft.compare.plan",
+    "nanouft.compare.judge": "nanouft.compare.by_task",
+    "nanouft.compare.looks": "nanouft.compare.testset_reuse",
+    "nanouft.compare.parts": "nanouft.compare.splits",
+    "nanouft.compare.processes": "nanouft.compare.workers",
     "nanouft.flat": "nanouft.minimal_train",
     "nanouft.plumbing.share": "nanouft.plumbing.distributed",
+    "nanouft.run.measure": "nanouft.run.metrics",
     "nanouft.run.pace": "nanouft.run.hyperparameters",
     "frozen_lake.estimate": "frozen_lake.residual",
     "frozen_lake.learn": "frozen_lake.train",
+    "frozen_lake.table": "frozen_lake.results_table",
 }
 
 

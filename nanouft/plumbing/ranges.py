@@ -10,6 +10,7 @@ import re
 import sys
 import types
 import typing
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -83,7 +84,7 @@ def check_ranges(record: object) -> None:
         if not wanted and limits and value not in limits:
             wanted = str(limits)
         if wanted:
-            told = value if isinstance(value, (Real, str)) else repr(value)     # tensor(0.1)
+            told = value if isinstance(value, (Real, str)) else repr(value)[:80]
             raise UserError(flag(field.name), f" {told}: must be {wanted}")
 
 
@@ -93,11 +94,21 @@ def needs(value: Any, kind: Any) -> str:
         return "" if isinstance(value, str) and value in choices else f"one of {', '.join(choices)}"
     is_real = isinstance(value, Real) and not isinstance(value, bool)
     if kind is int:
-        return "" if is_real and isinstance(value, Integral) else "a whole number"
+        whole = is_real and isinstance(value, Integral)
+        return "" if whole else "a whole number" + not_its_text(value, int)
     if kind is float:
-        return "" if is_real and abs(value) <= sys.float_info.max else "a finite number"
+        finite = is_real and abs(value) <= sys.float_info.max
+        return "" if finite else "a finite number" + not_its_text(value, float)
     if kind is bool:
         return "" if isinstance(value, bool) else "True or False"
     if typing.get_origin(kind) in (list, tuple):
         return "" if isinstance(value, (list, tuple)) else "a list"
     return "" if kind is not str or isinstance(value, str) else "a text"
+
+
+def not_its_text(value: Any, kind: type) -> str:
+    """", not the text '1e-4'": only Python gives such a one."""
+    with suppress(ValueError):
+        if isinstance(value, str) and kind(value) is not None:
+            return f", not the text {value!r}"
+    return ""

@@ -31,7 +31,7 @@ from nanouft.gpt import GPT
 from nanouft.loop import Device, Step
 from nanouft.plumbing import files
 from nanouft.plumbing.errors import Diverged, UserError, flag
-from nanouft.plumbing.printing import progress, say
+from nanouft.plumbing.printing import note, progress, say
 from nanouft.plumbing.tensors import load_tensors, not_finite, read_tensors, save_tensors
 from nanouft.run.folder import read_lines
 from nanouft.run.plan import Plan
@@ -256,8 +256,8 @@ def check_finite(line: Mapping[str, float | None], step: int, named: set[str]) -
                            flag("lr"), ", or look at the rows of that step")
     for name in odd.keys() - named:
         named.add(name)
-        say(f"metric {name} is {odd[name]} at step {step}, although the loss is finite; such "
-            "values are logged as null", write=tqdm.write)
+        note(f"metric {name} is {odd[name]} at step {step}, although the loss is finite; such "
+             "values are logged as null", write=tqdm.write)
 
 
 def to_floats(numbers: Sequence[Any]) -> list[float]:

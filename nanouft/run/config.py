@@ -23,7 +23,7 @@ from typing import Any, Literal
 from nanouft import world
 from nanouft.objective import Count, Objective, Positive, Share
 from nanouft.objectives import FAMILIES, OBJECTIVES, find, name_of, registry_name
-from nanouft.own import what_is_wrong
+from nanouft.own import guarded_class, what_is_wrong
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import own_file, read_json
 from nanouft.plumbing.printing import say
@@ -103,6 +103,7 @@ class RunConfig(TrainFlags):
     settings: tuple[tuple[str, Any], ...] = ()      # of the method, those that were given
     given: frozenset[str] = frozenset()     # flags that were given; others may suit the rows
     cls: type[Objective] | None = field(default=None, compare=False, repr=False)
+    in_python: bool = field(default=False, compare=False, repr=False)   # called there
 
     @classmethod
     def of(cls, method: Any, flags: Mapping[str, Any]) -> "RunConfig":
@@ -120,6 +121,7 @@ class RunConfig(TrainFlags):
             raise UserError(f"{kind.__name__}: {why}")
         name = method if isinstance(method, str) else name_of(kind)
         check_settings(name, kind)
+        kind = guarded_class(kind) if name.startswith("<") else kind
         values = from_python(name, (TrainFlags, kind), settings | {**flags})
         return cls.made(name, kind, values | {"objective": name} if method else values)
 
@@ -277,9 +279,12 @@ def reopen(now: RunConfig) -> RunConfig:
 
 
 def how_to_resume(folder: Path, cfg: RunConfig) -> str:
-    """What goes on with a run. Of one that names code or hub: the command has all words again."""
-    if cfg.method.startswith("<"):
-        return f"nanouft.train.run({cfg.method[1:-1]}, resume={str(folder)!r})"
+    """What goes on with a run, a call or a command. Both name code and hub again."""
+    if cfg.in_python:
+        method = cfg.method[1:-1] if cfg.method.startswith("<") else repr(cfg.method)
+        named = [f", {name}={x!r}" for name, x in cfg.said().items()
+                 if CODE_OR_NETWORK.search(str(x)) and name != "objective"]
+        return f"nanouft.train.run({method}{''.join(named)}, resume={str(folder)!r})"
     changed = {name: getattr(cfg, name) for name in sorted(MAY_CHANGE_ON_RESUME & cfg.given)}
     again = cfg.argv() if any(map(CODE_OR_NETWORK.search, cfg.argv())) else as_flags(changed)
     return f"python -m nanouft.train {shlex.join(['--resume', str(folder), *again])}"
@@ -300,5 +305,5 @@ def list_objectives() -> None:
             if method.family == family:
                 needs = [*(method.kinds() if family == "graded" else ()), *method.other_models()]
                 more = f" [{' + '.join(needs)}]" if needs else ""
-                say(textwrap.fill(f"  {name:<12}{title_of(cls)}{more}", 80,
+                say(textwrap.fill(f"  {name:<11} {title_of(cls)}{more}", 80,
                                   subsequent_indent=" " * 14))

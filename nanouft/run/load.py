@@ -88,8 +88,8 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     say(f"{as_told(cfg.data)}: {describe(rows)}")
     exact = objective.scorer != "none" and objective.on_policy and cfg.reward == "exact"
     if cfg.init == "base":
-        say("the shipped base model knows only NanoWorld; for other text give another --init"
-            f"{if_in_checkout('docs/data.md')}")
+        note("the shipped base model knows only NanoWorld; for other text give another --init"
+             f"{if_in_checkout('docs/data.md')}")
     if exact:
         rows = world.name_tasks(rows)
     if objective.on_policy and not own_file(cfg.reward):
@@ -127,7 +127,8 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
     if cfg.data:
         used, held = ({e.row.where for e in side} for side in (train, held_out))
         sides = {"to train on": (rows.train, used), "held out": (rows.held_out, held)}
-        tell = note if rows.left_out or report.why else say
+        unused = {r.where for r in rows.train + rows.held_out} - used - held
+        tell = note if rows.left_out or report.why or unused else say
         tell(report_use(sides, rows.left_out, report.why, kinds))
         report.notes += [(where, f"without one of its responses: {why}")
                          for where, why in report.why.items() if where in used | held]
@@ -135,9 +136,9 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
                      for name in ("desirable", "undesirable"))
         if kinds[-1] in ("labels", "scores") and (text := about_grades(
                 [e.row for e in train], (good, bad) if good and bad else None)):
-            say(text)
+            note(text)
     for text in report.lines():
-        say(text)
+        note(text)
     return train, held_out
 
 

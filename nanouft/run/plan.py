@@ -22,10 +22,10 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
-from nanouft.plumbing.printing import quantity, say
+from nanouft.plumbing.printing import note, quantity, say
 from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.device import processor
-from nanouft.run.folder import fingerprint, hash_of, questions_of_run
+from nanouft.run.folder import fingerprint, hash_of, hash_of_class, questions_of_run
 from nanouft.run.hyperparameters import choose_pace, with_beta
 from nanouft.run.load import Rows, encode_rows
 
@@ -82,7 +82,11 @@ class Plan:
         first = objective.first_models
         first_folders = getattr(objective, first.setting) if first else None
         files_it_reads = [reward, *(first_folders or ()), *(cfg.eval_data or ())]
-        user_code = own_file(cfg.method)
+        code = None
+        if user_code := own_file(cfg.method):
+            code = hash_of(user_code)
+        elif cfg.method.startswith("<"):
+            code = hash_of_class(type(objective))
         first_turns = {e.row.prompt[:1] for e in self.train}
         system = [t.text for turns in first_turns for t in turns if t.role == "system"]
         return {"command": "train", "objective": objective.name, "steps": self.steps,
@@ -90,7 +94,7 @@ class Plan:
                 "argv": cfg.argv(), "tokenizer": tok.name,
                 "system": system[0] if len(first_turns) == len(system) == 1 else "",  # of all rows
                 "key": fingerprint(model, self.train, cfg.reward, *map(hash_of, files_it_reads)),
-                "code": hash_of(user_code) if user_code else None,
+                "code": code,
                 "files": [hash_of(file) for file in cfg.data or ()],
                 "asked": " ".join(sorted(self.asked)),
                 "torch": torch.__version__, "device": f"{device.name} {device.dtype}",
@@ -109,7 +113,7 @@ def plan_run(cfg: RunConfig, objective: Objective, rows: Rows, model: GPT, tok: 
     leaks = leak(questions(rows.held_out, held_out), asked)
     held_out = choose_held_out(cfg, objective, held_out, steps, batch_size)
     if leaks:
-        say(leaks)
+        note(leaks)
     return Plan(cfg, objective, rate, batch_size, steps, max_new, train, held_out, asked, leaks)
 
 
@@ -138,7 +142,7 @@ def choose_held_out(cfg: TrainFlags, objective: Objective, held_out: list[Encode
     if not held_out:
         if cfg.keep == "best":
             raise UserError("--keep best: no rows are held out; give some with --eval-data FILE")
-        say("no rows are held out, so nothing is evaluated; give some with --eval-data FILE")
+        note("no rows are held out, so nothing is evaluated; give some with --eval-data FILE")
         return held_out
     if not cfg.eval_data:
         times = 2 + (steps // cfg.eval_every if cfg.eval_every else 0)
