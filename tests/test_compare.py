@@ -673,7 +673,7 @@ def test_a_test_question_that_another_group_trains_on_is_told(in_process, capsys
     assert call("sft grpo --data same.jsonl --tries 1 --seeds 2 --steps 1 --device cpu "
                 "--reward r.py:f --max-new 4") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "1 of 1 held-out question is also trained on, in rows of another group" in said
+    assert "1 of 1 held-out prompt is also trained on, in rows of another group" in said
     assert "two of a pair, and all that are sampled" in said
 
 
@@ -929,7 +929,7 @@ def test_looks_are_counted_and_confirming_is_done_once(in_process):
     assert c.eval_spec("test").seed != planned(words).eval_spec("test").seed
     before = trained()
     for again in (three, f"{words} --items 11", f"dpo sft {SMALL} --items 12"):
-        with pytest.raises(UserError, match="has tested"):
+        with pytest.raises(UserError, match="has already tested"):
             compare.train_all(planned(f"{again} --confirm"))
     assert trained() == before                                  # refused before it trains
 
@@ -940,7 +940,7 @@ def test_a_plan_repeats_the_command_elsewhere(scene, tmp_path, in_process):
     makes the weights that were judged. What training says of a loss of one's own is a note."""
     there, told = scene
     place = there / planned(SCENE).place
-    assert "--steps 2" in told and "sft+mine.py - sft" in told and told.count("two halves") == 2
+    assert "--steps 2" in told and "sft+mine.py - sft" in told and told.count("two half") == 2
     Path("my.ini").write_bytes((place / "plan.ini").read_bytes())
     assert call("my.ini") == 0
     again = Path("out/compare") / place.name
@@ -1006,7 +1006,7 @@ def test_out_keeps_the_report_of_another_comparison(in_process, capsys):
     """The same one writes its own anew, with more seeds too."""
     for line in ("sft dpo", "sft mine.py", "sft dpo --seeds 3", "sft mine.py"):
         assert call(f"{line} {SMALL.replace('--seeds 2', '')} --out x") == 0
-    assert capsys.readouterr().out.count("has another comparison's plan and report") == 2
+    assert capsys.readouterr().out.count("already has the plan and report of another") == 2
     other, = Path("x").glob("sft-mine.py-*/report.md")
     assert "# sft, dpo\n" in Path("x/report.md").read_text()
     assert "# sft, mine.py\n" in other.read_text()
@@ -1059,7 +1059,7 @@ def test_of_the_shared_flags_a_method_reads_those_that_it_has_a_use_for(words, r
     ("sft dpo --by nll", "need --data"), ("sft dpo --data few.jsonl", "at least 30 are needed"),
     ("sft dpo --data pairs.jsonl --reward no.py:f", "there is no file"),
     ("sft dpo --data pairs.jsonl --reward wrong.py:f", "wrong.py, line 2: ZeroDivisionError"),
-    ("x.ini sft", "a plan names its methods"), ("sft '+dpo'", "does not begin with a method"),
+    ("x.ini sft", "a plan names its methods"), ("sft '+dpo'", "must begin with a method"),
     ("x.ini", "cannot be read"), ("pairs.ini", "not a valid plan"), ("sft dpo --out .", "empty")])
 def test_a_mistake_is_one_line_before_anything_is_trained(words, told):
     write_jsonl(Path("few.jsonl"), PAIRS[:9])

@@ -197,7 +197,7 @@ def test_a_run_goes_on_only_with_what_it_began_with(place, tmp_path, monkeypatch
     Path("exact").touch()                               # is the name of a reward, too
     may_change = "--accumulate 2 --activation-checkpointing --threads 1 --save-every 3"
     assert command(train.main, [*resume, *may_change.split()]) == 0
-    said = re.findall(r"(\w+) \S+ .*in place of (.*):", capsys.readouterr().out)
+    said = re.findall(r"(\w+) \S+ .*instead of (.*):", capsys.readouterr().out)
     assert said == [("torch", "2.6"), ("processor", "vax")]
 
 

@@ -246,7 +246,7 @@ def test_the_lowest_is_the_best_of_every_metric_that_is_a_loss(tmp_path, capsys)
         for told in (flags, [*flags[:-1], f"eval_{metric}"]) if lower else ():
             assert trainer.read_flags(told)[-1].greater_is_better is False
         if not lower:
-            with pytest.raises(UserError, match=f"{metric}: add --greater_is_better true or f"):
+            with pytest.raises(UserError, match=f"{metric}: add --greater_is_better true, or f"):
                 trainer.read_flags(flags)
         assert trainer.read_flags([*flags, "--greater_is_better", "true"])[-1].greater_is_better
     assert trainer.read_flags([*flags[:-1], "accuracy"])[-1].greater_is_better
@@ -331,7 +331,7 @@ def test_what_a_model_in_shards_cannot_do_is_one_line(tmp_path):
         trainer.check_shards()
     trainer.is_fsdp_enabled = True
     for version, best, of, why in ((1, False, "sft", "only FSDP2"), (2, False, "grpo", "sample"),
-                                   (2, True, "sft", "one piece")):
+                                   (2, True, "sft", "not sharded")):
         trainer.accelerator.state.fsdp_plugin = SimpleNamespace(
             fsdp_version=version, state_dict_type="SHARDED_STATE_DICT")
         trainer.args.load_best_model_at_end, trainer.objective = best, OBJECTIVES[of]()

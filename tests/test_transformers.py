@@ -213,7 +213,7 @@ FAULTS = {      # words of the refusal -> what does it to a model
         lambda _, args, out: SimpleNamespace(logits=1.01 * out.logits)),
     "it has no cache": lambda model: model.net.base_model.register_forward_pre_hook(
         lambda _, args, given: (args, given | {model.cache_name: None}), with_kwargs=True),
-    "it reads padding": lambda model: model.net.base_model.register_forward_pre_hook(
+    "padding changes its logits": lambda model: model.net.base_model.register_forward_pre_hook(
         lambda _, args, given: (args, given | dict.fromkeys(["attention_mask", "position_ids"])),
         with_kwargs=True)}
 
@@ -235,7 +235,7 @@ def drawn(rows: int) -> torch.Tensor:
 CONFIG, WEIGHTS, TOKENS = "config.json", "model.safetensors", "tokenizer_config.json"
 NORM = "transformer.ln_f.weight"
 REFUSED = [     # folders as they are met: the kind, {file: change}, words of the refusal
-    ("qwen2", {WEIGHTS: "x"}, "no causal language model"),
+    ("qwen2", {WEIGHTS: "x"}, "not a causal language model"),
     ("qwen2", {WEIGHTS: None, "pytorch_model.bin": "x"}, "no file named model.safetensors"),
     ("qwen2", {"tokenizer.json": None, TOKENS: None}, "has no tokenizer"),
     ("qwen2", {CONFIG: None, "adapter_config.json": {"base_model_name_or_path": "their/base"}},

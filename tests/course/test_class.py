@@ -247,7 +247,7 @@ def test_what_a_program_may_import_its_judge_and_it_itself_make_a_new_mark(grade
         assert command(grade.main, ["all", "--out", "out"]) == 2
     said = "".join(capsys.readouterr())
     for words in ("a link, or a name that begins with _): _max, eve, zoe_ex12.py",
-                  "ann.json: its marks are lost", "another process works there"):
+                  "ann.json: its marks are lost", "is in use by another"):
         assert words in said
 
 
@@ -453,7 +453,7 @@ class Mine(Objective):
 @pytest.mark.parametrize("part, instead, told", [
     ("def loss", "def choose", "choose may not be changed here"),
     ("heavy: float = 3.0", 'data = "pairs"', "data may not be changed here"),
-    ("class Mine", "class One(Objective):\n    pass\n\nclass Mine", "holds 2 classes"),
+    ("class Mine", "class One(Objective):\n    pass\n\nclass Mine", "has 2 classes"),
     ("class Mine", "import helper\n\nclass Mine", r"imports helper\.py; an entry is one file"),
     ("return", "return (", "cannot be read")])
 def test_an_entry_writes_its_loss_alone(part, instead, told):
@@ -584,7 +584,7 @@ def test_a_seed_draws_questions_of_earlier_lessons_and_they_hold_no_answer(befor
     said, asked, right = capsys.readouterr().out, *(
         (exam.OUT / "1" / f"{name}.md").read_text() for name in ("questions", "answers"))
     assert command(exam.main, flags) == 2                       # words may have been changed there
-    assert "out/exam/1 is there already" in capsys.readouterr().err
+    assert "out/exam/1: already exists" in capsys.readouterr().err
     for _, question, answer in drawn:
         assert question in said and question in asked and answer in right
         assert question.startswith("What does this call give?") or answer not in said + asked
