@@ -141,7 +141,7 @@ def test_where_no_worker_begins_it_is_told_and_ctrl_c_cancels(monkeypatch, capsy
 
     def interrupt(bar, text, **how):
         assert text == "0 of 1 runs, waiting for a worker"
-        if "no worker of Odd has begun" in capsys.readouterr().out:
+        if "no worker of Odd has started" in capsys.readouterr().out:
             assert (RUNS / executor.unfinished(Path("wanted"))).exists()
             raise KeyboardInterrupt
     monkeypatch.setattr(workers.tqdm, "set_postfix_str", interrupt)
