@@ -452,7 +452,7 @@ def test_a_second_comparison_in_a_folder_waits_for_the_first(capsys):
     with workers.alone_in(Path("x")):
         thread = threading.Thread(target=second)
         thread.start()
-        wait_for(lambda: "another comparison works there" in capsys.readouterr().out)
+        wait_for(lambda: "in use by another comparison" in capsys.readouterr().out)
         assert not entered
         with pytest.raises(UserError, match="did you mean dpo"):        # it need not wait
             plan.read_words(["sft", "dpoo", "--out", "x"])

@@ -120,7 +120,7 @@ def test_a_lost_part_is_handed_over_once_more(monkeypatch):
         carry(Odd(2))
     closed = ThreadPoolExecutor(1)
     closed.shutdown()
-    with pytest.raises(UserError, match="takes no more work"):
+    with pytest.raises(UserError, match="accepts no more work"):
         carry(closed)
     assert not [*Path("out").rglob("*.partial")]
 

@@ -337,8 +337,8 @@ def test_flat_py_has_the_losses_and_weights_of_train(name, place, monkeypatch):
 
 
 @pytest.mark.parametrize("words, told", [
-    ("grpo rows.jsonl new", "samples answers or needs another model first"),
-    ("poft rows.jsonl new", "samples answers or needs another model first"),
+    ("grpo rows.jsonl new", "samples responses or needs another model first"),
+    ("poft rows.jsonl new", "samples responses or needs another model first"),
     ("spo rows.jsonl new", "did you mean"), ("sft rows.jsonl start", ": already exists"),
     ("sft none.jsonl new", "none.jsonl")])
 def test_a_mistake_in_the_words_of_flat_py_is_one_line(words, told, place, monkeypatch, capsys):
