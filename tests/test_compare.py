@@ -32,6 +32,7 @@ from nanouft.compare import (
     passes,
     plan,
     power,
+    printed,
     progress,
     report,
     runs,
@@ -441,6 +442,14 @@ def test_after_any_kill_the_same_command_goes_on_to_the_same_figures(tmp_path, m
         assert one.read_text() == other.read_text()
     runs_of = {x.name for x in (there / RUNS).iterdir()}
     assert runs_of == {x.name for x in (tmp_path / RUNS).iterdir()}
+
+
+@pytest.mark.parametrize("measure, margin, told", [
+    ("reward", 0.0, "No CI is called equivalent"), ("reward", 0.02, "within ±0.020."),
+    ("nll", 0.02, "within ±0.020 nats."), ("score", 0.02, "within ±2.0 points.")])
+def test_what_counts_as_equivalent_is_said(measure, margin, told):
+    """Rewards of an initial model that are all alike have no spread, and so no margin."""
+    assert told in printed.what_is_equivalent(verdicts.MEASURES[measure], margin)
 
 
 def test_a_second_comparison_in_a_folder_waits_for_the_first(capsys):

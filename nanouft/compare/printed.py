@@ -107,9 +107,8 @@ def differences(c: Comparison, questions: list[Question]) -> list[str]:
     over = "seeds, prompts and training rows" if c.parts else "seeds and prompts"
     shared = f", Bonferroni-corrected for {of} comparisons" if of > 1 else ""
     less = " Less is better." if measure.sign < 0 else ""
-    unit = f"{measure.text(questions[0].margin)} {measure.unit}".rstrip()
-    out = wrapped(f"Paired differences: mean ± 95 % CI over {over}{shared}. Equivalent: the CI is "
-                  f"within ±{unit}.{less}")
+    out = wrapped(f"Paired differences: mean ± 95 % CI over {over}{shared}. "
+                  f"{what_is_equivalent(measure, questions[0].margin)}{less}")
     heads = [f"{q.a.name} - {q.b.name}" for q in questions]
     for head, q in zip(heads, questions):
         verdict = f"{q.verdict}; {q.distance:.1f} half widths from 0" if q.verdict in (
@@ -117,6 +116,12 @@ def differences(c: Comparison, questions: list[Question]) -> list[str]:
         out.append(f"  {head:{max(map(len, heads))}}  {signed(q):>14}  {verdict}")
         out += wrapped("; ".join(doubts(c, q)), " " * 4, " " * 4)
     return out
+
+
+def what_is_equivalent(measure: Measure, margin: float) -> str:
+    if not margin:              # a share of how far rewards of the initial model are spread
+        return "No CI is called equivalent: the initial model has one reward; give --margin."
+    return f"Equivalent: the CI is within ±{measure.text(margin)} {measure.unit}".rstrip() + "."
 
 
 def signed(q: Question) -> str:
