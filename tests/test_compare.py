@@ -444,6 +444,16 @@ def test_after_any_kill_the_same_command_goes_on_to_the_same_figures(tmp_path, m
     assert runs_of == {x.name for x in (tmp_path / RUNS).iterdir()}
 
 
+def test_a_method_whose_rewards_are_all_0_is_named():
+    """Its learning rate was not searched either: all scored alike."""
+    def result(name, scores):
+        return SimpleNamespace(name=name, measure="reward", scores={"rows": scores})
+    results = [result("initial model", np.zeros((3, 4))), result("sft", np.eye(3, 4)),
+               result("dpo", np.zeros((3, 4)))]
+    told, = printed.at_an_end(SimpleNamespace(parts={"val": Path("x")}), results)
+    assert told.startswith("reward: 0.000 at each prompt for dpo, a floor")
+
+
 @pytest.mark.parametrize("measure, margin, told", [
     ("reward", 0.0, "No CI is called equivalent"), ("reward", 0.02, "within ±0.020."),
     ("nll", 0.02, "within ±0.020 nats."), ("score", 0.02, "within ±2.0 points.")])

@@ -187,7 +187,7 @@ def at_an_end(c: Comparison, results: list[Result]) -> list[str]:
     for end, name in ((0.0, "floor"), (1.0, "ceiling")):
         there = [x.name for x in results[1:]
                  if all((part == end).all() for part in x.scores.values())]
-        if there and measure.unit == "points":
+        if there and (measure.unit == "points" or end == 0):            # a reward may be 1 or more
             other = "; another metric (--by nll, --reward) may show more" if c.parts else ""
             told.append(f"{measure.title}: {measure.text(end)} at each prompt for "
                         f"{', '.join(there)}, a {name} that hides differences{other}")
