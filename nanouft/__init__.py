@@ -12,7 +12,7 @@ Start at README.md. The files in reading order:
 Other programs are pretrain, reward, sample, evaluate and pushes.
 
 What to open for one question:
-    which tokens of a row are learned       models/tokenizer.py, chat
+    chat format; which tokens are learned   models/tokenizer.py, chat
     how a row is padded                     data/batches.py, collate
     padding on the left, attention's mask   generate.py, pad_left; gpt.py, _mask
     which fields a row has                  data/fields.py, FIELDS; data/rows.py, row
@@ -29,7 +29,8 @@ What to open for one question:
     how a file becomes token ids            run/load.py, its first lines
     how to write a loss of your own         objective.py; own.py opens its file
     arms and seeds of a comparison          compare/plan.py; the verdict, compare/verdicts.py
-    a task or a fact of NanoWorld           world/__init__.py; a new task, run/evaluation.py, ABOUT
+    a task of NanoWorld                     world/answers.py; world/tasks.py; world/__init__.py,
+                                            MIXTURE; run/evaluation.py, ABOUT
 plumbing serves every program and has no machine learning in it.
 """
 import sys

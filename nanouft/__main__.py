@@ -40,8 +40,8 @@ def main(argv: list[str] | None = None) -> int:
             "In the folder of the repository: python -m lessons")
         return 0
     if name == "lessons":
-        raise UserError("the lessons are not installed; clone nanouft's repository, and type "
-                        "python -m lessons in its folder")
+        raise UserError("the lessons are not installed; clone nanouft's repository, and in its "
+                        "folder type python -m lessons")
     modules = {module.removeprefix("nanouft."): module for module in COMMANDS}
     modules["flat"] = "nanouft.flat"        # until version 7
     run_program(modules[one_of("command", name, modules)], rest)
