@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from commands import OF_RUN, dpo, is_like
-from made import NANO, killed_in_step, nano, one_error, write_jsonl
+from made import NANO, killed_in_step, nano, one_error
 from safetensors.torch import load, save
 
 from nanouft import train
@@ -218,7 +218,8 @@ def test_hashes_that_are_kept_have_the_digits_of_before(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked, said = (Turn("user", "Say E"),), (Turn("assistant", "b"),)
     row = Row((Turn("user", "Say É\ud800"),), extra={"group": 7}, roles={"answer": (asked, said)})
-    write_jsonl(Path("rows"), [{"prompt": f"Say {i}.", "response": "b"} for i in range(30)])
+    lines = [json.dumps({"prompt": f"Say {i}.", "response": "b"}) + "\n" for i in range(30)]
+    Path("rows").write_bytes("".join(lines).encode())       # a Windows writes other ends of lines
     Path("model").mkdir()
     Path("model/model.safetensors").write_bytes(b"weights")
     zeros = torch.nn.Linear(2, 1).half().requires_grad_(False)
