@@ -153,7 +153,7 @@ def main(argv: list[str] | None = None) -> int:
               for which, tokens, weights in token_pushes(objective, row, model, tok)]
     say(f"Model:  {cfg.init}\nPrompt: {prompt}")
     say("The push of one training step, minus the gradient with respect to the log-prob:",
-        "above 0 the token becomes more likely, below 0 less. SFT pushes every token by 1.",
+        "above 0 the token becomes more likely, below 0 less. SFT pushes each token by 1.",
         sep="\n")
     for text, which, tokens, weights in strips:
         answer = "answer" if which == "answer" else f"{which.removesuffix(' answer')} answer"

@@ -166,7 +166,7 @@ def test_a_part_ends_when_it_is_no_longer_wanted(tmp_path):
         while not [*RUNS.glob("slow.*.partial/metrics.jsonl")]:
             time.sleep(0.1)
         wanted.unlink()
-        assert "was ended" in future.result(20)
+        assert "was killed" in future.result(20)
         assert "does not see" in executor.there(told, str(tmp_path), str(wanted))
     assert not [*RUNS.iterdir()]
 

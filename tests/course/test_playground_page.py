@@ -63,7 +63,7 @@ def test_held_out_rows_have_a_panel_of_their_own(objective, figure, tmp_path, mo
     assert len(axes) == 2
     assert axes[0].get_title("left").startswith(
         f"{objective.upper()}: {figure} of 4 held-out rows 0.50 → 0.75")
-    assert "2 passes" in axes[-1].get_title("left")
+    assert "2 epochs" in axes[-1].get_title("left")
     assert axes[-1].lines[-1].get_ydata() == pytest.approx([0.1] * 8)
     told = [line for line in axes[0].lines if line.get_marker() == "s"]
     assert len(told) == 1 and told[0].get_xydata().tolist() == [[0, .5], [4, .7], [8, .75]]
