@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from nanouft.compare.fingerprint import LIBRARIES, hash_at, named, own_code, versions
 from nanouft.compare.progress import LOOK, share_done
-from nanouft.compare.runs import HOST, Job, is_done, is_made, unfinished
+from nanouft.compare.runs import Job, is_done, is_made
 from nanouft.compare.workers import BEGAN, end, said_of
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import remove
+from nanouft.plumbing.files import HOST, remove, unfinished
 from nanouft.plumbing.printing import BRIEF, say
 
 PATIENCE = 60       # seconds: until the first worker begins, or a network drive shows a new file

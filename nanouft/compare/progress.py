@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from nanouft.compare.runs import Job, seconds, unfinished
+from nanouft.compare.runs import Job, seconds
 from nanouft.plumbing import printing
+from nanouft.plumbing.files import unfinished
 from nanouft.plumbing.printing import BRIEF, pause_of_bar, shows
 
 LOOK = 2            # seconds between two looks at what goes on
