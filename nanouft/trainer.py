@@ -110,7 +110,7 @@ def run(argv: list[str]) -> Any:
     model, tok = load.open_model(cfg, objective, device)
     objective = load.with_first_models(objective, cfg, device, train=refuse_first_run)
     plan = plan_run(cfg, objective, rows, model, tok)
-    args.learning_rate, args.max_steps = plan.rate, plan.steps
+    args.learning_rate, args.max_steps = plan.lr, plan.steps
     args.per_device_train_batch_size = math.ceil(plan.batch_size / cfg.accumulate)
     plan = replace(plan, batch_size=args.per_device_train_batch_size * cfg.accumulate)
     about = plan.describe(model, tok, device)

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 
 from nanouft import train
 from nanouft.compare.fingerprint import short_hash
-from nanouft.compare.splits import cut, draw_keys
+from nanouft.compare.splits import draw_keys, split_rows
 from nanouft.data.batches import encode
 from nanouft.data.holdout import question_keys
 from nanouft.data.rows import Row
@@ -231,7 +231,7 @@ def test_hashes_that_are_kept_have_the_digits_of_before(tmp_path, monkeypatch):
     assert [key[:16] for key in (*question_keys([row]), *draw_keys([row]))] == [
         "ecf236033f7ada98", "daee236667ba88a4"]
     assert fingerprint(zeros, encode([row], NANO, 64)[0], "more") == "baf8dc33bcabff51240bd4d9"
-    assert cut(["rows"], Path())["train"].parent.name == "rows-a16d1cfc"
+    assert split_rows(["rows"], Path())["train"].parent.name == "rows-a16d1cfc"
     assert short_hash(["a", 1]) == "2657442b"
 
 

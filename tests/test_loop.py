@@ -353,9 +353,9 @@ def test_a_mistake_in_the_words_of_flat_py_is_one_line(words, told, place, monke
 def test_simple_py_is_the_loop(name, place, monkeypatch):
     """In double: what differs is not rounding. 15 steps of SFT have a warm-up of two. Weights are
     compared together: AdamW gives one whose gradient is rounding as large a step as any."""
-    n, rate, B = {"sft": 15}.get(name, 5), 2e-3, 6
+    n, lr, B = {"sft": 15}.get(name, 5), 2e-3, 6
     loss, kinds, own_rate, _ = simple.METHODS[name]
-    monkeypatch.setitem(simple.METHODS, name, (loss, kinds, rate, n))
+    monkeypatch.setitem(simple.METHODS, name, (loss, kinds, lr, n))
     monkeypatch.setattr(simple, "ROWS", B)
     settings = {"poft": {"aligned": ["other"]}, "sft": {"reduction": "sequence"}}
     o = OBJECTIVES[name](**settings.get(name, {}))
@@ -372,7 +372,7 @@ def test_simple_py_is_the_loop(name, place, monkeypatch):
     source = RowSource(models.prepare(encoded, o), Batching(B, n), tok.pad)
     source.order = np.arange(n * B).reshape(n, B)       # the rows as they come
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
-    update = loop.Update(optimizer, loop.warmup_cosine(rate, n, 0.1), clip=1.0)
+    update = loop.Update(optimizer, loop.warmup_cosine(lr, n, 0.1), clip=1.0)
     done = loop.steps(model, o, source, update, range(n))
     assert [float(s.sums["loss"]) for s in done] == pytest.approx(plain, abs=1e-6)
     was, theirs = dict(start.named_parameters()), dict(by_simple.named_parameters())
@@ -388,9 +388,9 @@ def test_simple_py_is_the_loop(name, place, monkeypatch):
 def test_simple_py_has_the_losses_of_methods_that_sample(name, settings, monkeypatch):
     """Their answers to prompts in the order of a rollout, and their gradients: CHORD's at the top
     of the weight's fall, on the way and at its end."""
-    loss_of, _, rate, _ = simple.METHODS[name]
+    loss_of, _, lr, _ = simple.METHODS[name]
     method, model, start, tok = OBJECTIVES[name](**settings), shipped_base(), nano(), NANO
-    assert rate == method.lr or name == "grpo"
+    assert lr == method.lr or name == "grpo"
     rows = sorted(world.rows("train", "demos", 3, 0), key=lambda r: len(tok.prompt_ids(r.prompt)))
     encoded, _ = encode(method.choose(rows), tok, model.cfg.n_ctx)
     source = Rollouts(encoded, method, Sampler(model, start, tok), lambda rows, texts: [

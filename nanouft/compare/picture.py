@@ -26,10 +26,10 @@ def picture(results: list[Result], questions: list[Question]) -> str:
         above.plot([], [], **legend, markersize=4, alpha=0.45, label="a seed")
         above.errorbar([], [], xerr=[], **legend, markersize=7, label="mean, 95 % CI")
         for y, (x, seen) in enumerate(zip(results, looks)):
-            of_seeds = scale * x.of_seeds()
-            above.plot(of_seeds, [y + 0.3] * len(of_seeds), "o", color=seen.light, alpha=0.45,
+            seed_scores = scale * x.seed_scores()
+            above.plot(seed_scores, [y + 0.3] * len(seed_scores), "o", color=seen.light, alpha=0.45,
                        markersize=4, markeredgewidth=0)
-            above.errorbar(scale * x.mean, y, xerr=scale * x.half, fmt=seen.marker,
+            above.errorbar(scale * x.mean, y, xerr=scale * x.half_width, fmt=seen.marker,
                            color=seen.light, markersize=7,
                            markerfacecolor=PANEL.light if seen.hollow else seen.light)
         for y, q in enumerate(questions):
@@ -39,8 +39,9 @@ def picture(results: list[Result], questions: list[Question]) -> str:
             below.annotate(q.verdict, (way * mean, y), (0, 7), ha="center", color=colour,
                            textcoords="offset points", fontsize=10)
         below.axvline(0, color=SOFT.light, linewidth=1)
-        corrected = f" (Bonferroni, {questions[0].of})" if questions[0].of > 1 else ""
-        name_rows(above, [short(x.name) for x in results], results[-1].n, measure.title)
+        n = questions[0].n_comparisons
+        corrected = f" (Bonferroni, {n})" if n > 1 else ""
+        name_rows(above, [short(x.name) for x in results], results[-1].sample_text, measure.title)
         name_rows(below, [f"{short(q.a.name)}\n− {short(q.b.name)}" for q in questions],
                   f"difference, 95 % CI{corrected}", measure.unit or measure.title)
         fig.legend(loc="outside upper left", ncols=2, frameon=False, labelcolor=INK.light,

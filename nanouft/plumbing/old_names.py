@@ -10,6 +10,7 @@ MOVED = {
     "nanouft.compare.judge": "nanouft.compare.by_task",
     "nanouft.compare.looks": "nanouft.compare.testset_reuse",
     "nanouft.compare.parts": "nanouft.compare.splits",
+    "nanouft.compare.passes": "nanouft.compare.cached_log_probs",
     "nanouft.compare.processes": "nanouft.compare.workers",
     "nanouft.flat": "nanouft.minimal_train",
     "nanouft.plumbing.share": "nanouft.plumbing.distributed",

@@ -299,7 +299,7 @@ class Log:
             if self.device.dtype == "fp16" and not math.isfinite(line["grad_norm"]):
                 line["grad_norm"] = None            # overflow: the scaler left this step out
             check_finite(line, step.done, self.named)
-            self.write({"step": step.done, **line, "lr": step.rate, "tokens": step.tokens})
+            self.write({"step": step.done, **line, "lr": step.lr, "tokens": step.tokens})
             self.waiting.pop(0)
             self.tokens += step.tokens_read
         now = time.perf_counter()

@@ -76,9 +76,9 @@ def learning_rate(objective: Objective, model: Any, defaults: Defaults = DEFAULT
     """The peak of the learning rate if --lr is not given: Objective.lr of the method, changed by
     the model's width, LoRA, few demonstrations, and a limit for feedback. loop.warmup_cosine makes
     the rate of each step from it; a value head learns faster (loop.make_optimizer)."""
-    rate = objective.lr * WIDTH / model.cfg.n_embd          # twice as wide, half the rate
-    rate *= 10 if lora else defaults.lr_factor              # LoRA's matrices are thin
-    return rate * min(1, defaults.max_lr / objective.lr)
+    lr = objective.lr * WIDTH / model.cfg.n_embd            # twice as wide, half the rate
+    lr *= 10 if lora else defaults.lr_factor                # LoRA's matrices are thin
+    return lr * min(1, defaults.max_lr / objective.lr)
 
 
 def choose_steps(objective: Objective, rows: int, defaults: Defaults, batch_size: int,

@@ -3,11 +3,11 @@
     models = FrozenModels(start, pad, device)
     encoded = models.prepare(encoded, objective)                # before training
 
-Many methods need the start model's log-probs (DPO and its relatives, KTO, UNA, UFT). They are made
-here once, before the first step, and kept in memory beside the tokens: Tokens.ref_logp, from where
-each batch takes Seqs.ref_logp. A run that goes on makes them again; only the runs of a comparison
-that would all make the same have them in a file (compare/passes.py). Of sampled answers they are
-made in each rollout (rollout.py). The files of the methods compute other numbers.
+Many methods need the initial model's log-probs (DPO and its relatives, KTO, UNA, UFT). They are
+made here once, before the first step, and kept in memory beside the tokens: Tokens.ref_logp, from
+where each batch takes Seqs.ref_logp. A resumed run makes them again; only the runs of a comparison
+that would all make the same have them in a file (compare/cached_log_probs.py). Of sampled answers
+they are made in each rollout (rollout.py). The files of the methods compute other numbers.
 """
 import copy
 import os
