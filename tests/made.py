@@ -38,7 +38,7 @@ TINY = GPTConfig(vocab_size=17, n_ctx=64, n_layer=2, n_head=2, n_embd=16, init_s
 
 # Forms of a method are its defaults, each other choice of a setting that has choices, and these, as
 # "field value, field value; another form": numbers at which the code takes another branch. (That
-# every number is read is tested with the equation, and the ends of its range in test_ranges.py.)
+# every number is read is tested with the equation, and the ends of its range in test_setting_ranges.py.)
 MORE_FORMS = {
     "ift": "gamma 0.0; variant released, lam 0.0, gamma 0.5", "uft": "feedback binary, beta 0.7",
     "dpo": "label_smoothing 0.2", "apo": "form down, beta 0.7", "simpo": "alpha 0.5",

@@ -28,7 +28,7 @@ from nanouft.models.tokenizer import Turn
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.plumbing.files import read_json, remove, write_json
-from nanouft.plumbing.tensors import read_tensors, save_tensors
+from nanouft.plumbing.safetensors_files import read_tensors, save_tensors
 from nanouft.run import checkpoint
 from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
 from nanouft.run.folder import fingerprint, hash_of, is_scored, new_folder, read_lines

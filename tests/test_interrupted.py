@@ -25,7 +25,7 @@ from nanouft import own, train
 from nanouft.models import folders
 from nanouft.objectives.dpo import DPO
 from nanouft.objectives.grpo import GRPO
-from nanouft.plumbing import tensors as tensors_of_file
+from nanouft.plumbing import safetensors_files as tensors_of_file
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json

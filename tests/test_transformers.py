@@ -32,7 +32,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import fast_ops
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.tensors import in_precision, read_tensors
+from nanouft.plumbing.safetensors_files import in_precision, read_tensors
 from nanouft.run.device import CompiledBlocks, blocks_of
 from nanouft.run.folder import read_lines
 from nanouft.run.reference import FrozenModels

@@ -14,6 +14,7 @@ MOVED = {
     "nanouft.compare.processes": "nanouft.compare.workers",
     "nanouft.flat": "nanouft.minimal_train",
     "nanouft.plumbing.share": "nanouft.plumbing.distributed",
+    "nanouft.plumbing.tensors": "nanouft.plumbing.safetensors_files",
     "nanouft.run.measure": "nanouft.run.metrics",
     "nanouft.run.pace": "nanouft.run.hyperparameters",
     "frozen_lake.estimate": "frozen_lake.residual",

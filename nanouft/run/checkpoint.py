@@ -32,7 +32,7 @@ from nanouft.loop import Device, Step
 from nanouft.plumbing import files
 from nanouft.plumbing.errors import Diverged, UserError, flag
 from nanouft.plumbing.printing import note, progress, say
-from nanouft.plumbing.tensors import load_tensors, not_finite, read_tensors, save_tensors
+from nanouft.plumbing.safetensors_files import load_tensors, not_finite, read_tensors, save_tensors
 from nanouft.run.folder import read_lines
 from nanouft.run.plan import Plan
 

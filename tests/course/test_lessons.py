@@ -37,7 +37,7 @@ from lessons.behind.tasks.call import as_tensor
 from lessons.behind.tasks.task import tasks
 from lessons.behind.website import pages
 from lessons.course import HERE, Question, switches
-from lessons.papers.extras import povid, recipe_data, ts_dpo
+from lessons.papers.extras import ingredient_substitution, povid, ts_dpo
 from lessons.papers.extras.ts_dpo import TSDPO, linear_logits, weights_of
 from nanouft import simple, train
 from nanouft.batch import write_logp
@@ -560,15 +560,15 @@ def test_a_planted_object_is_never_in_the_picture():
 
 
 def test_held_out_dishes_are_new_and_a_rejected_substitute_is_right_elsewhere():
-    files = recipe_data.make_rows()
+    files = ingredient_substitution.make_rows()
     old = {row["prompt"].partition(".")[0] for row in files["sft.jsonl"]}
     assert old.isdisjoint(row["prompt"].partition(".")[0] for row in files["new.jsonl"])
     assert len(files["new.jsonl"]) == 48, "as docs/data.md says"
     for row in files["pairs.jsonl"]:
-        options = recipe_data.SUBSTITUTES[row["prompt"].rpartition(" ")[2].rstrip("?")]
+        options = ingredient_substitution.SUBSTITUTES[row["prompt"].rpartition(" ")[2].rstrip("?")]
         assert {row["chosen"], row["rejected"]} < {*options} and row["chosen"] != row["rejected"]
 
 
 def test_a_hit_is_the_first_answer_and_nothing_but_the_substitute():
     said = ["Oat milk.", "oat milk\nor yoghurt", "Use oat milk", "yoghurt", ""]
-    assert recipe_data.hit(said, ["oat milk"] * 5) == [1, 1, 0, 0, 0]
+    assert ingredient_substitution.hit(said, ["oat milk"] * 5) == [1, 1, 0, 0, 0]
