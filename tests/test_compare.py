@@ -832,14 +832,10 @@ def test_a_plan_trains_the_tries_alone_and_needs_them(capsys):
         planned(f"sft dpo {SMALL} --plan")
 
 
-def test_an_undecided_lead_tells_how_many_questions_would_decide_it():
-    """By hand: 4 of 45 with a standard error of .109, of which 1.96 + .84 are needed: 11.9 times as
-    many."""
-    gap = np.tile(np.repeat([1.0, -1.0, 0.0], [14, 10, 21]), (5, 1))
-    q = of_gaps(gap)
-    assert q.verdict == "undecided" and power.times_prompts_to_decide(q) == 12
-    for nothing in (np.tile([1.0, -1.0], (5, 20)), np.zeros((5, 40))):
-        assert power.times_prompts_to_decide(of_gaps(nothing)) == np.inf
+def test_the_least_lead_that_would_have_been_decided():
+    """By hand: 4 of 45 with a standard error of .109, of which 1.96 + .84 are needed."""
+    q = of_gaps(np.tile(np.repeat([1.0, -1.0, 0.0], [14, 10, 21]), (5, 1)))
+    assert q.verdict == "undecided" and power.least_lead(q) == pytest.approx(2.8 * 0.109, abs=2e-3)
 
 
 # ---- verdicts ------------------------------------------------------------------------------------
@@ -876,6 +872,24 @@ def test_equal_arms_are_seldom_called_different_and_a_planted_lead_is_seen(seeds
     assert wrong <= {1: 24, 6: 8}[of]       # 15 and 2.5 are due; more come by chance once in 70
     lead = 0.9 if luck < 0.4 else 40
     assert shares or (said(lead, 0), said(0, lead)) == ("better", "worse")
+
+
+@pytest.mark.parametrize("gaps, told", [
+    ((0.2, 0.0), "b is better than a by 20.0 ± 0.0 points. c and a are equivalent."),
+    ((-0.2, 0.0), "a is better than b by 20.0 ± 0.0 points. c and a are equivalent."),
+    ((-0.2, -0.3), "a is better than b by 20.0 ± 0.0 points, c by 30.0 ± 0.0 points."),
+    ((0.2, np.array([[1.0, -1.0]])), "b is better than a by 20.0 ± 0.0 points. Undecided, because "
+                                     "the CI includes 0: c - a. In 80 of 100 such tests a lead"),
+    ((np.array([[1.0, -1.0]]),), "nothing is decided: each CI includes 0. In 80")])
+def test_the_first_sentences_say_which_method_is_ahead(gaps, told, monkeypatch):
+    monkeypatch.setattr(verdicts.Question, "least_variance", 0.0)
+    monkeypatch.setattr(printed, "arm_with_doubtful_rate", lambda *of: "")
+    questions = []
+    for name, gap in zip("bc", gaps):
+        q = of_gaps(np.tile(gap, (3, 20)))
+        questions.append(q._replace(a=q.a._replace(name=name), b=q.b._replace(name="a")))
+    said = printed.conclusion(None, questions)
+    assert said.startswith(f"Result (score, 0-100; {questions[0].a.sample_text}): {told}")
 
 
 @pytest.mark.parametrize("mean, half, word", [
@@ -960,7 +974,7 @@ def test_a_plan_repeats_the_command_elsewhere(scene, tmp_path, in_process):
     makes the weights that were judged. What training says of a loss of one's own is a note."""
     there, told = scene
     place = there / planned(SCENE).folder
-    assert "--steps 2" in told and "sft+mine.py - sft" in told and told.count("two half") == 2
+    assert "--steps 2" in told and "sft+mine.py - sft" in told and told.count("two half") == 1
     Path("my.ini").write_bytes((place / "plan.ini").read_bytes())
     assert call("my.ini") == 0
     again = Path("out/compare") / place.name
@@ -976,6 +990,24 @@ def test_a_plan_repeats_the_command_elsewhere(scene, tmp_path, in_process):
         name = line.rpartition("/")[2]
         assert (Path("out/typed") / name / "model.safetensors").read_bytes() == (
             there / RUNS / name / "model.safetensors").read_bytes()
+
+
+def test_the_report_has_settings_and_the_scores_of_each_seed(ran):
+    """And a definition of the score."""
+    text = (ran.folder / "report.md").read_text()
+    assert "| mine.py | beta 0.1 | 1e-3 | 1 | 1 | 20 | fp32 | all |" in text
+    assert text.count("| sft+mine.py: ") == 2 and "● sft, " in text
+    results, (q, *_) = verdicts.verdicts(ran)
+    scores = [f"{100 * x:.1f}" for x in results[1].seed_scores()]
+    assert f"| sft | {' | '.join(scores)} |" in text
+    gaps = [f"{100 * x:+.1f}" for x in q.a.seed_scores() - q.b.seed_scores()]
+    assert f"| {q.a.name} - {q.b.name} | {' | '.join(gaps)} |" in text
+    c = planned(f"sft 'dpo --beta 1' {SMALL} --lora 4")
+    assert "| dpo --beta 1 | beta 1.0 (0.1), " in (lines := "\n".join(report.settings_section(c)))
+    assert lines.count("| LoRA, rank 4 |") == 2
+    assert "one greedy response, at most 44 tokens" in printed.score_definition(c, "score")
+    c = planned("sft dpo --data pairs.jsonl --reward r.py:f --tries 1 --device cpu")
+    assert "prompts of r.py:f, for one response" in printed.score_definition(c, "reward")
 
 
 def test_a_chain_reads_as_many_sequences_as_its_stages_alone(ran):

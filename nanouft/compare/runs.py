@@ -207,7 +207,7 @@ def train_job(job: Job, since: float, began: float) -> None:
     module, _, function = job.program.partition(":")
     start = sum(os.times()[:4])             # of this process and of those that it starts
     shared = CachedLogProbs(job.folder.parent / "references", since, began)
-    passed = {"pass_file": shared} if job.program == "nanouft.train:carry_out" else {}
+    passed = {"log_prob_file": shared} if job.program == "nanouft.train:carry_out" else {}
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
     with removed_unless_whole(unfinished(job.folder)) as partial:
         partial.mkdir(parents=True)
