@@ -26,7 +26,7 @@ from frozen_lake.residual import (
     placebo,
     predicted_cells,
     residual,
-    standing,
+    share_among_standing,
 )
 from frozen_lake.train import learn, task_of
 from nanouft.plumbing.entry import command
@@ -89,7 +89,7 @@ def one_policy(lake: Lake, setting: str) -> dict:
     task, (kind, start, lr) = task_of(lake), SETTINGS[setting]
     found = {what: x[:, :, 0] for what, x in estimates(lake, setting, 1, [SHOWN]).items()}
     probs = learn(task, start_policy(kind, start, lake, 1), "sft", UPDATES, lr)[:, 0]
-    stands = standing(lake, probs, len(task.best)).tolist()
+    stands = share_among_standing(lake, probs, len(task.best)).tolist()
     return {
         "SFT": rounded(found["SFT"][0], 3), "residual": rounded(found["residual"], 3),
         "placebo": rounded(found[SHOWN], 3), "true": rounded(found["true"][0], 3),
@@ -99,7 +99,7 @@ def one_policy(lake: Lake, setting: str) -> dict:
 
 
 # ---- a hundred lakes -----------------------------------------------------------------------------
-def hundred(setting: str) -> dict:
+def summary_of_lakes(setting: str) -> dict:
     """Of one setting, over all lakes. "gaps": estimate minus true value, a mean over the moves of
     the path, then over policies and lakes. "high": on how many lakes SFT overestimates. For each
     of RIVALS "closer" and "farther": on how many lakes the residual is closer to the true value,
@@ -134,7 +134,8 @@ def rounded(x: Tensor, digits: int = 5) -> list:
 
 def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(1)
-    HUNDRED.write_text(json.dumps({name: hundred(name) for name in SETTINGS}) + "\n", "utf-8")
+    summaries = {name: summary_of_lakes(name) for name in SETTINGS}
+    HUNDRED.write_text(json.dumps(summaries) + "\n", "utf-8")
     return 0
 
 

@@ -14,7 +14,7 @@ UPDATES = 200           # by RMSprop
 STARTS = {"fresh": "from scratch", "habit": "with a habit of the detour"}
 
 
-def half_line(task: Task, start: Policy, name: str) -> tuple[float, str]:
+def result_cell(task: Task, start: Policy, name: str) -> tuple[float, str]:
     """One method from one start: (its distance, the words of the table): the distance with the 95 %
     interval over seeds, in % how often it arrives, and how much of what it reads lies where the
     policy goes."""
@@ -39,7 +39,7 @@ def print_table(task: Task, seeds: int) -> None:
         + if_in_checkout("docs/results/lake.md", "\nMore: {}"))
     say(f"\n{f'{seeds} networks':<17}" + "".join(f"{text:>31}" for text in STARTS.values()))
     say(f"{f'{UPDATES} updates':<17}" + f"{'distance':>15}{'success':>8}{'visited':>8}" * 2)
-    found = [[half_line(task, start, name) for start in starts] for name in NAMES]
+    found = [[result_cell(task, start, name) for start in starts] for name in NAMES]
     for text, halves in zip(NAMES.values(), found):
         say(f"{text:<17}" + "".join(said for _, said in halves))
     say("\nThe paper expects DPO closest to the optimum, then IFT, then ORPO and SFT.\n"

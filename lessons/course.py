@@ -27,7 +27,7 @@ from pathlib import Path
 
 import torch
 
-from nanouft.plumbing.entry import line_of, make_streams_safe
+from nanouft.plumbing.entry import error_line, make_streams_safe
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import progress, quoted
 
@@ -140,9 +140,9 @@ class Lesson:
 
     def write_first(self) -> None:
         """Before anything is asked: the functions that this lesson awaits from you."""
-        from lessons.behind.tasks.submission import begun, tasks
+        from lessons.behind.tasks.submission import is_begun, tasks
         for name in re.findall(r'lesson\.yours\("(\w+)"\)', self.file.read_text("utf-8")):
-            if not begun(name):
+            if not is_begun(name):
                 print(f"Write {tasks()[name].name} ({name}) first, in lessons/exercises/"
                       f"{tasks()[name].file}. Until you begin, this lesson runs with ours.\n")
 
@@ -228,10 +228,10 @@ class Lesson:
         lesson here, before anything is trained."""
         from lessons.behind.tasks.check import judge_file
         from lessons.behind.tasks.simple_parts import PARTS, put_yours
-        from lessons.behind.tasks.submission import begun
+        from lessons.behind.tasks.submission import is_begun
         from lessons.behind.tasks.task import STUBS, tasks
         yours = {}
-        for name in filter(begun, PARTS):
+        for name in filter(is_begun, PARTS):
             yours[name], verdict = judge_file(tasks()[name], STUBS / "mine.py")
             if verdict.state == "wrong":
                 print(f"{verdict.told}\n")
@@ -271,7 +271,7 @@ class Lesson:
             print("Next:", f"python {quoted(short_path(later))}" if later else "python -m lessons",
                   "(all your guesses: python -m lessons)" if later else "arena")
 
-    def line_of(self, title: str) -> int:
+    def error_line(self, title: str) -> int:
         """Where the lesson has this heading, or this fold."""
         lines = self.file.read_text(encoding="utf-8").splitlines()
         return 1 + next(k for k, line in enumerate(lines)
@@ -340,7 +340,7 @@ def tell(kind, error, trace) -> None:
         line = traceback.extract_tb(trace)[-1].lineno
         print(f"\nThis run contradicts the lesson (line {line}): {error}", flush=True)
     elif isinstance(error, (UserError, OSError, KeyboardInterrupt)):
-        print(line_of(error, ""), file=sys.stderr, flush=True)
+        print(error_line(error, ""), file=sys.stderr, flush=True)
         raise SystemExit(130 if kind is KeyboardInterrupt else 2)
     else:
         sys.__excepthook__(kind, error, trace)

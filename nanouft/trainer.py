@@ -30,7 +30,7 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import find
 from nanouft.own import try_reward
-from nanouft.plumbing.distributed import shared
+from nanouft.plumbing.distributed import split_over_processes
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, library, out_of_memory
 from nanouft.plumbing.files import read_json, write_json
@@ -38,7 +38,7 @@ from nanouft.plumbing.printing import SILENT, quoted, say
 from nanouft.run import device as devices
 from nanouft.run import flags, folder, load
 from nanouft.run.config import RunConfig, TrainFlags
-from nanouft.run.evaluation import about_rewards
+from nanouft.run.evaluation import equal_rewards_note
 from nanouft.run.plan import Plan, plan_run
 from nanouft.run.reference import FrozenModels
 
@@ -106,9 +106,9 @@ def run(argv: list[str]) -> Any:
     device = devices.choose_device(str(args.device), "bf16" if args.bf16 else
                                    "fp16" if args.fp16 else "fp32")
     rows = load.load_rows(cfg, objective)
-    try_reward(cfg.reward, rows.train, objective.samples, shared)
+    try_reward(cfg.reward, rows.train, objective.samples, split_over_processes)
     model, tok = load.open_model(cfg, objective, device)
-    objective = load.with_first_models(objective, cfg, device, train=refuse_first_run)
+    objective = load.with_first_models(objective, cfg, device, train=refuse_to_train_first_models)
     plan = plan_run(cfg, objective, rows, model, tok)
     args.learning_rate, args.max_steps = plan.lr, plan.steps
     args.per_device_train_batch_size = math.ceil(plan.batch_size / cfg.accumulate)
@@ -125,21 +125,21 @@ def run(argv: list[str]) -> Any:
     trainer = make_trainer(plan, model.to(device.name), tok, device, args, learns)
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     trainer.save(args.output_dir, tok)
-    if objective.on_policy and (text := about_rewards(trainer.state.log_history)):
+    if objective.on_policy and (text := equal_rewards_note(trainer.state.log_history)):
         say(text)
     say(f"\nSaved in {args.output_dir}\n"
         f"Talk to it: python -m nanouft.sample {quoted(args.output_dir)}")
     return trainer
 
 
-def refuse_first_run(config: RunConfig) -> None:
-    """In place of train.carry_out, which makes the first models of a method."""
+def refuse_to_train_first_models(config: RunConfig) -> None:
+    """In place of train.run_from_config, which makes the first models of a method."""
     raise UserError("run that command first: it takes one process")
 
 
 def check_same(told: list[str], parts: int) -> None:
     """UserError if the processes have other rows, start models or flags."""
-    if len({*shared(lambda mine: [tuple(told) for _ in mine], range(parts))}) > 1:
+    if len({*split_over_processes(lambda mine: [tuple(told) for _ in mine], range(parts))}) > 1:
         raise UserError("the processes have different rows, initial models or flags: give all "
                         "machines the same files and the same command")
 
@@ -179,13 +179,13 @@ def make_trainer(plan: Plan, model: Any, tok: Tokenizer, device: Device, args: A
 
     objective = plan.objective
     source, _ = train.source_of_steps(replace(plan, held_out=[]), model, model, tok, device,
-                                      share=shared)
+                                      share=split_over_processes)
     data = source.data if isinstance(source, RowSource) else plan.train
     held: list[Encoded] = plan.held_out
     if held and objective.coupled:              # kto's held-out rows borrow answers, too
         held, _ = encode(objective.choose([e.row for e in held]), tok, model.cfg.n_ctx)
     if held:
-        models = FrozenModels(model, tok.pad, device, tok=tok, share=shared)
+        models = FrozenModels(model, tok.pad, device, tok=tok, share=split_over_processes)
         held = models.prepare(held, objective, plan.cfg.seed)
     return Trainer(model, objective, data, tok.pad, args, held=held, source=source,
                    callbacks=[SayWhat()])

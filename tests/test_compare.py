@@ -370,10 +370,12 @@ def test_who_waits_for_a_worker_that_is_killed_reads_the_rows_itself(moment, mon
         time.sleep(600)
 
     def wait() -> None:
-        told.extend(reference.once(Path("p/x.npz"), data, lambda: told.append("read") or numbers))
+        told.extend(reference.read_or_compute(
+            Path("p/x.npz"), data, lambda: told.append("read") or numbers))
     if not (pid := os.fork()):
         monkeypatch.setattr(files, "rename", hang)
-        reference.once(Path("p/x.npz"), data, hang if moment == "reading" else lambda: numbers)
+        reference.read_or_compute(Path("p/x.npz"), data,
+                                  hang if moment == "reading" else lambda: numbers)
     wait_for(Path("there").exists)
     threads = [threading.Thread(target=wait) for _ in range(2)]
     for thread in threads:

@@ -26,7 +26,7 @@ from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.gpt import shipped_base
 from nanouft.models.folders import save_model, start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.playground.record import taught
+from nanouft.playground.record import model_after_each_step
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
@@ -229,7 +229,7 @@ def test_rollouts_the_playground_and_the_lake_call_every_hook_too():
         Rollouts(prompts, o, Sampler(model, model, NANO), lambda rows, texts: [0.5] * len(rows),
                  Batching(batch_size=2, steps=4))
     with hooks():
-        next(taught(Form("dpo").objective, nano(), NANO))
+        next(model_after_each_step(Form("dpo").objective, nano(), NANO))
     with hooks():
         learn(TASK, Net(TWOWAY, 2), "dpo", 1)
 

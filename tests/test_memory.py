@@ -69,7 +69,7 @@ def test_reading_for_the_start_model(model):
 def test_decoding(model):
     """Of more than fit at once. Keys and values fill the cache, with the copy that is made of them
     when some answers have ended."""
-    together = generate.answers_together(model, 23)
+    together = generate.answers_per_batch(model, 23)
     if model.cfg.vocab_size == 1_000:                   # else the logits are the limit
         one, more = (model.new_cache(n, 23).kv.nbytes for n in (together, together + 1))
         assert 2 * one <= CACHE < 2 * more

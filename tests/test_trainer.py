@@ -364,7 +364,7 @@ def test_a_wrong_command_is_one_line(words, why, tmp_path, monkeypatch, capsys):
 
 def test_processes_with_other_flags_or_files_are_refused(monkeypatch):
     told: list = []
-    monkeypatch.setattr(trainer, "shared", lambda work, things: told.extend(work([0])) or told)
+    monkeypatch.setattr(trainer, "split_over_processes", lambda work, things: told.extend(work([0])) or told)
     trainer.check_same(["rows", "--lr"], 1)
     for other in (["others", "--lr"], ["rows", "--bf16"]):
         with pytest.raises(UserError, match="the same command"):

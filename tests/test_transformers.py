@@ -14,8 +14,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hf_folders import CHATML, KINDS, REAL, WORDS, hf, save_kind, start_model
-from made import CPU, DATA, NANO, Form, killed_in_step, llama, same, say, start_folder, write_jsonl
+from hf_folders import CHATML, KINDS, REAL, WORDS, hf, save_model_folder, start_model
+from made import (
+    CPU,
+    DATA,
+    NANO,
+    Form,
+    killed_in_step,
+    llama,
+    same,
+    say,
+    start_folder,
+    write_jsonl,
+)
 from safetensors.torch import load_file, save_file
 from torch._dynamo.utils import counters
 
@@ -52,7 +63,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folders(place):
-    return {kind: save_kind(place / kind, kind) for kind in KINDS} | {
+    return {kind: save_model_folder(place / kind, kind) for kind in KINDS} | {
         "ours": start_folder(place / "ours"), "real": REAL}
 
 

@@ -30,7 +30,7 @@ class Line:
     figures: str
     findings: tuple[Finding, ...] = ()  # one per model; in C5 of moves alone
     key: str = ""                       # "C1 better: released - SFT"; in C5 and C7 its words
-    whose: str = ""                     # "the paper's", "ours" or "premise"
+    claimed_by: str = ""                # "the paper's", "ours" or "premise"
     doubts: dict[str, list[str]] = field(default_factory=dict)  # {a doubt: trainings that it is of}
     test: str = ""                      # of frozen.json
 
@@ -98,7 +98,8 @@ def frozen(part: str, name: str) -> list[Line]:
     """C5 and C7, which were measured by version 1.1.0; `lake`: C5 in four lines."""
     out = [Line(**entry | {"findings": tuple(Finding(*x) for x in entry.get("findings", ()))})
            for entry in FROZEN[part] if entry["claim"] == name]
-    return [replace(line, key=(key := f"{name} {line.question}"), whose=whose(key)) for line in out]
+    return [replace(line, key=(key := f"{name} {line.question}"), whose=claimed_by(key))
+            for line in out]
 
 
 def against_placebo() -> list[Line]:
@@ -127,7 +128,8 @@ def judged(name: str, kept: Kept | None = None) -> list[Line]:
         verdicts = {f.verdict for f in found}       # it holds if it holds on all models
         out.append(Line(name, words, verdicts.pop() if len(verdicts) == 1 else "undecided",
                         " and ".join(points(f.mean, f.half) for f in found), found,
-                        f"{name} {formula}", whose(f"{name} {formula}"), doubts_of(run, formula)))
+                        f"{name} {formula}", claimed_by(f"{name} {formula}"),
+                        doubts_of(run, formula)))
     return out
 
 
@@ -147,7 +149,7 @@ def fragile(name: str) -> list[tuple[Line, str]]:
     return out
 
 
-def whose(key: str) -> str:
+def claimed_by(key: str) -> str:
     if key.startswith("C3 better, skills: A - A -> "):
         return "premise"
     of_papers = {question for says in plan.PAPERS for question in says.asked}

@@ -29,7 +29,7 @@ from nanouft.plumbing.printing import say
 from nanouft.plumbing.ranges import Natural
 from nanouft.run.flags import parse
 
-TOGETHER = 100              # answers that are decoded together
+ROWS_PER_BATCH = 100        # answers that are decoded together
 TASKS = tuple(name for name in FAMILIES if name != MANY_RIGHT)
 
 
@@ -50,8 +50,8 @@ def wrong_first(right: list[str], number: int) -> str:
 def recovers(model: GPT, tok: Tokenizer, rows: list[Row], longest: int) -> np.ndarray:
     """(n,) 1 for each question after whose wrong first word the rest of the answer is right."""
     found: list[bool] = []
-    for first in range(0, len(rows), TOGETHER):
-        some = rows[first:first + TOGETHER]
+    for first in range(0, len(rows), ROWS_PER_BATCH):
+        some = rows[first:first + ROWS_PER_BATCH]
         right = [world.right_answer(row.prompt[0].text).split() for row in some]
         begun = [tok.prompt_ids(row.prompt) + tok.encode(f" {wrong_first(words, number)}")
                  for number, (row, words) in enumerate(zip(some, right), first)]

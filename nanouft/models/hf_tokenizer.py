@@ -43,7 +43,7 @@ FRAME = "\ue000"        # put in place of an answer, to see what a template writ
 CUT = "\ud800"          # half of a character; after `whole` no text has one: see `as_letters`
 
 
-def whole(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """The text with U+FFFD for unpaired surrogates (scraped JSON has halves of emoji), as in our
     tokenizer."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -138,7 +138,7 @@ class HFTokenizer(Tokenizer):
 
     def as_letters(self, text: str) -> str:
         """The text with a CUT after the first letter of each control token that is typed in it."""
-        return self.control.sub(lambda first: first[0] + CUT, whole(text))
+        return self.control.sub(lambda first: first[0] + CUT, replace_surrogates(text))
 
     def rendered_ids(self, text: str) -> list[int]:
         """Ids of the text that a chat template wrote, with its control tokens. The parts between
@@ -154,7 +154,7 @@ class HFTokenizer(Tokenizer):
     def text_ids(self, text: str) -> list[int]:
         """Ids of a text as transformers reads it, control tokens included, but without an end token
         behind it, because the text will go on."""
-        ids = self.t.encode(whole(text))
+        ids = self.t.encode(replace_surrogates(text))
         return ids[:-1] if ids[-1:] == [self.t.eos_token_id] else ids
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -245,7 +245,7 @@ class HFTokenizer(Tokenizer):
         """UserError if the template leaves out or rewrites the text of a turn. White space does not
         count. It may leave out a part of earlier answers, such as their thoughts. Returns True if
         it does."""
-        turns = tuple(Turn(role, whole(said)) for role, said in context + trained)
+        turns = tuple(Turn(role, replace_surrogates(said)) for role, said in context + trained)
         never = self._dropped_turns(tuple(turn.role for turn in turns))
         lost = {*never, *lost_turns(turns, self._dialogue(turns).replace(CUT, ""))}
         others = [i for i in sorted(lost) if i >= len(context) or turns[i].role not in ANSWERS]

@@ -23,11 +23,11 @@ from typing import Any, Literal
 from nanouft import world
 from nanouft.objective import Count, Objective, Positive, Share
 from nanouft.objectives import FAMILIES, OBJECTIVES, find, name_of, registry_name
-from nanouft.own import guarded_class, what_is_wrong
+from nanouft.own import class_mistake, guarded_class
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import own_file, read_json
 from nanouft.plumbing.printing import say
-from nanouft.plumbing.ranges import Natural, check_ranges, without_notes
+from nanouft.plumbing.ranges import Natural, check_ranges, strip_annotations
 from nanouft.run.flags import Parser, add_flags, as_flags, fill, from_python
 from nanouft.run.folder import BUILT_IN, MAY_CHANGE_ON_RESUME
 
@@ -117,7 +117,7 @@ class RunConfig(TrainFlags):
         if not (isinstance(kind, type) and issubclass(kind, Objective)):
             raise UserError(f"{method!r}: is not a method; give its name, a file, a subclass of "
                             "Objective or an object of one")
-        if why := what_is_wrong(kind):
+        if why := class_mistake(kind):
             raise UserError(f"{kind.__name__}: {why}")
         name = method if isinstance(method, str) else name_of(kind)
         check_settings(name, kind)
@@ -163,7 +163,7 @@ class RunConfig(TrainFlags):
         method = self.objective()
         hints = typing.get_type_hints(type(method))
         for f in fields(method):
-            (kind, _), value = without_notes(hints[f.name]), getattr(method, f.name)
+            (kind, _), value = strip_annotations(hints[f.name]), getattr(method, f.name)
             if kind is str:
                 names.append(value)
             elif typing.get_origin(kind) is list:

@@ -1,6 +1,6 @@
 """How often does nanouft.compare err, and what does it see? By its own rules, on made-up scores.
 
-    python -m tests.bench.simulate_error_rates        # half an hour; what it prints is in docs/python.md
+    python -m tests.bench.simulate_error_rates  # half an hour; what it prints is in docs/python.md
 
 The truth is known: each comparison has a file of rows of its own, from one population, so that its
 luck doesn't cancel as it does in `a=sft b=sft`. Scores are in points of 100. Four standard

@@ -34,7 +34,7 @@ from lessons.behind.tasks.submission import (
     NOT_HANDED_IN,
     NOT_READ,
     Student,
-    hashed,
+    hash_of_judge,
     job_for,
     warn_without_container,
 )
@@ -53,10 +53,10 @@ def version(name: str, seed: str) -> str:
     used = {*HERE.glob("behind/tasks/*.py"), *HERE.glob("papers/pieces/*.py"),
             *ROOT.glob("nanouft/**/*.py"),
             KEYS / task.file, STUBS / task.file, Path(inspect.getfile(task.right))}
-    return hashed(name, seed, *(x.read_bytes() for x in sorted(used) if x.exists()))
+    return hash_of_judge(name, seed, *(x.read_bytes() for x in sorted(used) if x.exists()))
 
 
-def mark(name: str, told: Verdict, belongs_to: str = "") -> dict:
+def mark_entry(name: str, told: Verdict, belongs_to: str = "") -> dict:
     """As in Gradescope's results.json, where extra_data is free."""
     return {"name": name, "max_score": 1, "output": visible(told.told or "right"),
             "score": 1 if told.state == "right" else int(5 * told.share + 1e-9) / 10,
@@ -67,12 +67,12 @@ def new_mark(judge: Judge, name: str, seen: list[Seen] | str, belongs_to: str) -
     """One result must not end the table of all. If the process was ended before its time, perhaps
     by a full computer, the mark belongs to nothing, and the next call tries it again."""
     if isinstance(seen, str):
-        return mark(name, Verdict(seen, 0), belongs_to if OUT_OF_TIME in seen else "")
+        return mark_entry(name, Verdict(seen, 0), belongs_to if OUT_OF_TIME in seen else "")
     try:
-        return mark(name, judge.verdict(seen), belongs_to)
+        return mark_entry(name, judge.verdict(seen), belongs_to)
     except Exception as error:
-        return mark(name, Verdict(f"its result cannot be compared ({type(error).__name__})", 0),
-                    belongs_to)
+        verdict = Verdict(f"its result cannot be compared ({type(error).__name__})", 0)
+        return mark_entry(name, verdict, belongs_to)
 
 
 # ---- a class -------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def grade_students(students: list[Student], folder: Path, which: list[str], out:
                 student.marks[name] = new_mark(judges[name], name, seen, student.belongs[name])
             for name in names:
                 if name not in student.programs:
-                    student.marks[name] = mark(name, Verdict(NOT_HANDED_IN, 0))
+                    student.marks[name] = mark_entry(name, Verdict(NOT_HANDED_IN, 0))
             write_results(out, student, names)
     finally:
         pool.shutdown(cancel_futures=True)

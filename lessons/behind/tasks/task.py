@@ -29,8 +29,8 @@ from lessons.behind.tasks.call import (
     UNTOUCHED,
     Seen,
     as_tensor,
-    attempt,
-    attempts,
+    call_in_all_cases,
+    call_program,
     result,
     shown,
 )
@@ -188,7 +188,7 @@ class Judge:
     def ours(self, program: Callable, k: int) -> Seen:
         """What one of our programs gives in a case. Only a student's own prints are shown."""
         with redirect_stdout(io.StringIO()):
-            return self.compared(attempt(self.task.look, program, self.cases[k]), k)
+            return self.compared(call_program(self.task.look, program, self.cases[k]), k)
 
     def programs(self) -> Iterator[tuple[tuple[Mistake, ...], Callable]]:
         """The right program with each mistake, then with each two."""
@@ -202,13 +202,13 @@ class Judge:
         """What is compared of a call."""
         if self.task.properties is None or seen.error:
             return seen
-        return attempt(lambda _, *args: self.task.properties(seen.values["gives"], *args), None,
-                       self.cases[k])
+        return call_program(lambda _, *args: self.task.properties(seen.values["gives"], *args),
+                            None, self.cases[k])
 
     def of(self, program: Callable, file: str = "") -> Verdict:
         """Of a program that is called here."""
         look, seconds = self.task.look, self.task.seconds
-        return self.verdict([*attempts(look, program, self.cases, file, seconds)])
+        return self.verdict([*call_in_all_cases(look, program, self.cases, file, seconds)])
 
     def verdict(self, seen: list[Seen]) -> Verdict:
         """Of what a program gave in the cases, or in the first of them, if it was ended."""

@@ -28,15 +28,15 @@ def read_by_lessons() -> list[Path]:
 
 
 @cache
-def code_now() -> bytes:
+def hash_of_code() -> bytes:
     """A hash of these files."""
     return hashlib.sha256(b"".join(x.read_bytes() for x in read_by_lessons())).digest()
 
 
-def kept(name: str, *sources: Path) -> Path:
+def cache_file(name: str, *sources: Path) -> Path:
     """Where the result of these files, with the code of today, is kept once it was made."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    source = b"".join(x.read_bytes() for x in sources) + code_now()
+    source = b"".join(x.read_bytes() for x in sources) + hash_of_code()
     return CACHE / f"{name}-{hashlib.sha256(source).hexdigest()[:16]}.json"
 
 
@@ -72,14 +72,14 @@ def write_page(lesson: Path, out: Path) -> None:
     import nbformat
 
     from lessons.behind.website.guess_form import with_forms  # reads torch
-    cells = nbformat.reads(read_text(kept(lesson.stem, lesson)), as_version=4).cells
+    cells = nbformat.reads(read_text(cache_file(lesson.stem, lesson)), as_version=4).cells
     parts = []
     for k, cell in enumerate(cells):
         if cell.cell_type == "markdown":
             parts.append(with_formulas(with_forms(with_links(cell.source), lesson)))
             continue
         parts.append(f"```python\n{cell.source}\n```")
-        printed, pictures = what_it_shows(cell)
+        printed, pictures = cell_output(cell)
         named = re.findall(r'lesson\.picture\(fig, "(.+?)"\)', cell.source)
         alt = ": ".join([f"Picture of lesson {head_of(lesson)[0]}", *named])
         printed += "".join(f"![{alt}](data:image/png;base64,{x.strip()})\n\n" for x in pictures)
@@ -89,7 +89,7 @@ def write_page(lesson: Path, out: Path) -> None:
     write_text(out / f"{lesson.stem}.md", "\n\n".join(parts))
 
 
-def what_it_shows(cell) -> tuple[str, list[str]]:
+def cell_output(cell) -> tuple[str, list[str]]:
     """What a reader sees behind the fold: the Markdown of what was printed, and pictures. No
     progress bars, no file's name, no guess again."""
     if "lesson = Lesson(" in cell.source:
