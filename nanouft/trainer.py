@@ -67,7 +67,7 @@ RECORD = "nanouft.json"         # in a checkpoint: what its run learns from
 # what a run learns from, the same on any number of processes: name in Plan.describe -> as it is
 # called there
 MUST_BE_EQUAL = {"objective": "method", "hp": "setting of the method",
-                 "code": "file of the method", "key": "data, start model or reward",
+                 "code": "file of the method", "key": "data, initial model or reward",
                  "steps": "number of steps", "batch_size": "number of rows in a step",
                  "lora_alpha": "alpha of LoRA",
                  "lr": "learning rate", "seed": "seed"}
@@ -138,7 +138,7 @@ def refuse_to_train_first_models(config: RunConfig) -> None:
 
 
 def check_same(told: list[str], parts: int) -> None:
-    """UserError if the processes have other rows, start models or flags."""
+    """UserError if the processes have other rows, initial models or flags."""
     if len({*split_over_processes(lambda mine: [tuple(told) for _ in mine], range(parts))}) > 1:
         raise UserError("the processes have different rows, initial models or flags: give all "
                         "machines the same files and the same command")

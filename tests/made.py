@@ -212,7 +212,7 @@ def batch_of(form: Form) -> Batch:
 
 
 def with_logps(form: Form) -> Batch:
-    """The same in fp64 with random log-probs of policy, start model and sampler: for the pure
+    """The same in fp64 with random log-probs of policy, initial model and sampler: for the pure
     loss."""
     return drawn(str(form)).map(torch.clone)
 

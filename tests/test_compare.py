@@ -292,7 +292,7 @@ def test_a_plan_looks_ahead_once_at_each_stage(monkeypatch):
         assert stage_plan == arms.plan_stage(stage, c.configs[stage])
 
 
-# ---- the start model reads rows once -------------------------------------------------------------
+# ---- the initial model reads rows once -----------------------------------------------------------
 @pytest.mark.parametrize("dtype", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(dtype, monkeypatch):
     """Which has no file of log-probs. A loss of your own, which could change how a model reads,

@@ -207,7 +207,8 @@ def test_pairs_are_compared_by_what_was_gained_over_the_start_model():
 
 
 def test_graded_answers_are_compared_by_couples():
-    """By their whole gain over the start model, not per token, which has another order here; where
+    """By their whole gain over the initial model, not per token, which has another order here;
+    where
     it is not known, by the mean log-prob. Where nothing has moved all couples tie."""
     answers, logp = rows_of({"answer": [-1.]}, {"answer": [-2.] * 4}, {"answer": [-3.]})
     for of_a_token, auc in ((None, 1), ((0, 0, 0), 1 / 2), ((2, 1, 1), 2 / 3)):

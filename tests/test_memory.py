@@ -55,7 +55,7 @@ def test_measuring_a_rollout(model):
     start = GPT(model.cfg, seed=1)
     used = peak(lambda: rollout.write_rollout_logps(batch, model, start, CPU))
     assert used < 4 * LOGITS + 2**20, f"{used:,} bytes"
-    assert used > 2 * LOGITS or model.cfg.vocab_size == 1_000, "the law is not empty"
+    assert used > 2 * LOGITS or model.cfg.vocab_size == 1_000, "the test is not empty"
 
 
 def test_reading_for_the_start_model(model):

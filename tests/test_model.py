@@ -206,7 +206,7 @@ def test_mixed_precision_keeps_no_copies_of_weights():
     ("cpu bf16", "", "bf16"), ("cuda:1 bf16", "", "bf16"), ("cpu bf16", "--dtype fp32", "fp32"),
     ("cpu bf16", "--dtype auto", "fp32"), ("cuda fp16", "", "fp32"), (3, "", "fp32")])
 def test_a_model_answers_in_the_precision_that_its_run_had(trained, flags, used, here, monkeypatch):
-    """Where this machine has it (a CPU has no fp16), and its start model does too; or as asked."""
+    """Where this machine has it (a CPU has no fp16), and its initial model too; or as asked."""
     asked, trainings, forward = [], [], GPT.forward
     write_json(here / "run" / "run.json", read_json(here / "run" / "run.json") | {
         "device": trained})

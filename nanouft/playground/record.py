@@ -112,7 +112,7 @@ def letter_meanings() -> list[str]:
 
 # ---- the record ----------------------------------------------------------------------------------
 def model_after_each_step(objective: Objective, base: GPT, tok: Tokenizer) -> Iterator[GPT]:
-    """The start model, then the same model after each step."""
+    """The initial model, then the same model after each step."""
     model = deepcopy(base)
     objective.check()
     objective.setup(model, seed=0)

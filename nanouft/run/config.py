@@ -156,7 +156,7 @@ class RunConfig(TrainFlags):
         return as_flags({"objective": self.method, **self.said()})
 
     def reads(self) -> list[str]:
-        """The files and folders that it reads beside its start model: its rows, its reward, the
+        """The files and folders that it reads beside its initial model: its rows, its reward, the
         file of a method of your own, and what a text or a list among its settings names."""
         names = [own_file(self.method), own_file(self.reward) or self.reward, *(self.data or ()),
                  *(self.eval_data or ())]

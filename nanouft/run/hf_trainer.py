@@ -102,7 +102,7 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
 
 
 def check_rows(model: GPT, objective: Objective, rows: list[Encoded]) -> None:
-    """UserError unless these rows fit, and have the log-probs of the start model."""
+    """UserError unless these rows fit, and have the log-probs of the initial model."""
     if longest := next((e for e in rows if e.length > model.cfg.n_ctx + 1), None):
         raise UserError(f"a row has {longest.length:,} tokens, and the model's context has "
                         f"{model.cfg.n_ctx:,}: give that number to nanouft.data.batches.encode")

@@ -48,7 +48,7 @@ class Rows(NamedTuple):
 
 
 def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
-    """The start model as this run trains it, on the CPU, and its tokenizer."""
+    """The initial model as this run trains it, on the CPU, and its tokenizer."""
     model: Any
     model, tok = start_model(cfg.init, bool(cfg.lora))
     if cfg.lora:

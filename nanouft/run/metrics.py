@@ -114,7 +114,7 @@ def auc_of_grades(gain: np.ndarray, grade: np.ndarray) -> Measurement:
 
 def preferences_of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measurement:
     """prefers: share of pairs in which chosen is more likely. accuracy: share in which chosen
-    gained more log-prob over the start model than rejected."""
+    gained more log-prob over the initial model than rejected."""
     chosen = np.array([x["chosen"].sum() for x in logp])
     rejected = np.array([x["rejected"].sum() for x in logp])
     likelier = chosen > rejected

@@ -39,7 +39,7 @@ Numbers = list[dict[str, np.ndarray]]           # per row: {role: (L-1,) numbers
 
 @dataclass
 class FrozenModels:
-    """The start model, and a way to open the other models that a method reads."""
+    """The initial model, and a way to open the other models that a method reads."""
     start: Any                      # GPT or HFModel; with LoRA, HFModel.start
     pad: int
     device: Device = Device()
@@ -55,7 +55,7 @@ class FrozenModels:
         return objective.prepare(data, self, seed)
 
     def add_reference(self, data: list[Encoded], objective: Objective, what: str = "rows") -> None:
-        """Write ref_logp, the start model's log-probs, beside the tokens. The metrics of pairs and
+        """Write ref_logp, the initial model's log-probs, beside the tokens. Metrics of pairs and
         grades read them even if the loss does not. what: these rows, on the progress bar."""
         if objective.reference or objective.kinds() != ["demos"]:
             def read() -> Numbers:
@@ -67,7 +67,7 @@ class FrozenModels:
 
     def logps(self, data: list[Encoded], folder: str | None = None,
               what: str = "rows") -> Numbers:
-        """The log-prob of every response token in nats, by the start model or the one in `folder`;
+        """The log-prob of every response token, nats, by the initial model or that in `folder`;
         0 elsewhere."""
         model = self.start if folder is None else self.open_with_same_tokenizer(folder)
         what = f"{folder or 'initial model'}: log-probs of {what}"
@@ -79,7 +79,7 @@ class FrozenModels:
 
     def reference_model(self, objective: Objective, lora: bool) -> Any:
         """The model that measures sampled answers: the teacher in distillation, else the start
-        model. With LoRA the start model is the model without its adapters, if nothing else is
+        model. With LoRA the initial model is the model without its adapters, if nothing else is
         trained. Otherwise it is a copy."""
         if teacher := objective.first_models:
             return self.open_with_same_tokenizer(getattr(objective, teacher.setting)[0])

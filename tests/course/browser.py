@@ -1,5 +1,5 @@
-"""Pages in a headless Chromium, by Playwright: the fixture `browser` for tests, the law that every
-page obeys, and pictures.
+"""Pages in a headless Chromium, by Playwright: the fixture `browser` for tests, what every page
+must do for its readers, and pictures.
 
     page, faults = opened(browser, file, width=390, dark=True)
     cd tests/course

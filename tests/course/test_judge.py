@@ -288,17 +288,17 @@ def test_a_gradient_that_is_checked_is_announced(name):
     assert flows == {*re.findall(r"\w+", told[1] if told else "")} - {"and"}
 
 
-LAWS = {        # of a paper's page: settings, and the method with the same gradient; None: it is 0
+IDENTITIES = {        # of a paper's page: settings, and the method with the same gradient; None: it is 0
     "luffy": ({"samples": 2}, None), "srft": ({"samples": 2, "sft": 0.0, "rl": 0.0}, None),
     "psft": ({"renew": 1}, "sft"), "iw_sft": ({}, "sft"), "eaft": ({}, "sft"),
     "anchored": ({"lam": 0.0}, "dft")}
-LAW_CASE = {"iw_sft": Case("law", 3, 2, 1, noise=0.0),
-            "eaft": Case("law", 3, 2, 1, noise=0.0, spread=0.0)}
+IDENTITY_CASES = {"iw_sft": Case("identity", 3, 2, 1, noise=0.0),
+                  "eaft": Case("identity", 3, 2, 1, noise=0.0, spread=0.0)}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LAWS)
-def test_the_right_program_obeys_the_law_of_its_page(name, monkeypatch):
+@pytest.mark.parametrize("name", IDENTITIES)
+def test_the_right_program_obeys_the_identity_of_its_page(name, monkeypatch):
     """Where nothing is pushed, all answers are right. EAFT's model has no weight but one bias: it
     finds all tokens equally likely, and still there is a gradient."""
     def with_bias(case):
@@ -307,7 +307,8 @@ def test_the_right_program_obeys_the_law_of_its_page(name, monkeypatch):
             torch.nn.init.ones_(model.ln_f.bias)
         return model
     monkeypatch.setattr(papers, "tiny_model", with_bias)
-    (settings, like), case = LAWS[name], LAW_CASE.get(name, Case("law", 3, 2, 3))
+    settings, like = IDENTITIES[name]
+    case = IDENTITY_CASES.get(name, Case("identity", 3, 2, 3))
     got = losses_and_gradients(KNOWN[name].right(**settings), case,
                                lambda rows, texts: [1.0] * len(texts))["gradient"]
     if like is None:

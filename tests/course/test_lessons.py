@@ -1,4 +1,4 @@
-"""Every lesson has its parts, runs, and its laws hold; guesses are asked twice, kept, judged and
+"""Every lesson has its parts, runs, and its identities hold; guesses are asked twice, kept, judged and
 shown beside a constant; the equations of lessons/papers/extras are the losses of their code.
 
 All lessons take minutes, so that even among the slow tests only the shortest run:
@@ -414,7 +414,7 @@ def test_a_copy_beside_a_lesson_runs(folder, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
+def test_a_lesson_runs_and_its_identities_hold(name, tmp_path):
     """Without its switch and with it; either guess is kept and judged."""
     number, _, change = name.partition(" ")
     if name not in ("03", "14 unpaired") and os.environ.get("LESSONS") != "all":

@@ -431,7 +431,7 @@ def test_page_picture_address_and_record_agree_after_a_walk(bet, made, browser):
     assert all(x.startswith("file:") for x in faults)   # the page itself
 
 
-# ---- the playground: single laws -----------------------------------------------------------------
+# ---- the playground: single properties -----------------------------------------------------------
 def test_controls_used_while_the_steps_run(made, browser):
     """A bet begins the steps; the button begins them again, and never stops them. A rate or a loss
     goes on with the run, a step ends it, also the one that is shown, and Back leads to its
