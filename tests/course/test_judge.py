@@ -288,7 +288,8 @@ def test_a_gradient_that_is_checked_is_announced(name):
     assert flows == {*re.findall(r"\w+", told[1] if told else "")} - {"and"}
 
 
-IDENTITIES = {        # of a paper's page: settings, and the method with the same gradient; None: it is 0
+# of a paper's page: settings, and the method with the same gradient; None: it is 0
+IDENTITIES = {
     "luffy": ({"samples": 2}, None), "srft": ({"samples": 2, "sft": 0.0, "rl": 0.0}, None),
     "psft": ({"renew": 1}, "sft"), "iw_sft": ({}, "sft"), "eaft": ({}, "sft"),
     "anchored": ({"lam": 0.0}, "dft")}

@@ -1,4 +1,4 @@
-"""Every lesson has its parts, runs, and its identities hold; guesses are asked twice, kept, judged and
+"""Every lesson has its parts and runs, its claims hold; guesses are asked twice, kept, judged and
 shown beside a constant; the equations of lessons/papers/extras are the losses of their code.
 
 All lessons take minutes, so that even among the slow tests only the shortest run:
