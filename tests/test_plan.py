@@ -134,9 +134,9 @@ def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
     ("sft --batch-size 4 --steps 6", 2), ("grpo --batch-size 4 --steps 6", 2),
     ("grpo --batch-size 4 --steps 6 --passes 2", 1),
     ("grpo --batch-size 2 --steps 12 --minibatches 2", 2)])
-def test_a_pass_is_as_many_rows_as_there_are(line, cached_log_probs):
+def test_a_pass_is_as_many_rows_as_there_are(line, passes):
     """A rollout that is used twice has read its prompts once."""
-    assert planned(f"--objective {line} --rows 12").epochs == cached_log_probs
+    assert planned(f"--objective {line} --rows 12").epochs == passes
 
 
 def test_a_number_of_passes_in_words():

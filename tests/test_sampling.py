@@ -155,7 +155,7 @@ def test_the_ratio_is_one_before_the_first_update(name):
 def test_in_half_precision_the_ratio_begins_at_exactly_one(micro_batches):
     """Products depend on the shape of a batch there, so old log-probs come from the network of the
     steps, over the same micro-batches. Between two equal models lies no nat."""
-    made = source("grpo", dtype="bf16", minibatches=2, cached_log_probs=2)
+    made = source("grpo", dtype="bf16", minibatches=2, passes=2)
     policy, device = made.sampler.policy, made.sampler.device
 
     def net(*args, want="logits", **how):
@@ -229,7 +229,7 @@ def test_each_step_on_a_rollout_draws_numbers_of_its_own():
 
 def test_every_answer_is_used_once_a_pass_and_groups_stay_together():
     """Each rollout and pass has an order of its own."""
-    made = source("rloo", samples=4, minibatches=2, cached_log_probs=3)
+    made = source("rloo", samples=4, minibatches=2, passes=3)
     batch = made.collect(0)
     batch.per_row["reward"] = torch.arange(64.0)                # each answer's place in the rollout
 

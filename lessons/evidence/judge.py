@@ -30,7 +30,7 @@ class Line:
     figures: str
     findings: tuple[Finding, ...] = ()  # one per model; in C5 of moves alone
     key: str = ""                       # "C1 better: released - SFT"; in C5 and C7 its words
-    claimed_by: str = ""                # "the paper's", "ours" or "premise"
+    whose: str = ""                     # "the paper's", "ours" or "premise"
     doubts: dict[str, list[str]] = field(default_factory=dict)  # {a doubt: trainings that it is of}
     test: str = ""                      # of frozen.json
 

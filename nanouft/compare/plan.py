@@ -87,7 +87,7 @@ class Comparison(ParsedCommand):
     focus_arm: Arm | None = None        # the one whose leads are asked for [all are compared]
     lrs: dict[Arm, float] = field(default_factory=dict)         # chosen
     search_scores: dict[Arm, dict[float, float]] = field(default_factory=dict)  # {arm: {lr: score}}
-    finalists: dict[Arm, list[float]] = field(default_factory=dict)  # rates tried with all TRIES
+    finalists: dict[Arm, list[float]] = field(default_factory=dict)  # tried with all SEARCH_SEEDS
 
     @property
     def all_arms(self) -> list[Arm]:
