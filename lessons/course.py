@@ -297,22 +297,22 @@ def short_path(file: Path) -> str:
     return (file.relative_to(here) if file.is_relative_to(here) else file).as_posix()
 
 
-def train(start, loss_of, rows: list, steps: int, rate: float, what: str, size: int = 32,
+def train(start, loss_of, rows: list, steps: int, lr: float, what: str, size: int = 32,
           falls: bool = False, look=None, every: int = 4):
     """A copy of the model `start` after these steps of `size` rows: the loop of lesson 00.
 
-    loss_of(model, some) is the loss of some rows. The rate stays, or it falls to 0 in a straight
-    line. look(model) is called before the first step, after each `every` steps and at the end.
+    loss_of(model, batch) is the loss of these rows. The learning rate stays, or it falls to 0 in a
+    straight line. look(model) is called before the first step, after each `every` steps and at the end.
     """
     model = copy.deepcopy(start)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
     for step in progress(steps, what, range(steps), training=True):
         if look and step % every == 0:
             look(model)
         loss = loss_of(model, [rows[i % len(rows)] for i in range(step * size, (step + 1) * size)])
         optimizer.zero_grad()
         loss.backward()
-        optimizer.param_groups[0]["lr"] = rate * (1 - step / steps if falls else 1)
+        optimizer.param_groups[0]["lr"] = lr * (1 - step / steps if falls else 1)
         optimizer.step()
     if look:
         look(model)

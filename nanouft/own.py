@@ -284,10 +284,10 @@ def try_reward(name: str, rows: list[Row], samples: int = 2, share: Share = one_
 
 def answer_of(r: Row) -> str:
     """The answer that a row holds, also if the method does not read it; or ""."""
-    said = [turn.text for turn in r.answer or r.chosen or () if turn.role == "assistant"]
-    said += [x for name, x in r.extra.items()
-             if NAMES.get(name, name) == "response" and isinstance(x, str)]
-    return said[0] if said else ""
+    responses = [turn.text for turn in r.answer or r.chosen or () if turn.role == "assistant"]
+    responses += [x for name, x in r.extra.items()
+                  if NAMES.get(name, name) == "response" and isinstance(x, str)]
+    return responses[0] if responses else ""
 
 
 @contextmanager

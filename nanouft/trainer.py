@@ -137,9 +137,9 @@ def refuse_to_train_first_models(config: RunConfig) -> None:
     raise UserError("run that command first: it takes one process")
 
 
-def check_same(told: list[str], parts: int) -> None:
+def check_same(state: list[str], parts: int) -> None:
     """UserError if the processes have other rows, initial models or flags."""
-    if len({*split_over_processes(lambda mine: [tuple(told) for _ in mine], range(parts))}) > 1:
+    if len({*split_over_processes(lambda mine: [tuple(state) for _ in mine], range(parts))}) > 1:
         raise UserError("the processes have different rows, initial models or flags: give all "
                         "machines the same files and the same command")
 
@@ -225,32 +225,33 @@ def read_flags(argv: list[str]) -> tuple[RunConfig, Any]:
     values = vars(parser.parse_args(argv[1:] if name else argv))
     if values["eval_strategy"] is None and ("eval_data" in values or values["do_eval"]):
         values["eval_strategy"] = "epoch"
-    told = {f.name: x for f in dataclasses.fields(hf.TrainingArguments)
-            if (x := values.pop(f.name, None)) is not None}
-    args = arguments(told)
+    hf_values = {f.name: x for f in dataclasses.fields(hf.TrainingArguments)
+                 if (x := values.pop(f.name, None)) is not None}
+    args = arguments(hf_values)
     parts = args.gradient_accumulation_steps * args.world_size
-    rows = told.get("per_device_train_batch_size")
+    rows = hf_values.get("per_device_train_batch_size")
     config = RunConfig.made(name, cls, {"objective": name} | values)
-    cfg = replace(config, seed=args.seed, lr=told.get("learning_rate"),
+    cfg = replace(config, seed=args.seed, lr=hf_values.get("learning_rate"),
                   batch_size=rows and rows * parts, accumulate=args.gradient_accumulation_steps,
-                  steps=told.get("max_steps"), epochs=told.get("num_train_epochs"),
+                  steps=hf_values.get("max_steps"), epochs=hf_values.get("num_train_epochs"),
                   plain=args.eval_strategy == "no" and not args.eval_on_start)
     return replace(cfg.checked(), accumulate=parts), args
 
 
-def arguments(told: dict[str, Any]) -> Any:
+def arguments(hf_values: dict[str, Any]) -> Any:
     """transformers' TrainingArguments. From here on the processes know one another."""
     from nanouft.run.hf_trainer import check_unread, greater_is_better, transformers
-    check_unread(argparse.Namespace(**told))
-    if not (told.get("resume_from_checkpoint") or SILENT):          # once, in the first process
-        folder.check_free(told["output_dir"], "--output_dir")
-    if (best := told.get("metric_for_best_model")) and "greater_is_better" not in told:
-        if (more := greater_is_better(best)) is None:
+    check_unread(argparse.Namespace(**hf_values))
+    if not (hf_values.get("resume_from_checkpoint") or SILENT):     # once, in the first process
+        folder.check_free(hf_values["output_dir"], "--output_dir")
+    if (best := hf_values.get("metric_for_best_model")) and "greater_is_better" not in hf_values:
+        if (is_greater_better := greater_is_better(best)) is None:
             raise UserError(f"--metric_for_best_model {best}: add --greater_is_better true, or "
                             "false if lower is better")
-        told["greater_is_better"] = more
-    told["fsdp"] = told.get("fsdp") in ("true", "True") or told.get("fsdp")     # it is a text
-    args = transformers.TrainingArguments(**told)
+        hf_values["greater_is_better"] = is_greater_better
+    fsdp = hf_values.get("fsdp")                    # a text
+    hf_values["fsdp"] = fsdp in ("true", "True") or fsdp
+    args = transformers.TrainingArguments(**hf_values)
     check_unread(args)                              # a door that these arguments have opened
     return args
 

@@ -105,17 +105,17 @@ def frozen(part: str, name: str) -> list[Line]:
 def against_placebo() -> list[Line]:
     """C5's later question, of 100 other lakes; docs/results/lake.md says what was asked before."""
     out = []
-    for policy, found in json.loads(LAKES.read_text(encoding="utf-8")).items():
+    for policy, leads in json.loads(LAKES.read_text(encoding="utf-8")).items():
         for k, lam in enumerate((0.2, 1)):          # the LAMS of frozen_lake/record.py
-            mean, half = found["lead"]["random cell"][k]
-            told = verdict(mean, half, LIMITS["better"])
+            mean, half = leads["lead"]["random cell"][k]
+            word = verdict(mean, half, LIMITS["better"])
             question = (f"IFT's residual (lam {lam}) estimates better than a placebo of its size "
                         f"({policy})")
             figures = [f"{100 * mean:+.3f} ± {100 * half:.3f}" for mean, half in (
-                (mean, half), found["lead"]["uniform"][k], found["lead by move"]["random cell"][k])]
-            out.append(Line("C5", question, told, "closer to the true value by {} points in the "
+                (mean, half), leads["lead"]["uniform"][k], leads["lead by move"]["random cell"][k])]
+            out.append(Line("C5", question, word, "closer to the true value by {} points in the "
                             "mean of updates 0 to 8; than uniform logits by {}; move by move by {}"
-                            .format(*figures), (Finding(mean, half, told),),
+                            .format(*figures), (Finding(mean, half, word),),
                             f"C5 {question}", "ours"))
     return out
 

@@ -125,8 +125,8 @@ def notes_on(r: Row, kept: list[Encoded], ends: Set[str], n_ctx: int) -> Iterato
         if any(end in turn.text for turn in r.prompt):
             yield f'"{end}" is typed into a prompt, where it is plain text and not a token'
     typed = (TURN.search(text) for text in (*texts, *(turn.text for turn in r.prompt)))
-    if kept and (found := next(filter(None, typed), None)):
-        yield f'"{found[0].strip()}" is typed into a text, so the turns of other speakers may be '\
+    if kept and (match := next(filter(None, typed), None)):
+        yield f'"{match[0].strip()}" is typed into a text, so the turns of other speakers may be '\
             "trained on; write the dialogue as messages"
 
 
@@ -169,7 +169,7 @@ def each_answer(r: Row) -> list[Row]:
     for i, turn in enumerate(trained):
         if turn.role == "assistant":
             before = context + trained[:i]
-            roles = {role: (before, said[:1]) for role, (_, said) in r.roles.items()}
+            roles = {role: (before, turns[:1]) for role, (_, turns) in r.roles.items()}
             roles["answer"] = (before, (turn,))
             out.append(replace(r, prompt=before, answer=r.answer and (turn,), roles=roles))
     return out or [r]
@@ -219,8 +219,8 @@ def later_questions(prompt: Turns, trained: Turns = ()) -> list[int]:
     """Places of the second, third and later questions of a dialogue. Each has an answer before it,
     and comes before the last trained answer."""
     talk = prompt + up_to_last_answer(trained)
-    said = [i for i, turn in enumerate(talk) if turn.role != "system"]
-    return [i for before, i in zip(said, said[1:])
+    spoken = [i for i, turn in enumerate(talk) if turn.role != "system"]
+    return [i for before, i in zip(spoken, spoken[1:])
             if talk[i].role == "user" and talk[before].role in ANSWERS]
 
 

@@ -86,15 +86,15 @@ def text_or_parts(value: Any) -> str:
 
 def message(m: dict) -> Turn:
     """`weight` 0 (OpenAI) or `train` false (axolotl) says that an answer is only read."""
-    said = {ours: value for ours, (_, value) in by_our_names(m, OF_MESSAGES).items()}
-    role = ROLES.get(said["role"], said["role"])
+    by_name = {ours: value for ours, (_, value) in by_our_names(m, OF_MESSAGES).items()}
+    role = ROLES.get(by_name["role"], by_name["role"])
     if role not in ("system", "user", "assistant", "tool"):
         raise UserError(f"the unknown role {shown(role)}; roles are system, user, assistant and "
                         "tool")
     if not {"content", "value", *BESIDE_TEXT} & m.keys():
         raise ValueError
-    marks = [to_bool(said[mark]) for mark in MARKS & said.keys()]
-    text = without_margin(text_or_parts(said.get("content", "")), role)
+    marks = [to_bool(by_name[mark]) for mark in MARKS & by_name.keys()]
+    text = without_margin(text_or_parts(by_name.get("content", "")), role)
     return Turn("masked" if role == "assistant" and not all(marks) else role, text)
 
 
@@ -144,9 +144,9 @@ def side_of_pair(value: Any) -> Turns:
 
 def dialogue(text: str) -> Turns:
     """The turns of a text of HH-RLHF."""
-    _, *found = HH.split(text.strip())
-    return tuple(Turn("user" if who == "Human" else "assistant", said.strip())
-                 for who, said in zip(found[::2], found[1::2]))
+    _, *pieces = HH.split(text.strip())
+    return tuple(Turn("user" if who == "Human" else "assistant", text.strip())
+                 for who, text in zip(pieces[::2], pieces[1::2]))
 
 
 def to_bool(value: Any) -> float:

@@ -90,10 +90,10 @@ def json_rows(path: str) -> Items:
 def json_value(text: str) -> Any:
     """UserError if a name comes twice in an object: json would keep the last value."""
     def once(pairs: list[tuple[str, Any]]) -> dict:
-        if len(found := dict(pairs)) < len(pairs):
+        if len(obj := dict(pairs)) < len(pairs):
             name = Counter(name for name, _ in pairs).most_common(1)[0][0]
-            raise UserError(f'"{name}" occurs twice in one object: {json.dumps(found)[:60]}')
-        return found
+            raise UserError(f'"{name}" occurs twice in one object: {json.dumps(obj)[:60]}')
+        return obj
     return json.loads(text, object_pairs_hook=once)
 
 

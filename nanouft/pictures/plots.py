@@ -204,7 +204,7 @@ def figures(fig: Figure) -> str:
     drawn = [*(one.get_xydata() for ax in fig.axes for one in ax.lines),
              *(line for part in parts for line in part.get_segments())]
     return json.dumps({
-        "texts": [told for one in fig.findobj(Text) if (told := one.get_text())],
+        "texts": [text for one in fig.findobj(Text) if (text := one.get_text())],
         "drawn": [np.round(np.asarray(x), 2).tolist() for x in drawn]})
 
 

@@ -149,13 +149,13 @@ def answer_all(model: GPT, questions: list[Row], tok: Tokenizer) -> dict[str, An
     prompts = [tok.prompt_ids(row.prompt) for row in questions]
     answers = generate(model, prompts, stop=tok.end, pad=tok.pad, max_new=LONGEST)
     chances = [end_probability(model, tok, row) for row in questions]
-    said = []
+    texts = []
     for answer in answers:
         tokens = [tok.decode([i]).strip() for i in answer.ids] + ["<|end|>"] * answer.ended
         first = next((token for token in tokens if token.startswith("<|")), "")
         assert (first == "<|end|>") == stops(answer, tok), tokens
-        said.append("\t".join(tokens))
-    return {"said": said, "chance": round(sum(chances) / len(chances), 3)}
+        texts.append("\t".join(tokens))
+    return {"said": texts, "chance": round(sum(chances) / len(chances), 3)}
 
 
 def record(names: Collection[str] = (), rates: Sequence[float] = RATES,
@@ -166,21 +166,21 @@ def record(names: Collection[str] = (), rates: Sequence[float] = RATES,
     base, tok = start_model("base")
     questions = list_rows("val", QUESTIONS)
     scores = json.loads((WEB / "scores.json").read_text(encoding="utf-8"))
-    found = {name: OBJECTIVES[name] for name in names or OBJECTIVES}
+    classes = {name: OBJECTIVES[name] for name in names or OBJECTIVES}
     for file in also:
         if not own_file(file):
             raise UserError(f"--also {file}: give FILE.py, a method of your own")
-        found[Path(own_file(file)).stem] = find(file)
+        classes[Path(own_file(file)).stem] = find(file)
     at_start = answer_all(base, questions, tok)
     methods: dict[str, dict[str, Any]] = {}
     texts: dict[str, int] = {}                          # every answer once, with its number
     with tempfile.TemporaryDirectory() as helper:
         *_, imitator = model_after_each_step(OBJECTIVES["sft"](), base, tok)
         save_model(Path(helper), imitator, tok)
-        every = [(key, name, cls, form, lr) for name, cls in found.items()
-                 for key, form in {name: {}, **FORMS.get(name, {})}.items()
-                 for lr in sorted({*rates, cls.lr})]
-        for key, name, cls, form, lr in progress(len(every), "teaching", every):
+        frames_to_make = [(key, name, cls, form, lr) for name, cls in classes.items()
+                          for key, form in {name: {}, **FORMS.get(name, {})}.items()
+                          for lr in sorted({*rates, cls.lr})]
+        for key, name, cls, form, lr in progress(len(frames_to_make), "teaching", frames_to_make):
             others = cls.first_models.stand_in(helper) if cls.first_models else {}
             objective = cls(**others, **form)
             objective.lr = lr

@@ -36,9 +36,9 @@ def each_reason(left_out: LeftOut) -> list[str]:
     groups: dict[str, LeftOut] = {}
     for where, why in left_out:
         groups.setdefault(re.sub(r"\d[\d.,]*", "", why), []).append((where, why))
-    told = [*groups.values()][:MOST_REASONS]
-    out = [f"{len(some):,}: {some[0][1]}, as in {Path(some[0][0]).name}" for some in told]
-    rest = len(left_out) - sum(map(len, told))
+    shown = [*groups.values()][:MOST_REASONS]
+    out = [f"{len(group):,}: {group[0][1]}, as in {Path(group[0][0]).name}" for group in shown]
+    rest = len(left_out) - sum(map(len, shown))
     return [*out, f"{rest:,}: other reasons"] if rest else out
 
 

@@ -38,15 +38,15 @@ class Range:
 def ranges_of(cls: type) -> dict[str, Range]:
     """{setting: its range}, of all numbers that have one. A number that a subclass declares anew
     without a range keeps that of its base. TypeError for a range that cannot be read."""
-    found: dict[str, Range] = {}
+    ranges: dict[str, Range] = {}
     for base in reversed(cls.__mro__):
         for name, hint in typing.get_type_hints(base, include_extras=True).items():
             kind, notes = strip_annotations(hint)
             if kind not in (int, float):
-                found.pop(name, None)
+                ranges.pop(name, None)
             elif notes:
-                found[name] = Range([parse_bound(name, note) for note in notes if note != "any"])
-    return found
+                ranges[name] = Range([parse_bound(name, note) for note in notes if note != "any"])
+    return ranges
 
 
 def strip_annotations(hint: Any) -> tuple[Any, tuple]:
@@ -60,11 +60,11 @@ def strip_annotations(hint: Any) -> tuple[Any, tuple]:
 
 def parse_bound(name: str, note: Any) -> tuple[str, float]:
     """"> 0" -> (">", 0.0)"""
-    found = END.fullmatch(str(note))
-    if not found:
+    match = END.fullmatch(str(note))
+    if not match:
         raise TypeError(f"{name}: the range {note!r} cannot be read; write '> 0', '>= 0', '< 1', "
                         "'<= 1' or 'any'")
-    return found[1], float(found[2])
+    return match[1], float(match[2])
 
 
 def choices_of(kind: Any) -> tuple:
@@ -84,8 +84,8 @@ def check_ranges(record: object) -> None:
         if not wanted and limits and value not in limits:
             wanted = str(limits)
         if wanted:
-            told = value if isinstance(value, (Real, str)) else repr(value)[:80]
-            raise UserError(flag(field.name), f" {told}: must be {wanted}")
+            shown_value = value if isinstance(value, (Real, str)) else repr(value)[:80]
+            raise UserError(flag(field.name), f" {shown_value}: must be {wanted}")
 
 
 def requirement_of(value: Any, kind: Any) -> str:

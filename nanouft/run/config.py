@@ -304,6 +304,6 @@ def list_objectives() -> None:
             method = cls()
             if method.family == family:
                 needs = [*(method.kinds() if family == "graded" else ()), *method.other_models()]
-                more = f" [{' + '.join(needs)}]" if needs else ""
-                say(textwrap.fill(f"  {name:<11} {title_of(cls)}{more}", 80,
+                needs_text = f" [{' + '.join(needs)}]" if needs else ""
+                say(textwrap.fill(f"  {name:<11} {title_of(cls)}{needs_text}", 80,
                                   subsequent_indent=" " * 14))

@@ -168,7 +168,7 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
     return chosen
 
 
-def count_readers(found: list[tuple[str, Any]],
+def count_readers(numbered_items: list[tuple[str, Any]],
                   source: str) -> tuple[dict[tuple[str, ...], int], dict[str, list[str]]]:
     """({methods: how many rows they read}, {why: methods that refuse them}), of items as
     `files.items` gives them."""
@@ -179,7 +179,7 @@ def count_readers(found: list[tuple[str, Any]],
     refused: dict[str, list[str]] = {}
     for kinds, names in methods.items():
         try:
-            rows = OBJECTIVES[names[0]]().choose(parse(found, kinds, source)[0])
+            rows = OBJECTIVES[names[0]]().choose(parse(numbered_items, kinds, source)[0])
         except NoRows:
             continue
         except UserError as e:

@@ -114,9 +114,9 @@ def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float
     out, counts = [], apportion(n, {str(k): w for k, w in enumerate(weights)})
     for k, (kind, tasks) in enumerate(zip(kinds, parse_skills(skills, len(kinds)))):
         spoilt = noise if kind == "demos" else 0.0
-        some = rows(split, kind, counts[str(k)], seed + OTHER_KIND * k, spoilt, tasks)
+        kind_rows = rows(split, kind, counts[str(k)], seed + OTHER_KIND * k, spoilt, tasks)
         bare = kind == "prompts" and "demos" in kinds
-        out += [replace(r, answer=None) for r in some] if bare else some
+        out += [replace(r, answer=None) for r in kind_rows] if bare else kind_rows
     return out
 
 

@@ -82,7 +82,8 @@ def choice(rng: np.random.Generator, curve: tuple) -> tuple[float, int, MissedRa
         score = worth(job[2]) + rng.normal(0, 1.5) + rng.normal(0, 30, 540)
         return tried.setdefault(job, {"score": {"all": score / 100}})
     c = Simple(stage_plans={arm.stages[0]: Simple(lr=1.0)}, search_scores={}, finalists={}, lrs={},
-               parts={}, cfg=Simple(by=None, workers=1), job=lambda *job: job, lr=lambda arm: c.lrs[arm],
+               parts={}, cfg=Simple(by=None, workers=1), job=lambda *job: job,
+               lr=lambda arm: c.lrs[arm],
                eval_spec=lambda part: Simple(groups=lambda: {"all": np.arange(540)}))
     runs.scores_of, compare.train_tries, bar = values, lambda *jobs: None, Simple(total=0)
     compare.search_rates(c, {arm: [*RATE_FACTORS[:3]]}, bar)

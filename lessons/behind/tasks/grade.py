@@ -56,10 +56,10 @@ def version(name: str, seed: str) -> str:
     return hash_of_judge(name, seed, *(x.read_bytes() for x in sorted(used) if x.exists()))
 
 
-def mark_entry(name: str, told: Verdict, belongs_to: str = "") -> dict:
+def mark_entry(name: str, verdict: Verdict, belongs_to: str = "") -> dict:
     """As in Gradescope's results.json, where extra_data is free."""
-    return {"name": name, "max_score": 1, "output": visible(told.told or "right"),
-            "score": 1 if told.state == "right" else int(5 * told.share + 1e-9) / 10,
+    return {"name": name, "max_score": 1, "output": visible(verdict.told or "right"),
+            "score": 1 if verdict.state == "right" else int(5 * verdict.share + 1e-9) / 10,
             "extra_data": {"belongs_to": belongs_to, "container": not no_container()}}
 
 
@@ -111,9 +111,9 @@ def grade_students(students: list[Student], folder: Path, which: list[str], out:
         return run_all(jobs, student.folder.resolve(), [folder.resolve(), out.resolve()])
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        for student, found in progress(len(students), "grading", zip(
+        for student, seen_by_task in progress(len(students), "grading", zip(
                 students, pool.map(run, students))):
-            for name, seen in found.items():
+            for name, seen in seen_by_task.items():
                 student.marks[name] = new_mark(judges[name], name, seen, student.belongs[name])
             for name in names:
                 if name not in student.programs:
@@ -139,7 +139,8 @@ def write_results(out: Path, student: Student, names: list[str]) -> None:
     marks = [student.marks[name] for name in names]
     total = sum(x["score"] for x in marks)
     line = "; ".join([f"{total:g} of {len(marks)}", *(
-        f"{what}: {', '.join(some)}" for what, some in student.remarks(names).items() if some)])
+        f"{what}: {', '.join(remarks)}" for what, remarks in student.remarks(names).items()
+        if remarks)])
     text = "".join(f"\n## {x['name']}: {x['score']:g}\n\n    " + "\n    ".join(
         x["output"].splitlines()) + "\n" for x in marks)
     write_text(out / f"{student.name}.md", f"# {one_line(student.name)}: {line}\n{text}")

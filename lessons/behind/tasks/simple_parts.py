@@ -254,10 +254,10 @@ def cases_of(name: str, seed) -> list:
                 pairs += [((0.0, 1.0), (0.01, 1000.0)), ((0.01, 1000.0), (0.0, 1.0))]
             if name == "poft_loss":
                 pairs += [((0.2, 30.0), (0.0, 1.0))]
-            some = [*((row,) for row in rows), rows[:2], rows[2:4], rows] if k == 0 else [rows]
-            out += [Batch(method, x, *pair) for pair in pairs[:1] for x in some]
+            groups = [*((row,) for row in rows), rows[:2], rows[2:4], rows] if k == 0 else [rows]
+            out += [Batch(method, x, *pair) for pair in pairs[:1] for x in groups]
             out += [Batch(method, rows, *pair) for pair in pairs[1:]]
-            out += [PaddedCase(x) for x in some] * (name == "padded")
+            out += [PaddedCase(x) for x in groups] * (name == "padded")
     return sorted(out, key=lambda case: len(case.rows))
 
 

@@ -102,13 +102,14 @@ def cell_output(cell) -> tuple[str, list[str]]:
 
 def folded(printed: str, picture: bool, below: list) -> str:
     """An output behind a fold. The text right below tells its result, so it goes there, too."""
-    summary, told = "The picture" if picture else "What it prints", ""
+    summary, meaning = "The picture" if picture else "What it prints", ""
     if below and below[0].cell_type == "markdown":
-        told, below[0].source = result_and_rest(below[0].source)
-    if told:
+        meaning, below[0].source = result_and_rest(below[0].source)
+    if meaning:
         summary += ", and what it means"
-        told = re.sub(r"^## (.*)", r"<h2>\1</h2>\n", with_formulas(with_links(told)), flags=re.M)
-    return f"<details><summary>{summary}</summary>\n\n{printed}{told}\n\n</details>"
+        meaning = with_formulas(with_links(meaning))
+        meaning = re.sub(r"^## (.*)", r"<h2>\1</h2>\n", meaning, flags=re.M)
+    return f"<details><summary>{summary}</summary>\n\n{printed}{meaning}\n\n</details>"
 
 
 def result_and_rest(text: str) -> tuple[str, str]:
@@ -132,8 +133,8 @@ def with_formulas(text: str) -> str:
 
 def with_links(text: str) -> str:
     """The name of a file or folder of the project leads to it; a lesson has its title there."""
-    def link(found: re.Match) -> str:
-        file = ROOT / found[1]
-        told = head_of(file)[0] if file in LESSONS else found[0]
-        return f"[{told}](../{found[1]})" if file.exists() else found[0]
+    def link(match: re.Match) -> str:
+        file = ROOT / match[1]
+        label = head_of(file)[0] if file in LESSONS else match[0]
+        return f"[{label}](../{match[1]})" if file.exists() else match[0]
     return re.sub(r"`([a-z_]+/[\w/.]*)`", link, text)
