@@ -292,7 +292,7 @@ def test_a_plan_looks_ahead_once_at_each_stage(monkeypatch):
         assert stage_plan == arms.plan_stage(stage, c.configs[stage])
 
 
-# ---- the start model reads rows once -------------------------------------------------------------
+# ---- the initial model reads rows once -----------------------------------------------------------
 @pytest.mark.parametrize("dtype", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(dtype, monkeypatch):
     """Which has no file of log-probs. A loss of your own, which could change how a model reads,
@@ -370,10 +370,12 @@ def test_who_waits_for_a_worker_that_is_killed_reads_the_rows_itself(moment, mon
         time.sleep(600)
 
     def wait() -> None:
-        told.extend(reference.once(Path("p/x.npz"), data, lambda: told.append("read") or numbers))
+        told.extend(reference.read_or_compute(
+            Path("p/x.npz"), data, lambda: told.append("read") or numbers))
     if not (pid := os.fork()):
         monkeypatch.setattr(files, "rename", hang)
-        reference.once(Path("p/x.npz"), data, hang if moment == "reading" else lambda: numbers)
+        reference.read_or_compute(Path("p/x.npz"), data,
+                                  hang if moment == "reading" else lambda: numbers)
     wait_for(Path("there").exists)
     threads = [threading.Thread(target=wait) for _ in range(2)]
     for thread in threads:
@@ -768,7 +770,7 @@ def of_rates(monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("diverges, rate", [(3, 1), (1, 1 / 3)])
+@pytest.mark.parametrize("diverges, lr", [(3, 1), (1, 1 / 3)])
 def test_a_rate_that_diverges_with_another_seed_gives_way_to_the_others(of_rates, diverges, lr):
     c = of_rates({"0.33": 0.5, "1": 0.6, "3": 0.7, "9": 0.4}, diverges=diverges)
     assert [*map(c.lr, c.arms)] == pytest.approx([lr] * 2)
@@ -791,7 +793,7 @@ def test_a_report_that_says_something_else_is_kept_with_its_picture(tmp_path):
         assert (tmp_path / name / "picture.svg").read_text() == f"picture of {text}"
 
 
-@pytest.mark.parametrize("luck, rate, told", [(0.01, 3, False), (0.1, 1, True)])
+@pytest.mark.parametrize("luck, lr, told", [(0.01, 3, False), (0.1, 1, True)])
 def test_a_rate_that_is_not_clearly_better_leaves_a_method_its_own(of_rates, luck, lr, told):
     """By a standard error of three seeds (luck / sqrt 3). A verdict that the better rate might undo
     says so."""
@@ -995,7 +997,7 @@ def test_a_plan_repeats_the_command_elsewhere(scene, tmp_path, in_process):
 def test_the_report_has_settings_and_the_scores_of_each_seed(ran):
     """And a definition of the score."""
     text = (ran.folder / "report.md").read_text()
-    assert "| mine.py | beta 0.1 | 1e-3 | 1 | 1 | 20 | fp32 | all |" in text
+    assert "| mine.py | beta 0.1 | 3e-5 | 1 | 0.4 | 8 | fp32 | all |" in text
     assert text.count("| sft+mine.py: ") == 2 and "● sft, " in text
     results, (q, *_) = verdicts.verdicts(ran)
     scores = [f"{100 * x:.1f}" for x in results[1].seed_scores()]

@@ -44,7 +44,7 @@ STOPPED = {                             # folder -> what a kill has left, or the
 
 @pytest.fixture(scope="module")
 def place(belongings, tmp_path_factory):
-    """A folder with a start model, a whole run, and one that was killed in its last step."""
+    """A folder with an initial model, a whole run, and one that was killed in its last step."""
     folder = tmp_path_factory.mktemp("folders")
     shutil.copytree(belongings, folder, dirs_exist_ok=True)
     assert command(train.main, dpo(folder, out="whole", steps=STEPS)) == 0
@@ -158,7 +158,7 @@ def test_saving_takes_no_more_than_a_tenth_of_the_time(
 
 # ---- what a run goes on with ---------------------------------------------------------------------
 def test_a_run_goes_on_only_with_what_it_began_with(place, tmp_path, monkeypatch, capsys):
-    """Rows, held-out rows, the start model, the models that its method reads, settings: another
+    """Rows, held-out rows, the initial model, the models that its method reads, settings: another
     content under the same name is another run. One line says so before a model reads its rows.
     Another torch or processor is named; flags of memory and of saving may change."""
     for name in ("pairs.jsonl", "held.jsonl"):
@@ -173,7 +173,7 @@ def test_a_run_goes_on_only_with_what_it_began_with(place, tmp_path, monkeypatch
     for name in ("pairs.jsonl", "held.jsonl", "start/model.safetensors",
                  "aligned/model.safetensors"):
         was = (tmp_path / name).read_bytes()
-        changes[name, "the data, the start model or the reward has changed"] = was.replace(
+        changes[name, "the data, the initial model or the reward has changed"] = was.replace(
             b"oak", b"elm") if "jsonl" in name else save({k: w + 1 for k, w in load(was).items()})
     for name, x in (("hp", {**saved["hp"], "lam": 0.7}), ("steps", saved["steps"] + 1),
                     ("config", {**saved["config"], "warmup": 0.7})):

@@ -133,7 +133,7 @@ ENDS = {        # the run, how it ends, its exit code, the step that is kept, wh
 # ---- a run in a process of its own ---------------------------------------------------------------
 @pytest.fixture(scope="module")
 def place(belongings, tmp_path_factory):
-    """A folder with a start model, pairs, and a whole run of each kind; we are in it."""
+    """A folder with an initial model, pairs, and a whole run of each kind; we are in it."""
     folder, before = tmp_path_factory.mktemp("ends"), os.getcwd()
     os.chdir(folder)
     shutil.copytree(belongings, folder, dirs_exist_ok=True)

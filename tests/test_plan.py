@@ -19,7 +19,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.run.config import RunConfig, TrainFlags, read_flags
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked
-from nanouft.run.hyperparameters import choose_pace, with_beta
+from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
 from nanouft.run.load import Rows, load_rows, open_model, with_first_models
 from nanouft.run.plan import Plan, as_epochs, plan_run
 
@@ -126,7 +126,7 @@ def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
     cfg = read_flags([*init, *line.split()])
     objective = cfg.objective()
     model = SimpleNamespace(cfg=replace(TINY, n_embd=width))
-    lr, *others = choose_pace(cfg, objective, rows, model)
+    lr, *others = choose_hyperparameters(cfg, objective, rows, model)
     assert lr == pytest.approx(wanted[0]) and tuple(others) == wanted[1:]
 
 
@@ -134,9 +134,9 @@ def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
     ("sft --batch-size 4 --steps 6", 2), ("grpo --batch-size 4 --steps 6", 2),
     ("grpo --batch-size 4 --steps 6 --passes 2", 1),
     ("grpo --batch-size 2 --steps 12 --minibatches 2", 2)])
-def test_a_pass_is_as_many_rows_as_there_are(line, cached_log_probs):
+def test_a_pass_is_as_many_rows_as_there_are(line, passes):
     """A rollout that is used twice has read its prompts once."""
-    assert planned(f"--objective {line} --rows 12").epochs == cached_log_probs
+    assert planned(f"--objective {line} --rows 12").epochs == passes
 
 
 def test_a_number_of_passes_in_words():

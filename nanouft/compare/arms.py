@@ -19,8 +19,8 @@ from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import quiet
 from nanouft.run import load
 from nanouft.run.config import RunConfig, parse_run
-from nanouft.run.device import choose_device, exact_if_small
-from nanouft.run.hyperparameters import choose_pace
+from nanouft.run.device import choose_device, fp32_if_small
+from nanouft.run.hyperparameters import choose_hyperparameters
 from nanouft.run.plan import plan_run
 
 Stage = tuple[str, ...]         # a method and its flags, as words
@@ -166,7 +166,7 @@ def plan_stage(stage: Stage, cfg: RunConfig) -> StagePlan:
         rows = load.load_rows(cfg, objective)
         model, tok = load.open_model(cfg, objective, device)
         if not cfg.lora:
-            device = exact_if_small(device, cfg.dtype, model.n_params())
+            device = fp32_if_small(device, cfg.dtype, model.n_params())
         plan = plan_run(cfg, objective, rows, model, tok)
     answers = sum(role in ("chosen", "rejected", "answer", "demo") for role in plan.train[0].seqs)
     first = objective.first_models
@@ -180,6 +180,7 @@ def plan_stage(stage: Stage, cfg: RunConfig) -> StagePlan:
 def replan_stage(stage: Stage, cfg: RunConfig, stage_plan: StagePlan) -> StagePlan:
     """The same with the batch size, device and precision of this run."""
     with name_stage_in_errors(stage):
-        lr, batch_size, steps = choose_pace(cfg, cfg.objective(), stage_plan.rows, stage_plan.model)
+        lr, batch_size, steps = choose_hyperparameters(cfg, cfg.objective(), stage_plan.rows,
+                                                       stage_plan.model)
     return stage_plan._replace(lr=lr, batch_size=batch_size, steps=steps, device=cfg.device,
                                dtype=cfg.dtype)

@@ -2,7 +2,7 @@
 tries of a method, and other methods at the same seed, read the same rows in the same order. One run
 reads them, and the others have its numbers (reference.once), to the last digit those of their own.
 
-    train.carry_out(config, CachedLogProbs(folder, since, began))
+    train.run_from_config(config, CachedLogProbs(folder, since, began))
 
 A file has 4 bytes for each token of an answer. The folder may be removed at any time.
 """

@@ -1,6 +1,6 @@
 """A comparison as it was planned: its flags, its methods and where its runs are.
 
-    c = plan(read_words(["sft", "dpo", "--seeds", "3"]))
+    c = plan(parse_command(["sft", "dpo", "--seeds", "3"]))
     c.job(c.arms[0], seed=0)            # a training of it
 """
 import hashlib
@@ -31,7 +31,7 @@ from nanouft.reward import scorer
 from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.flags import Parser, add_flags, fill, from_python, narrow
 from nanouft.run.folder import check_free
-from nanouft.run.hyperparameters import PASSES
+from nanouft.run.hyperparameters import DEFAULT_EPOCHS
 
 SHARED = ("data", "init", "lora", "lora_alpha", "lora_targets", "steps", "epochs", "batch_size",
           "reward", "rows", "skills", "noise", "max_length", "max_new", "accumulate",
@@ -87,7 +87,7 @@ class Comparison(ParsedCommand):
     focus_arm: Arm | None = None        # the one whose leads are asked for [all are compared]
     lrs: dict[Arm, float] = field(default_factory=dict)         # chosen
     search_scores: dict[Arm, dict[float, float]] = field(default_factory=dict)  # {arm: {lr: score}}
-    finalists: dict[Arm, list[float]] = field(default_factory=dict)  # rates tried with all TRIES
+    finalists: dict[Arm, list[float]] = field(default_factory=dict)  # tried with all SEARCH_SEEDS
 
     @property
     def all_arms(self) -> list[Arm]:
@@ -148,7 +148,7 @@ class Comparison(ParsedCommand):
             self.root / "runs", f"{arm.words} {lr:.2g} seed {own_seed}", config, init, first,
             eval_spec=self.eval_spec("val" if trying else "test"),
             name=f"{arm.name}, lr {short_lr(lr)}, seed {own_seed}",
-            program=self.programs.get(stage, "nanouft.train:carry_out"),
+            program=self.programs.get(stage, "nanouft.train:run_from_config"),
             trains_others=self.stage_plans[stage].needs_others, may_diverge=trying)
 
     def initial_job(self) -> runs.Job:
@@ -222,7 +222,7 @@ def plan(words: ParsedCommand) -> Comparison:
     files: dict[str, Any] = {}
     if parts:
         files = {"data": (str(parts["train"]),), "eval_data": (str(parts["val"]),)}
-    length = {} if train.steps or train.epochs else {"epochs": PASSES} if parts else {
+    length = {} if train.steps or train.epochs else {"epochs": DEFAULT_EPOCHS} if parts else {
         "steps": STEPS}
     shared = {name: getattr(train, name) for name in SHARED if name in given} | files | length
     c = Comparison(cfg, train, given, words.arms, place, parts)

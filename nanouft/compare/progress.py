@@ -17,7 +17,7 @@ from tqdm import tqdm
 from nanouft.compare.runs import Job, cpu_seconds
 from nanouft.plumbing import printing
 from nanouft.plumbing.files import unfinished
-from nanouft.plumbing.printing import BRIEF, pause_of_bar, shows
+from nanouft.plumbing.printing import BRIEF, bar_interval, is_shown
 
 POLL_SECONDS = 2    # between two looks at what runs
 TRAINING_SHARE = 0.8  # of a run; the rest is its scoring
@@ -87,8 +87,8 @@ class RunsBar(tqdm):
         self.costs: dict[str, list[float]] = {}
         self.n_finished, self.spent = 0, 0.0  # runs, and their cost
         self.most: dict[Any, float] = {}    # that was told of a run: it moves forward only
-        super().__init__(total=total, disable=not shows(BRIEF), leave=False, smoothing=0,
-                         miniters=0, mininterval=pause_of_bar(), bar_format=FORMAT)
+        super().__init__(total=total, disable=not is_shown(BRIEF), leave=False, smoothing=0,
+                         miniters=0, mininterval=bar_interval(), bar_format=FORMAT)
 
     def record_cost(self, job: Job) -> float:
         """What a run of its kind costs."""

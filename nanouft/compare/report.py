@@ -19,7 +19,7 @@ from nanouft import __version__
 from nanouft.compare import runs
 from nanouft.compare.arms import Arm
 from nanouft.compare.fingerprint import PACKAGE, library_versions
-from nanouft.compare.picture import look_name, picture
+from nanouft.compare.picture import method_of, picture
 from nanouft.compare.plan import SEARCH_SEED, SEARCH_SEEDS, Comparison, short_lr
 from nanouft.compare.printed import (
     conclusion,
@@ -33,7 +33,7 @@ from nanouft.compare.printed import (
 from nanouft.compare.testset_reuse import PastTest
 from nanouft.compare.verdicts import MEASURES, Question, Result, mean_over_tasks, metric_of
 from nanouft.objective import Objective
-from nanouft.pictures.colours import look
+from nanouft.pictures.colours import style_of
 from nanouft.plumbing.files import write_text
 from nanouft.plumbing.printing import Picture, Table, say
 
@@ -177,7 +177,7 @@ def seed_section(c: Comparison, results: list[Result], questions: list[Question]
 
 def caption(results: list[Result]) -> str:
     """What the marks of the picture are."""
-    marks = ", ".join(f"{look(look_name(x)).mark} {x.name}" for x in results)
+    marks = ", ".join(f"{style_of(method_of(x)).mark} {x.name}" for x in results)
     return (f"Above: {marks}; each with the 95 % CI of its mean, and below it a dot for each seed. "
             "Below: the differences with their CI; blue is better, orange worse, grey undecided or "
             "equivalent.")

@@ -67,7 +67,7 @@ class Job(NamedTuple):
     init: str = ""              # the initial model
     needs: tuple["Job", ...] = ()   # what it reads, made before it
     name: str = ""              # as an error names it
-    program: str = "nanouft.train:carry_out"    # that makes the folder config.out
+    program: str = "nanouft.train:run_from_config"    # that makes the folder config.out
     trains_others: bool = False  # it trains other models first, so no other such job runs meanwhile
     may_diverge: bool = False   # a try may diverge
 
@@ -207,7 +207,7 @@ def train_job(job: Job, since: float, began: float) -> None:
     module, _, function = job.program.partition(":")
     start = sum(os.times()[:4])             # of this process and of those that it starts
     shared = CachedLogProbs(job.folder.parent / "references", since, began)
-    passed = {"log_prob_file": shared} if job.program == "nanouft.train:carry_out" else {}
+    passed = {"log_prob_file": shared} if job.program == "nanouft.train:run_from_config" else {}
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
     with removed_unless_whole(unfinished(job.folder)) as partial:
         partial.mkdir(parents=True)

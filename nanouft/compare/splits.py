@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nanouft.data.files import as_told, items
+from nanouft.data.files import file_names, items
 from nanouft.data.holdout import question_keys
 from nanouft.data.rows import LeftOut, Row, parse, reasons
 from nanouft.plumbing.errors import UserError
@@ -46,11 +46,11 @@ def split_rows(files: Sequence[str], out: Path) -> dict[str, Path]:
     """{part: its file}, in a folder named by a hash of all rows. A hash of its question puts a row
     into a part, so other rows beside it do not move it far."""
     all_rows = [x for file in files for x in items(file)]
-    of_draw, left_out = rows_by_draw(all_rows, as_told(files))
+    of_draw, left_out = rows_by_draw(all_rows, file_names(files))
     if left_out:
         say(f"{quantity(len(left_out), 'rows')} skipped: {reasons(left_out)}")
     if len(of_draw) < FEWEST_PROMPTS:
-        raise UserError(f"{as_told(files)}: {len(of_draw)} distinct prompts or groups; at least "
+        raise UserError(f"{file_names(files)}: {len(of_draw)} distinct prompts or groups; at least "
                         f"{FEWEST_PROMPTS} are needed, because 40 % validate, test and confirm")
     part_of: dict[str, str] = {}
     left = [wheres for _, wheres in sorted(of_draw.items())]

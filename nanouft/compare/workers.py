@@ -43,7 +43,7 @@ from nanouft.compare.runs import (
 from nanouft.plumbing.errors import UserError, out_of_memory
 from nanouft.plumbing.files import remove
 from nanouft.run.checkpoint import handle_signals
-from nanouft.run.folder import waiting
+from nanouft.run.folder import lock_when_free
 
 STARTED_AT = time.time()
 PRELOADED = ("nanouft.compare.workers", "nanouft.train", "nanouft.evaluate",
@@ -123,7 +123,7 @@ def lock_comparisons(folder: Path) -> Iterator[None]:
         raise KeyboardInterrupt(RESUME_HINT)
     folder.mkdir(parents=True, exist_ok=True)
     notice = f"{folder}: in use by another comparison; waiting until it has finished"
-    with handle_signals(("SIGTERM", "SIGINT"), stop), waiting(folder, "lock", notice):
+    with handle_signals(("SIGTERM", "SIGINT"), stop), lock_when_free(folder, "lock", notice):
         yield
 
 

@@ -117,8 +117,8 @@ class Recorder:
                     with suppress(OSError, SafetensorError, MemoryError, RuntimeError):
                         self.save()
                 if self.saved:
-                    told = f"{self.folder}: saved at step {self.saved}; resume with: {goes_on}"
-                    e.__notes__ = [told]    # type: ignore[attr-defined]  # printed after its line
+                    note = f"{self.folder}: saved at step {self.saved}; resume with: {goes_on}"
+                    e.__notes__ = [note]    # type: ignore[attr-defined]  # printed after its line
                 raise
 
     def on_signal(self, number: int, frame: Any) -> None:

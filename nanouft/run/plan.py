@@ -26,7 +26,7 @@ from nanouft.plumbing.printing import note, quantity, say
 from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.device import processor
 from nanouft.run.folder import fingerprint, hash_of, hash_of_class, questions_of_run
-from nanouft.run.hyperparameters import choose_pace, with_beta
+from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
 from nanouft.run.load import Rows, encode_rows
 
 
@@ -108,7 +108,7 @@ def plan_run(cfg: RunConfig, objective: Objective, rows: Rows, model: GPT, tok: 
     train, held_out = encode_rows(cfg, objective, rows, model.cfg.n_ctx, tok, max_new)
     if cfg.data and "beta" not in cfg.given:
         objective = with_beta(objective, train)
-    lr, batch_size, steps = choose_pace(cfg, objective, len(train), model)
+    lr, batch_size, steps = choose_hyperparameters(cfg, objective, len(train), model)
     asked = questions(rows.train, train) | questions_of_run(cfg.init)
     leaks = leak(questions(rows.held_out, held_out), asked)
     held_out = choose_held_out(cfg, objective, held_out, steps, batch_size)

@@ -1,6 +1,6 @@
 """How often does nanouft.compare err, and what does it see? By its own rules, on made-up scores.
 
-    python -m tests.bench.simulate_error_rates        # half an hour; what it prints is in docs/python.md
+    python -m tests.bench.simulate_error_rates  # half an hour; what it prints is in docs/python.md
 
 The truth is known: each comparison has a file of rows of its own, from one population, so that its
 luck doesn't cancel as it does in `a=sft b=sft`. Scores are in points of 100. Four standard
@@ -81,8 +81,9 @@ def choice(rng: np.random.Generator, curve: tuple) -> tuple[float, int, MissedRa
     def values(job: tuple) -> dict:
         score = worth(job[2]) + rng.normal(0, 1.5) + rng.normal(0, 30, 540)
         return tried.setdefault(job, {"score": {"all": score / 100}})
-    c = Simple(stage_plans={arm.stages[0]: Simple(lr=1.0)}, tried={}, again={}, lrs={}, parts={},
-               cfg=Simple(by=None, workers=1), job=lambda *job: job, lr=lambda arm: c.lrs[arm],
+    c = Simple(stage_plans={arm.stages[0]: Simple(lr=1.0)}, search_scores={}, finalists={}, lrs={},
+               parts={}, cfg=Simple(by=None, workers=1), job=lambda *job: job,
+               lr=lambda arm: c.lrs[arm],
                eval_spec=lambda part: Simple(groups=lambda: {"all": np.arange(540)}))
     runs.scores_of, compare.train_tries, bar = values, lambda *jobs: None, Simple(total=0)
     compare.search_rates(c, {arm: [*RATE_FACTORS[:3]]}, bar)

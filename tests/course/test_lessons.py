@@ -1,4 +1,4 @@
-"""Every lesson has its parts, runs, and its laws hold; guesses are asked twice, kept, judged and
+"""Every lesson has its parts and runs, its claims hold; guesses are asked twice, kept, judged and
 shown beside a constant; the equations of lessons/papers/extras are the losses of their code.
 
 All lessons take minutes, so that even among the slow tests only the shortest run:
@@ -208,7 +208,7 @@ def test_a_walk_through_the_commands_of_a_lesson(folder, monkeypatch, capsys):
     first guess and what followed it stay."""
     for k, (words, wanted, kept) in enumerate(WALK):
         number, *flags = shlex.split(words)
-        monkeypatch.setattr(submission, "begun", lambda name, k=k: k > 0)
+        monkeypatch.setattr(submission, "is_begun", lambda name, k=k: k > 0)
         try:
             lesson, why = start(monkeypatch, *flags, number=number), ""
             lesson.compare(k / 10, "%")
@@ -268,7 +268,7 @@ def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_pa
 
 def test_the_course_begins_with_a_lesson_and_shows_each_guess_beside_what_happened(
         folder, capsys, monkeypatch):
-    monkeypatch.setattr(progress, "begun", lambda name: False)
+    monkeypatch.setattr(progress, "is_begun", lambda name: False)
     progress.show_course()
     file = re.search(r"Begin with python (lessons/\S+\.py)", capsys.readouterr().out)[1]
     assert ROOT / file == LESSONS[0]
@@ -276,7 +276,7 @@ def test_the_course_begins_with_a_lesson_and_shows_each_guess_beside_what_happen
     for name, text in {"02": "guess 40\nhappened 30 %\n", "03": "guess 40\n",
                        "04-another": "guess 60\nhappened 68 %"}.items():
         (course.GUESSES / f"{name}.txt").write_text(text)
-    monkeypatch.setattr(progress, "begun", lambda name: name in ("02a", "padded"))
+    monkeypatch.setattr(progress, "is_begun", lambda name: name in ("02a", "padded"))
     progress.show_course()
     lines = capsys.readouterr().out.splitlines()
     rows = {line[:2]: " ".join(line.split()) for line in lines if line[:2].isdigit()}
@@ -350,7 +350,7 @@ def test_lesson_19_runs_with_the_right_parts_of_mine_py_and_ours_for_the_others(
             assert simple.sft_loss is not simple_parts.OURS["sft_loss"]
             assert simple.METHODS["sft"][0] is simple.sft_loss
     assert "with your own sft_loss (11 of 12 parts are ours)" in capsys.readouterr().out
-    simple_parts.put({})
+    simple_parts.install_parts({})
     started = []
     monkeypatch.setattr(subprocess, "run", lambda command: started.append(command) or
                         SimpleNamespace(returncode=0))
@@ -414,7 +414,7 @@ def test_a_copy_beside_a_lesson_runs(folder, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
+def test_a_lesson_runs_and_its_identities_hold(name, tmp_path):
     """Without its switch and with it; either guess is kept and judged."""
     number, _, change = name.partition(" ")
     if name not in ("03", "14 unpaired") and os.environ.get("LESSONS") != "all":

@@ -91,7 +91,7 @@ def check_entry(file: Path) -> None:
                             "writes loss, its settings, and helpers whose names begin with _")
 
 
-def in_container(config: RunConfig) -> None:
+def train_in_container(config: RunConfig) -> None:
     """Train in a process of its own. Of what it leaves only the weights are taken, into a folder
     that this program writes; what it prints is never believed."""
     out = Path(str(config.out))
@@ -99,7 +99,7 @@ def in_container(config: RunConfig) -> None:
     room.mkdir()
     entry = Path(config.method).resolve()
     config = config.but(method=str(entry), out=str(room / "run"))
-    jail, ended = container(entry.parent, [], room=room), "it exited"
+    jail, ended = container(entry.parent, [], writable=room), "it exited"
     with (room / "said.txt").open("wb") as said:
         try:
             subprocess.run([*jail, PYTHON, "-m", "nanouft.train", *config.argv()], cwd=room,
@@ -115,7 +115,8 @@ def in_container(config: RunConfig) -> None:
     remove(room)
 
 
-def enter(entry: str, file: Path, task: Task, seed: int | None, workers: list[str]) -> dict:
+def evaluate_entry(entry: str, file: Path, task: Task, seed: int | None,
+                   workers: list[str]) -> dict:
     """Train and judge an entry beside the others, and print it. Returns its line of csv. Looks are
     counted at the questions that everybody knows, not at secret ones."""
     check_entry(file)
@@ -130,7 +131,7 @@ def enter(entry: str, file: Path, task: Task, seed: int | None, workers: list[st
         c.stage_plans[stage] = c.stage_plans[first]
         c.configs[stage] = replace(c.configs[first], method=str(file), settings=(),
                                    cls=Objective)       # its own is executed in the container alone
-        c.programs[stage] = "lessons.behind.classroom.arena:in_container"
+        c.programs[stage] = "lessons.behind.classroom.arena:train_in_container"
         compare.train_all(c)
         results, questions = verdicts(c)
         report.write_report(c, results, questions, earlier_tests(c) if seed is None else [])
@@ -173,8 +174,8 @@ def main(argv: list[str] | None = None) -> int:
         line = {"entry": Path(os.path.relpath(file, root)).with_suffix("").as_posix(),
                 "task": cfg.task, "guess": cfg.guess}
         try:
-            line |= enter(line["entry"], file, task, cfg.test_seed,
-                          as_flags({"workers": cfg.workers}))
+            line |= evaluate_entry(line["entry"], file, task, cfg.test_seed,
+                                   as_flags({"workers": cfg.workers}))
         except UserError as e:
             say(e)
             line |= {"score": 0, "verdict": str(e)}

@@ -1,6 +1,6 @@
 """A table of your own, as rows: recipes in which one ingredient must be replaced.
 
-    python -m lessons.papers.extras.ingredient_substitution out/table      # sft.jsonl, pairs.jsonl, new.jsonl
+    python -m lessons.papers.extras.ingredient_substitution out/table   # sft, pairs and new.jsonl
 
 The best substitute depends on the dish: for an egg it is banana in a muffin and tofu in a soup. So
 the rejected answer of a pair is what is right for another kind of dish. The dishes of new.jsonl
