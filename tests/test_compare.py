@@ -45,8 +45,10 @@ from nanouft.compare import (
 from nanouft.compare.progress import RunsBar
 from nanouft.compare.testset_reuse import earlier_tests
 from nanouft.compare.workers import missing_jobs
+from nanouft.data.batches import encode
 from nanouft.data.rows import read
 from nanouft.gpt import BASE, shipped_base
+from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import files, printing
 from nanouft.plumbing.errors import UserError
 from nanouft.run import folder as run_folder
@@ -319,6 +321,25 @@ def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(
         assert first["margin"] == first["kl"] == 0
 
 
+def test_what_a_prepare_of_your_own_reads_is_not_in_the_file(monkeypatch):
+    """It may have changed the rows: another order would have other rows' numbers, in silence."""
+    class Turned(OBJECTIVES["dpo"]):
+        def prepare(self, data, models, seed):
+            data = data[::-1]
+            models.add_reference(data, self)
+            return data
+    pairs = [{**x, "chosen": f"{x['chosen']} {'yes ' * (i % 3)}"} for i, x in enumerate(PAIRS[:6])]
+    write_jsonl(Path("few.jsonl"), pairs)
+    rows = Turned().choose(read(["few.jsonl"])[0])
+    refs = []
+    for file in (None, Path("p/x.npz")):
+        data, _ = encode(rows, NANO, 512)
+        models = reference.FrozenModels(shipped_base(), NANO.pad, CPU, file=file)
+        prepared = models.prepare(data, Turned())
+        refs.append([x.seqs[role].ref_logp for x in prepared for role in x.seqs])
+    assert all(np.array_equal(one, other) for one, other in zip(*refs, strict=True))
+
+
 def test_all_that_log_probs_depend_on_is_in_the_name_of_their_file(monkeypatch):
     shutil.copytree(BASE, "start")
 
@@ -480,6 +501,22 @@ def test_a_second_comparison_in_a_folder_waits_for_the_first(capsys):
             plan.parse_command(["sft", "dpoo", "--out", "x"])
     thread.join(30)
     assert entered
+
+
+def test_of_two_comparisons_one_at_a_time_trains_other_models_first():
+    """Whatever their --out: these models are in out/.first."""
+    done = threading.Event()
+
+    def train() -> None:
+        with runs.own_turn(runs.Job(Path("x/runs/a"), trains_others=True)):
+            done.set()
+    thread = threading.Thread(target=train)
+    with runs.own_turn(runs.Job(Path("y/runs/a"), trains_others=True)):
+        thread.start()
+        with runs.own_turn(runs.Job(Path("y/runs/b"))):
+            assert not done.wait(0.5)
+    assert done.wait(30)
+    thread.join()
 
 
 def test_of_runs_that_train_other_models_first_one_goes_at_a_time():
