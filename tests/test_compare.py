@@ -770,7 +770,7 @@ def of_rates(monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("diverges, rate", [(3, 1), (1, 1 / 3)])
+@pytest.mark.parametrize("diverges, lr", [(3, 1), (1, 1 / 3)])
 def test_a_rate_that_diverges_with_another_seed_gives_way_to_the_others(of_rates, diverges, lr):
     c = of_rates({"0.33": 0.5, "1": 0.6, "3": 0.7, "9": 0.4}, diverges=diverges)
     assert [*map(c.lr, c.arms)] == pytest.approx([lr] * 2)
@@ -793,7 +793,7 @@ def test_a_report_that_says_something_else_is_kept_with_its_picture(tmp_path):
         assert (tmp_path / name / "picture.svg").read_text() == f"picture of {text}"
 
 
-@pytest.mark.parametrize("luck, rate, told", [(0.01, 3, False), (0.1, 1, True)])
+@pytest.mark.parametrize("luck, lr, told", [(0.01, 3, False), (0.1, 1, True)])
 def test_a_rate_that_is_not_clearly_better_leaves_a_method_its_own(of_rates, luck, lr, told):
     """By a standard error of three seeds (luck / sqrt 3). A verdict that the better rate might undo
     says so."""
