@@ -176,7 +176,7 @@ def test_a_part_ends_when_it_is_no_longer_wanted(tmp_path):
     Path("own.py").write_text(OWN.replace(
         "    pass", "    def loss(self, batch):\n        import time\n        time.sleep(60)"))
     config = RunConfig.of("own.py", dict(skills="list", rows=8, steps=2, device="cpu"))
-    part = runs.Job(RUNS / "slow", config.but(**runs.ONLY_TRAIN), init="base")
+    part = runs.Job(RUNS / "slow", config.with_flags(**runs.ONLY_TRAIN), init="base")
     RUNS.mkdir(parents=True)
     wanted = RUNS / "wanted"
     told = executor.pickle.dumps({}) + executor.pickle.dumps((part, time.time()))

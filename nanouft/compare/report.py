@@ -271,6 +271,7 @@ def training_commands(c: Comparison) -> list[str]:
     """Of each training that was evaluated, into folders of its own; a chain starts from those."""
     jobs = [c.job(arm, seed) for arm in c.all_arms for seed in c.seeds]
     typed = {str(job.folder): f"out/typed/{job.folder.name}" for job in jobs}
-    configs = {job: job.config.but(init=typed.get(job.init, job.init), out=typed[str(job.folder)])
+    configs = {job: job.config.with_flags(init=typed.get(job.init, job.init),
+                                          out=typed[str(job.folder)])
                for job in jobs if job.config}
     return [job._replace(config=config).command for job, config in configs.items()]

@@ -214,7 +214,8 @@ def train_job(job: Job, since: float, began: float) -> None:
         partial.mkdir(parents=True)
         try:
             with quiet() as record["told"]:
-                getattr(import_module(module), function)(job.config.but(out=str(partial)), **passed)
+                config = job.config.with_flags(out=str(partial))
+                getattr(import_module(module), function)(config, **passed)
         except Diverged as e:
             if not job.may_diverge:
                 raise
