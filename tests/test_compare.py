@@ -537,7 +537,7 @@ def test_each_worker_sees_one_gpu_and_there_are_as_many_workers(monkeypatch):
             for device, some in (("cuda", names), ("cuda:1", ()), ("cpu", ())):
                 now.setattr(plan.Comparison, "device", device)
                 c = planned(f"sft dpo {SMALL}".replace("--workers 2", ""))
-                assert list(compare.pool_of(c).cards) == list(some)
+                assert list(compare.pool_of(c).gpus) == list(some)
                 assert c.cfg.workers == {"cuda": 2, "cuda:1": 1}.get(device, os.cpu_count())
     Path("own.py").write_text(SEEN)
     c = planned(f"own.py sft {SMALL.replace('--seeds 2', '--seeds 3')}")
@@ -919,8 +919,8 @@ def test_questions_that_never_differ_are_not_called_level_where_they_are_few():
 def test_a_lead_tells_how_far_its_interval_is_from_0():
     """By hand: seeds 0, 1, 2 on prompts that are all alike are 1 ± 4.303 sqrt(1/3)."""
     q = of_gaps(np.repeat(np.array([[0.0], [1.0], [2.0]]), 4, 1))
-    assert q.distance == pytest.approx(1 / 2.484, abs=1e-3) and not q.same
-    assert of_gaps(np.zeros((3, 4))).same
+    assert q.distance == pytest.approx(1 / 2.484, abs=1e-3) and not q.is_identical
+    assert of_gaps(np.zeros((3, 4))).is_identical
 
 
 @pytest.mark.parametrize("side", [1, -1])
