@@ -52,8 +52,9 @@ def local(tmp_path_factory) -> dict[str, bytes]:
         return carried_by(None)
 
 
-@pytest.mark.parametrize("kind, how", [(ThreadPoolExecutor, {}), pytest.param(
-    ProcessPoolExecutor, {"mp_context": get_context("spawn")}, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind, how", [
+    (ThreadPoolExecutor, {}), (ProcessPoolExecutor, {"mp_context": get_context("spawn")})])
 def test_runs_and_figures_are_those_of_this_machine(kind, how, local):
     with kind(2, **how) as some:
         assert carried_by(some) == local
