@@ -10,7 +10,8 @@
 # $$L=(1-w)\,L_{\rm explore}+w\,L_{\rm imitate}.$$
 # The weight $w$ falls during the run, from 0.9 to 0.05: first the model is shown something, then it
 # corrects itself. Each half should do what the other cannot. A demonstration can teach what the
-# model never samples, and a reward cannot (lesson 16). A reward reaches beyond what is shown.
+# model never samples, and a reward cannot (lesson 16). A reward can teach beyond what is shown.
+# (`docs/terms.md` has the terms.)
 #
 # ## Guess
 # The base learns to sort, to tell facts about creatures that it has read of, and to **refuse** to
@@ -200,8 +201,8 @@ lesson.compare(means["CHORD"][2], "%")
 
 # %% [markdown]
 # ## What happened
-# **Right examples stop exploration.** Not one is wrong, and not one is about an unknown creature.
-# Yet CHORD refuses on none of these. In %, after 24 steps:
+# **Right examples stop exploration.** Not one of them is wrong, and not one is about an unknown
+# creature. Yet CHORD no longer refuses on any unknown creature. In %, after 24 steps:
 #
 # | | sort | truth | unknown entities | false refusals |
 # |---|---|---|---|---|
@@ -221,7 +222,8 @@ lesson.compare(means["CHORD"][2], "%")
 #
 # **Scores have a cost, too.** GRPO refuses on 91 % of the known creatures, although that scores 0.
 # In most of their groups no answer is right, so nothing pushes the refusal down. The groups about
-# unknown creatures push it up. On seeds 2 to 6 CHORD refuses on none of these, GRPO on 68 to 100 %.
+# unknown creatures push it up. On seeds 2 to 6 CHORD refuses on none of the unknown ones, GRPO on
+# 68 to 100 %.
 #
 # **A reward is also a filter.** Where 40 % of the demonstrations are wrong, SFT on those that the
 # verifier passes scored 5.6 and 7.7 points more than CHORD on our two base models, with nothing
