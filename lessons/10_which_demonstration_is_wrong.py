@@ -158,14 +158,14 @@ lesson.compare(percent_found(tau) if CHANGE else scores["the helper"][3], "%")
 # **The weight works.** In the picture nearly all answers below the diagonal are wrong: the helper
 # finds them less likely than the policy does. PoFT's mean score is 71 %, that of SFT 58 %.
 #
-# **The cost is a helper, and it can do more.** As a filter it brings SFT to 78 %, as far as
-# knowing the right answers (77 %). PoFT's weight is soft: 0.56 on average for right answers and
-# 0.35 for wrong ones, so a wrong answer is still pushed more than half as hard as a right one. The
-# wrong ones along the diagonal surprise both models, and only the filter's cut removes them. On two
-# other sets of rows, each with a helper of its own (not in this file), SFT has 57.7 and 47.5 %,
-# PoFT 64.3 and 64.1, the filter 78.8 and 80.8. A filter has to be told how many to remove. Told to
-# remove only half as many, it still reaches 69 to 77 % on the three sets, PoFT 64 to 71 (more in
-# C11 of `docs/results`).
+# **The cost is a helper, and it can do more.** As a filter it brings SFT to 78 %, as far as SFT on
+# only the right ones (77 %). PoFT's weight is soft: 0.56 on average for right answers and 0.35 for
+# wrong ones, so a wrong answer is still pushed more than half as hard as a right one. The wrong
+# ones along the diagonal surprise both models, and only the filter's cut removes them. On two other
+# sets of rows, each with a helper of its own (not in this file), SFT has 57.7 and 47.5 %, PoFT 64.3
+# and 64.1, the filter 78.8 and 80.8. A filter has to be told how many to remove. Told to remove
+# only half as many, it still reaches 69 to 77 % on the three sets, PoFT 64 to 71 (more in C11 of
+# `docs/results`).
 #
 # And the helper itself has 84 %, from 600 right answers and more steps. If you can deploy the
 # helper, you do not need PoFT; it pays when the helper is too large to deploy.

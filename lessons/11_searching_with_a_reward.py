@@ -99,8 +99,8 @@ print(f"reward model, accuracy on {len(held)} held-out pairs: {100 * (lead > 0).
 # $$\int_0^1n\,u^{n-1}\log(n\,u^{n-1})\,du=\log n+(n-1)\int_0^1n\,u^{n-1}\log u\,du
 # =\log n-\frac{n-1}{n},$$
 # since the last integral is $-1/n$. For n = 64 this is 3.17 nats. If several answers have the same
-# reward it is less, because then the best of n is no choice among them. The cell checks both, the
-# second with a policy that has only two answers.
+# reward it is less, because there is no choice among them. The cell checks both, the second with a
+# policy that has only two answers.
 
 # %%
 def best_of(n: int, reward: np.ndarray, value: np.ndarray) -> np.ndarray:

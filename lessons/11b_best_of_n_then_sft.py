@@ -168,8 +168,8 @@ lesson.compare(last, "points")
 # best of four on the other set.) GRPO uses each sample once, because after a step it is off-policy
 # (lesson 12b). SFT may repeat a right answer.
 #
-# **The price** is 3,840 sampled answers and a verifier, which knows something that the
-# demonstrations do not. Written answers to all questions are worth more: 86 to 89 points.
+# **The price** is 3,840 sampled answers and a verifier, which has information that the
+# demonstrations lack. Written answers to all questions are worth more: 86 to 89 points.
 #
 # ## Change one thing
 # With `CHANGE = "no verifier"` a round trains on every sample that ends, right or wrong: this is

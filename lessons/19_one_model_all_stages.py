@@ -161,8 +161,8 @@ lesson.compare(points["GRPO"] - more if CHANGE else max(gain, key=gain.get), "po
 #
 # ## Change one thing
 # With `CHANGE = "many demonstrations"` people have written 320 answers instead of 20. Compare the
-# last model with SFT with as many steps. By how many points is it ahead? Enter a number from -30 to
-# 30.
+# last model with one from as many steps of SFT. By how many points is it ahead? Enter a number from
+# -30 to 30.
 #
 # <details><summary>After your run</summary>
 #

@@ -105,7 +105,7 @@ def finish(fig, title: str, ax=None, models: Iterable[str] = ()):
     for model in models:
         ax.plot([], [], MARKS[model], color=SOFT.light, label=plan.MODELS[model])
     if ax:
-        ax.legend(frameon=False, ncols=len(models), loc="upper left", bbox_to_anchor=(0, -0.12),
+        ax.legend(frameon=False, ncols=len(models), loc="upper left", bbox_to_anchor=(0, -0.15),
                   handletextpad=0.2, columnspacing=1.2)
     return fig
 
@@ -177,7 +177,7 @@ def one_stage():
             if (row := f"{condition} {name}") in claim.trainings:
                 dots(ax, y, f"C17 {row}", style, (-0.14, 0.14))
         name_rows(ax, ONE_STAGE, title=title, xlabel="mean of six skills, of 100")
-    return finish(fig, "No joint loss beats two stages on both models; SFT on passed rows does",
+    return finish(fig, "No joint loss leads two stages on both models; SFT on passed rows does",
                   axes[0], claim.models)
 
 
