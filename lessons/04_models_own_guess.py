@@ -206,7 +206,7 @@ draw.lines(ax, LAMS, {what: [mean[lam][what] for lam in LAMS] for what in WHAT},
            "lam: share of " + ("another's mistakes" if CHANGE else "its own predictions")
            + " that it read in training", "% of 80 answers", ylim=(0, 103))
 for lam in LAMS:
-    for what, ink, mark in zip(WHAT, draw.INKS, "os"):                  # each data set
+    for what, ink, mark in zip(WHAT, draw.SERIES, "os"):                  # each data set
         ax.plot([lam] * len(SETS), [x[what] for x in found[lam]], mark, color=ink, alpha=0.6)
 lesson.picture(fig)
 for sft, most in zip(found[0.0], found[1.0]):
