@@ -88,7 +88,7 @@ assert mask.sum() == count_targets(short, "answer")[2].sum(), "as many tokens co
 assert not mask[targets == tok.end].any(), "but <|end|> is not among them"
 fig, ax = draw.panels()
 draw.masks(ax, [tok.decode([i]) for i in targets[0].tolist()], shown,
-           f"<|end|> counts in {sum(int(mask[-1]) for mask in shown.values())} of three masks")
+           f"<|end|> counts in {sum(int(mask[-1]) for mask in shown.values())} of 3 masks")
 lesson.picture(fig, "masks")
 
 # %% [markdown]

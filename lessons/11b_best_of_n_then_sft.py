@@ -8,15 +8,15 @@
 #
 # Best-of-n samples n answers and keeps the best. In lesson 11 that worked with the exact score, but
 # each new question costs n answers. **Rejection sampling** pays only once, in training. The model
-# answers training questions several times. A **verifier**, a program that scores answers, rejects
-# the wrong ones, and SFT trains on the rest. The better model can sample again, and so on: this is
-# **expert iteration** (`docs/terms.md` has the terms). Its loss is that of SFT, and nobody writes
-# another answer.
+# answers training questions several times, a **verifier** (a program that scores answers) rejects
+# the wrong ones, and SFT trains on the rest. The better model can then sample again, and so on:
+# this is **expert iteration** (`docs/terms.md` has the terms). Its loss is that of SFT, and nobody
+# writes another answer.
 #
 # ## Guess
 # SFT on 20 demonstrations, 40 steps with a batch size of 16, brings the base to 63 points of 100 on
 # new questions. After 120 more steps it has 52: it overfits. Now take the 120 steps in three
-# rounds. Each round samples four answers to each of 320 questions. It trains on the demonstrations
+# rounds. Each round samples four answers to each of 320 questions, and trains on the demonstrations
 # and on one right answer to each question that has one. How many points has the model after three
 # rounds? Enter a number from 0 to 100.
 
@@ -179,8 +179,8 @@ lesson.compare(last, "points")
 # <details><summary>After your run</summary>
 #
 # 49 points, and it began with 63. On the other sets it ends at 49 to 56, which is 6 to 8 less than
-# before the rounds. The samples contain nothing that the model does not output already. What
-# teaches is the verifier's choice.
+# before the rounds. The samples contain nothing that the model does not output already, so it is
+# the verifier's choice that teaches.
 #
 # </details>
 #

@@ -167,16 +167,16 @@ else:
 
 # %% [markdown]
 # ## What happened
-# **The score of a winner is too high.** The best of many draws is usually a lucky one,
-# and the other seeds took no part in the choice. Of 1.18 points 0.25 are left there, or 21 %. The
+# **The score of a winner is too high.** The best of many draws is usually a lucky one, and the
+# other seeds took no part in the choice. On these 0.25 of the 1.18 points are left, or 21 %. The
 # more recipes one tries, the larger the winner's lead becomes, and the less it means. On three of
 # five seeds the same recipe won, SFT followed by distillation (`sft->distill`). It keeps a lead of
 # 0.1 to 0.5 points on the others. But one seed does not tell how much of a lead is luck.
 #
 # **The rule finds clear differences,** each at default settings. UFT is below SFT on every seed.
 # DPO from the base is far below: it also says "I do not know." to facts that the base knew, and
-# keeps only 6 to 11 % of these. No recipe is better than SFT by this rule. In this small world all
-# demonstrations are right and plentiful. The intervals are not Bonferroni-corrected. If all 38
+# keeps only 6 to 11 % of these. No recipe is better than SFT by this rule. (In this small world all
+# demonstrations are right and plentiful.) The intervals are not Bonferroni-corrected: if all 38
 # recipes were exactly as good as SFT, about two of them would still seem different by chance.
 #
 # **Another model?** The interval answers "what if I train again?", not "what if I take another

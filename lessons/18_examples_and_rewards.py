@@ -9,9 +9,9 @@
 # SFT **imitates** demonstrations, GRPO **explores**, and CHORD does both in each step:
 # $$L=(1-w)\,L_{\rm explore}+w\,L_{\rm imitate}.$$
 # The weight $w$ falls during the run, from 0.9 to 0.05: first the model is shown something, then it
-# corrects itself. Each half should do what the other cannot. A demonstration can teach what the
-# model never samples, and a reward cannot (lesson 16). A reward can teach beyond what is shown.
-# (`docs/terms.md` has the terms.)
+# corrects itself. Each half should do what the other cannot: a demonstration can teach what the
+# model never samples (lesson 16), and a reward can teach more than is shown. (`docs/terms.md` has
+# the terms.)
 #
 # ## Guess
 # The base learns to sort, to tell facts about creatures that it has read of, and to **refuse** to
@@ -262,7 +262,7 @@ lesson.compare(means["CHORD"][2], "%")
 # <details><summary>Answers</summary>
 #
 # 1. All answers share weights, and their first tokens one softmax. What raises "The" lowers "I".
-# 2. It can if the model samples it sometimes, so that a group of its answers has unequal scores. It
+# 2. It can if the model samples it sometimes, so a group of its answers has unequal scores. It
 #    cannot if imitation of something else has made it too rare.
 #
 # </details>

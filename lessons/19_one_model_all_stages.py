@@ -8,8 +8,8 @@
 #
 # Every lesson so far began with the base and discarded its model. Here the model of each stage is
 # the initial model of the next one, as in practice. People wrote 20 demonstrations. For 320 further
-# questions there is no answer, only a **verifier**, a program that scores what the model outputs
-# (`docs/terms.md` has the terms).
+# questions there is no written answer, only a **verifier**, a program that scores what the model
+# outputs (`docs/terms.md` has the terms).
 #
 # | stage | learns from | part of `mine.py` |
 # |---|---|---|
