@@ -10,11 +10,12 @@ import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from nanouft.compare import __main__ as compare
-from nanouft.compare import executor, plan, runs, workers
+from nanouft.compare import executor, plan, power, runs, workers
 from nanouft.compare.progress import RunsBar
 from nanouft.plumbing.errors import UserError
 from nanouft.run.config import RunConfig
@@ -33,13 +34,14 @@ def here(tmp_path, monkeypatch):
 
 def carried_by(some: Executor | None) -> dict[str, bytes]:
     """{file: its bytes} of what a comparison leaves, but for what says how long it took."""
-    c = plan.plan(plan.read_words(shlex.split(LINE)))
-    c.executor, c.rates = some, {arm: c.paces[arm.stages[-1]].rate for arm in c.every}
+    c = plan.plan(plan.parse_command(shlex.split(LINE)))
+    c.executor = some
+    c.lrs = {arm: c.stage_plans[arm.stages[-1]].lr for arm in c.all_arms}
     jobs = [c.initial_job(), c.job(c.arms[1], 0)]       # a chain, so one more is only trained
-    with workers.alone_in(c.root), RunsBar(len(jobs)) as bar:
-        workers.carry_out(jobs, compare.pool_of(c), bar)
+    with workers.lock_comparisons(c.root), RunsBar(len(jobs)) as bar:
+        workers.run_jobs(jobs, compare.pool_of(c), bar)
     assert not [*Path("out").rglob("*.partial")]
-    scores = {str(job.scored): repr(runs.values(job)).encode() for job in jobs}
+    scores = {str(job.scored): repr(runs.scores_of(job)).encode() for job in jobs}
     return scores | {str(x): x.read_bytes() for x in RUNS.rglob("*")
                      if x.is_file() and x.suffix != ".npz" and x.name != runs.MADE}
 
@@ -111,7 +113,7 @@ def carry(some: Executor) -> None:
     job = runs.Job(RUNS / "start", None, plan.EvalSpec(items=10, tasks=("list",)), "base",
                    name="the initial model")
     with RunsBar(1) as bar:
-        workers.carry_out([job], executor.ExecutorPool(some), bar)
+        workers.run_jobs([job], executor.ExecutorPool(some), bar)
     assert runs.is_done(job)
 
 
@@ -132,12 +134,30 @@ def test_a_lost_part_is_handed_over_once_more(monkeypatch):
     ("torch", "1.0", r"has torch .*, and the comparison 1\.0"),
     ("nanouft:loop.py", "0", "has another nanouft/loop.py"), ("own.py", "0", "another own.py")])
 def test_a_worker_with_other_code_is_refused_in_one_line(library, was, told, monkeypatch):
-    code = executor.code_here() | {library: was}
-    assert re.search(told, executor.differs(code))
+    code = executor.code_fingerprint() | {library: was}
+    assert re.search(told, executor.code_mismatch(code))
     if library == "own.py":                             # one of them in a process, which takes long
-        monkeypatch.setattr(executor, "code_here", lambda: code)
+        monkeypatch.setattr(executor, "code_fingerprint", lambda: code)
         with pytest.raises(UserError, match=told):
             carry(Odd(0))
+
+
+def test_what_workers_have_done_is_read_once_each_time(monkeypatch):
+    read, share_done = [], workers.share_done
+    for module in (workers, executor):
+        monkeypatch.setattr(module, "share_done",
+                            lambda part: read.append(part) or share_done(part), raising=False)
+    carry(Odd(0))
+    assert len(read) == 1
+
+
+def test_the_time_of_a_plan_is_not_that_of_one_worker_of_an_executor(monkeypatch):
+    c = SimpleNamespace(all_arms=["a"], seeds=[0], job=lambda *of: SimpleNamespace(key=0),
+                        lr=lambda arm: 1.0, executor=Odd(0), cfg=SimpleNamespace(workers=8))
+    monkeypatch.setattr(power, "missing_jobs", lambda jobs: [*jobs])
+    monkeypatch.setattr(runs, "cpu_seconds", lambda job: 600.0)
+    assert power.time_left(c) == ("The seeds take about 10 minutes more, divided among the "
+                                  "executor's workers.")
 
 
 def test_where_no_worker_begins_it_is_told_and_ctrl_c_cancels(monkeypatch, capsys):
@@ -161,18 +181,18 @@ def test_a_part_ends_when_it_is_no_longer_wanted(tmp_path):
     Path("own.py").write_text(OWN.replace(
         "    pass", "    def loss(self, batch):\n        import time\n        time.sleep(60)"))
     config = RunConfig.of("own.py", dict(skills="list", rows=8, steps=2, device="cpu"))
-    part = runs.Job(RUNS / "slow", config.but(**runs.ONLY_TRAIN), init="base")
+    part = runs.Job(RUNS / "slow", config.with_flags(**runs.ONLY_TRAIN), init="base")
     RUNS.mkdir(parents=True)
     wanted = RUNS / "wanted"
     told = executor.pickle.dumps({}) + executor.pickle.dumps((part, time.time()))
     with ThreadPoolExecutor(1) as some:
         wanted.touch()
-        future = some.submit(executor.there, told, str(tmp_path), str(wanted))
+        future = some.submit(executor.run_on_worker, told, str(tmp_path), str(wanted))
         while not [*RUNS.glob("slow.*.partial/metrics.jsonl")]:
             time.sleep(0.1)
         wanted.unlink()
         assert "was killed" in future.result(20)
-        assert "does not see" in executor.there(told, str(tmp_path), str(wanted))
+        assert "does not see" in executor.run_on_worker(told, str(tmp_path), str(wanted))
     assert not [*RUNS.iterdir()]
 
 
@@ -182,9 +202,9 @@ def test_what_another_machine_writes_stays_for_a_day():
     for place in (ours, theirs, executor.unfinished(RUNS / "a-3")):
         place.mkdir(parents=True)
         (place / "file").touch()
-    workers.sweep([RUNS])
+    workers.remove_abandoned([RUNS])
     assert not ours.exists() and theirs.exists() and len([*RUNS.iterdir()]) == 2
     for file in (theirs / "file", theirs):
         os.utime(file, (1e9, 1e9))
-    workers.sweep([RUNS])
+    workers.remove_abandoned([RUNS])
     assert not theirs.exists()

@@ -2,7 +2,7 @@
 
     recorder = Recorder(folder, plan, model, optimizer, scaler, source, device, done)
     with recorder.saved_if_it_ends_early("python -m nanouft.train --resume out/sft"):
-        for step in recorder.follow(steps(...)):
+        for step in recorder.log_steps(steps(...)):
             ...                         # the caller's own work after each step
 
 metrics.jsonl gets a line for each step (Log), steps/<n>/ the weights and AdamW's moments after step
@@ -32,7 +32,7 @@ from nanouft.loop import Device, Step
 from nanouft.plumbing import files
 from nanouft.plumbing.errors import Diverged, UserError, flag
 from nanouft.plumbing.printing import note, progress, say
-from nanouft.plumbing.tensors import load_tensors, not_finite, read_tensors, save_tensors
+from nanouft.plumbing.safetensors_files import load_tensors, not_finite, read_tensors, save_tensors
 from nanouft.run.folder import read_lines
 from nanouft.run.plan import Plan
 
@@ -78,7 +78,7 @@ class Recorder:
         """True if the weights are those after step `done`, and this step ends its rollout."""
         return not self.updating and self.done % self.stride == 0
 
-    def follow(self, steps: Iterable[Step]) -> Iterator[Step]:
+    def log_steps(self, steps: Iterable[Step]) -> Iterator[Step]:
         """The same steps, logged. After the caller's work on a step the model is saved if a save is
         due. If a signal has come, KeyboardInterrupt ends the run."""
         next_save = 0.0
@@ -117,8 +117,8 @@ class Recorder:
                     with suppress(OSError, SafetensorError, MemoryError, RuntimeError):
                         self.save()
                 if self.saved:
-                    told = f"{self.folder}: saved at step {self.saved}; resume with: {goes_on}"
-                    e.__notes__ = [told]    # type: ignore[attr-defined]  # printed after its line
+                    note = f"{self.folder}: saved at step {self.saved}; resume with: {goes_on}"
+                    e.__notes__ = [note]    # type: ignore[attr-defined]  # printed after its line
                 raise
 
     def on_signal(self, number: int, frame: Any) -> None:
@@ -299,7 +299,7 @@ class Log:
             if self.device.dtype == "fp16" and not math.isfinite(line["grad_norm"]):
                 line["grad_norm"] = None            # overflow: the scaler left this step out
             check_finite(line, step.done, self.named)
-            self.write({"step": step.done, **line, "lr": step.rate, "tokens": step.tokens})
+            self.write({"step": step.done, **line, "lr": step.lr, "tokens": step.tokens})
             self.waiting.pop(0)
             self.tokens += step.tokens_read
         now = time.perf_counter()

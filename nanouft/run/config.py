@@ -3,7 +3,7 @@
     config = RunConfig.of("dpo", {"data": "my.jsonl", "beta": 0.2})
     config = read_flags(["--objective", "dpo", "--data", "my.jsonl", "--beta", "0.2"])
     config.argv()                                       # that command line again
-    config.but(seed=1)                                  # another run
+    config.with_flags(seed=1)                           # another run
 
     python -m nanouft.train --help                      # the flags of SHOWN_BY_HELP
     python -m nanouft.train --objective ift --help      # and the settings of ift
@@ -23,11 +23,11 @@ from typing import Any, Literal
 from nanouft import world
 from nanouft.objective import Count, Objective, Positive, Share
 from nanouft.objectives import FAMILIES, OBJECTIVES, find, name_of, registry_name
-from nanouft.own import guarded_class, what_is_wrong
+from nanouft.own import class_mistake, guarded_class
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import own_file, read_json
 from nanouft.plumbing.printing import say
-from nanouft.plumbing.ranges import Natural, check_ranges, without_notes
+from nanouft.plumbing.ranges import Natural, check_ranges, strip_annotations
 from nanouft.run.flags import Parser, add_flags, as_flags, fill, from_python
 from nanouft.run.folder import BUILT_IN, MAY_CHANGE_ON_RESUME
 
@@ -117,7 +117,7 @@ class RunConfig(TrainFlags):
         if not (isinstance(kind, type) and issubclass(kind, Objective)):
             raise UserError(f"{method!r}: is not a method; give its name, a file, a subclass of "
                             "Objective or an object of one")
-        if why := what_is_wrong(kind):
+        if why := class_mistake(kind):
             raise UserError(f"{kind.__name__}: {why}")
         name = method if isinstance(method, str) else name_of(kind)
         check_settings(name, kind)
@@ -142,28 +142,28 @@ class RunConfig(TrainFlags):
         settings = {name: [*x] if isinstance(x, tuple) else x for name, x in self.settings}
         return fill(self.cls or find(self.method), settings)
 
-    def but(self, **flags: Any) -> "RunConfig":
+    def with_flags(self, **flags: Any) -> "RunConfig":
         """The same run with other flags."""
         return replace(self, **flags, given=self.given.union(flags))
 
-    def said(self) -> dict[str, Any]:
+    def given_values(self) -> dict[str, Any]:
         """{flag or setting: its value}, of all that was given."""
         values = {"objective": self.method, **dict(self.settings), **self.flags()}
         return {name: x for name, x in values.items() if name in self.given and name != "resume"}
 
     def argv(self) -> list[str]:
         """Its command line."""
-        return as_flags({"objective": self.method, **self.said()})
+        return as_flags({"objective": self.method, **self.given_values()})
 
     def reads(self) -> list[str]:
-        """The files and folders that it reads beside its start model: its rows, its reward, the
+        """The files and folders that it reads beside its initial model: its rows, its reward, the
         file of a method of your own, and what a text or a list among its settings names."""
         names = [own_file(self.method), own_file(self.reward) or self.reward, *(self.data or ()),
                  *(self.eval_data or ())]
         method = self.objective()
         hints = typing.get_type_hints(type(method))
         for f in fields(method):
-            (kind, _), value = without_notes(hints[f.name]), getattr(method, f.name)
+            (kind, _), value = strip_annotations(hints[f.name]), getattr(method, f.name)
             if kind is str:
                 names.append(value)
             elif typing.get_origin(kind) is list:
@@ -270,19 +270,19 @@ def reopen(now: RunConfig) -> RunConfig:
                             f"done only if you name it; add {shlex.join(words)}")
     begun = parse_run(words, cls=now.cls)
     was = begun.flags() | vars(begun.objective()) | {"objective": begun.method}
-    for name, value in now.said().items():
+    for name, value in now.given_values().items():
         if name not in MAY_CHANGE_ON_RESUME and value != frozen(was.get(name)):
             raise UserError(f"--resume {folder}: {flag(name)} differs from the original run; only "
                             f"{', '.join(map(flag, sorted(MAY_CHANGE_ON_RESUME)))} may change")
     changed = {name: getattr(now, name) for name in MAY_CHANGE_ON_RESUME & now.given}
-    return begun.but(**changed, resume=folder)
+    return begun.with_flags(**changed, resume=folder)
 
 
 def how_to_resume(folder: Path, cfg: RunConfig) -> str:
     """What goes on with a run, a call or a command. Both name code and hub again."""
     if cfg.in_python:
         method = cfg.method[1:-1] if cfg.method.startswith("<") else repr(cfg.method)
-        named = [f", {name}={x!r}" for name, x in cfg.said().items()
+        named = [f", {name}={x!r}" for name, x in cfg.given_values().items()
                  if CODE_OR_NETWORK.search(str(x)) and name != "objective"]
         return f"nanouft.train.run({method}{''.join(named)}, resume={str(folder)!r})"
     changed = {name: getattr(cfg, name) for name in sorted(MAY_CHANGE_ON_RESUME & cfg.given)}
@@ -304,6 +304,6 @@ def list_objectives() -> None:
             method = cls()
             if method.family == family:
                 needs = [*(method.kinds() if family == "graded" else ()), *method.other_models()]
-                more = f" [{' + '.join(needs)}]" if needs else ""
-                say(textwrap.fill(f"  {name:<11} {title_of(cls)}{more}", 80,
+                needs_text = f" [{' + '.join(needs)}]" if needs else ""
+                say(textwrap.fill(f"  {name:<11} {title_of(cls)}{needs_text}", 80,
                                   subsequent_indent=" " * 14))
