@@ -1,6 +1,7 @@
 """nanouft.compare by executors of concurrent.futures: the figures of a comparison on this machine,
 whoever is killed."""
 import os
+import re
 import shlex
 import signal
 import sys
@@ -33,11 +34,12 @@ def here(tmp_path, monkeypatch):
 def carried_by(some: Executor | None) -> dict[str, bytes]:
     """{file: its bytes} of what a comparison leaves, but for what says how long it took."""
     c = plan.plan(plan.read_words(shlex.split(LINE)))
-    c.executor = some
-    with workers.alone_in(c.root):
-        compare.train_all(c)
+    c.executor, c.rates = some, {arm: c.paces[arm.stages[-1]].rate for arm in c.every}
+    jobs = [c.initial_job(), c.job(c.arms[1], 0)]       # a chain, so one more is only trained
+    with workers.alone_in(c.root), RunsBar(len(jobs)) as bar:
+        workers.carry_out(jobs, compare.pool_of(c), bar)
     assert not [*Path("out").rglob("*.partial")]
-    scores = {str(job.scored): repr(runs.values(job)).encode() for job in compare.judged(c)}
+    scores = {str(job.scored): repr(runs.values(job)).encode() for job in jobs}
     return scores | {str(x): x.read_bytes() for x in RUNS.rglob("*")
                      if x.is_file() and x.suffix != ".npz" and x.name != runs.MADE}
 
@@ -50,8 +52,9 @@ def local(tmp_path_factory) -> dict[str, bytes]:
         return carried_by(None)
 
 
-@pytest.mark.parametrize("kind, how", [(ThreadPoolExecutor, {}), pytest.param(
-    ProcessPoolExecutor, {"mp_context": get_context("spawn")}, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind, how", [
+    (ThreadPoolExecutor, {}), (ProcessPoolExecutor, {"mp_context": get_context("spawn")})])
 def test_runs_and_figures_are_those_of_this_machine(kind, how, local):
     with kind(2, **how) as some:
         assert carried_by(some) == local
@@ -129,10 +132,12 @@ def test_a_lost_part_is_handed_over_once_more(monkeypatch):
     ("torch", "1.0", r"has torch .*, and the comparison 1\.0"),
     ("nanouft:loop.py", "0", "has another nanouft/loop.py"), ("own.py", "0", "another own.py")])
 def test_a_worker_with_other_code_is_refused_in_one_line(library, was, told, monkeypatch):
-    real = executor.code_here
-    monkeypatch.setattr(executor, "code_here", lambda: real() | {library: was})
-    with pytest.raises(UserError, match=told):
-        carry(Odd(0))
+    code = executor.code_here() | {library: was}
+    assert re.search(told, executor.differs(code))
+    if library == "own.py":                             # one of them in a process, which takes long
+        monkeypatch.setattr(executor, "code_here", lambda: code)
+        with pytest.raises(UserError, match=told):
+            carry(Odd(0))
 
 
 def test_where_no_worker_begins_it_is_told_and_ctrl_c_cancels(monkeypatch, capsys):
