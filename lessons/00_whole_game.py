@@ -17,17 +17,19 @@
 # user's next question and answers that too, as in the text that it has read.
 #
 # This course is about learning from answers, **fine-tuning**. (Papers call a question a **prompt**,
-# and an answer a **response** or **completion**.) Here you do it in three ways:
+# and an answer a **response** or **completion**. `docs/terms.md` explains the words of the field.)
+# Here you do it in three ways:
 #
 # - **Supervised fine-tuning (SFT)** shows the model right answers. Every token counts the same.
-# - **Intuitive fine-tuning (IFT)** uses the same right answers. In training the model reads a
-#   little of its own prediction instead of each true token (lesson 04), and a token weighs more
-#   where the model gets it, or the tokens after it, wrong (lesson 06).
+# - **Intuitive fine-tuning (IFT)** uses the same right answers. In training the model reads each
+#   true token blended with a little of its own prediction (lesson 04). A token weighs more where
+#   the model gets it, or the tokens after it, wrong (lesson 06).
 # - **Direct preference optimization (DPO)** shows the model a better and a worse answer to each
 #   question, and trains it to prefer the better one.
 #
-# All take the same number of steps. DPO often gets a small learning rate, so it is trained twice:
-# at an eighth of the others', and at theirs. Every answer in the training data ends with `<|end|>`.
+# All take the same number of steps. DPO is usually given a smaller learning rate, so we train it
+# twice: at an eighth of the learning rate of SFT and IFT, and at the full one. Every answer in the
+# training data ends with `<|end|>`.
 #
 # ## Guess
 # After SFT and after IFT all answers to new questions stop. Do most of them stop after DPO, too?
@@ -54,11 +56,12 @@ CHANGE = lesson.change
 # A model gives a probability to each possible next token. The function `token_logp` takes the
 # natural logarithm of the probability of the token that really follows. Every loss of this course
 # is made of such **log-probabilities**; their unit is the **nat**. The losses of SFT and IFT are in
-# `nanouft/simple.py`, DPO's is below. It takes the gain of each answer, which is how much its
-# log-probability has risen since training began, and is small once the better one has gained more:
+# `nanouft/simple.py`, DPO's is below. It compares the gains of the two answers, where a gain is how
+# much the log-probability of an answer has risen since training began. The more the better answer
+# leads, the smaller the loss:
 # $$L=-\log\sigma(\beta\,(\mathrm{gain}_w-\mathrm{gain}_l)).$$
 # Here $w$ is the better answer, $l$ the worse one, and $\beta$ is 0.1. The logistic function
-# $\sigma$ turns a difference into a probability.
+# (sigmoid) $\sigma$ turns a difference into a probability.
 
 # %%
 import draw
@@ -133,8 +136,8 @@ for name, model in models.items():
 
 # %% [markdown]
 # ## What happened
-# The methods differ in one token. All of them teach the words: in the base 89 % are right, after
-# fine-tuning 97 or 98 %, and 92 % after DPO at the full learning rate. After SFT or IFT every
+# The methods differ in one token. All of them teach the words: 89 % are right in the base, 92 %
+# after DPO at the full learning rate, and 97 or 98 % after the other three. After SFT or IFT every
 # answer stops. After DPO at an eighth of their learning rate only 32 % do, though `<|end|>` closed
 # both answers of every pair. At the full one all stop. Why did DPO hardly learn this token?
 #
@@ -145,7 +148,8 @@ for name, model in models.items():
 # $$\mathrm{push}_t=-N\,\partial L/\partial\log\pi(y_t\mid y_{<t}).$$
 # Here $\pi(y_t\mid y_{<t})$ is the probability of token $t$ after all tokens before it. The right
 # answer has $N$ tokens, so each push of SFT is 1. A positive push would make the token more likely
-# if it had parameters of its own. It shares them, so it may not (lesson 07).
+# if the token had parameters of its own. It shares them with all others, so it may become less
+# likely all the same (lesson 07).
 #
 # The cell draws the pushes in the base on a right answer to the question above. As its worse answer
 # DPO gets the same words without the last one, because the base made this mistake.
@@ -263,8 +267,9 @@ else:
 # Now 88 % of DPO's answers stop, at the same learning rate. So the two pushes do cancel.
 #
 # The second explanation is not wrong either, since at the full learning rate all answers stop. What
-# the two pushes leave works slowly, and a larger learning rate makes up for it. It is a
-# **hyperparameter**, which training does not learn: to compare two methods, try several for each.
+# the two pushes leave works slowly, and a larger learning rate makes up for it. The learning rate
+# is a **hyperparameter**, which training does not learn. Before you compare two methods, try
+# several values for each.
 #
 # </details>
 #

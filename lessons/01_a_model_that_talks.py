@@ -11,7 +11,8 @@
 #
 # Here you write such a model and train it from nothing. Then you remove one small part and train
 # again: first the position embeddings, the numbers that tell each token its position. Without them
-# nothing in a token says that "dog" came before "barks", and not after.
+# nothing in a token says that "dog" came before "barks", and not after. (Terms such as
+# *cross-entropy*, which comes next, are in `docs/terms.md`.)
 #
 # ## Guess
 # The loss is the **cross-entropy**: minus the natural logarithm of the probability that the model
@@ -53,9 +54,9 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # %% [markdown]
 # ## How a position sees the others
 # Each token enters the network as a list of $C$ numbers, its **embedding**. A second list is added
-# for the token's position in the row. In an **MLP** (multilayer perceptron) every position works on
-# its own list alone. In **attention** a position fetches what it needs from others; only there does
-# information move between positions. After the last layer each list is multiplied with the
+# for the token's position in the row. In an **MLP** (multilayer perceptron) every position works
+# only on its own list. In **attention** a position fetches what it needs from others; only there
+# does information move between positions. After the last layer each list is multiplied with the
 # embedding of every token. The token with the largest product is the prediction of the next one.
 #
 # In attention, position $i$ asks with a query $q_i$. Position $j$ offers a key $k_j$ and a value
@@ -72,7 +73,7 @@ print("tokens:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
 # x\leftarrow x+W_2\,\mathrm{gelu}(W_1\,\mathrm{norm}(x)).$$
 # Each part only adds something to its input, the **residual stream**, and this gives the gradient a
 # short way back. A **layer norm** first brings the $C$ numbers of each position to mean 0 and
-# variance 1. The MLP goes to $4C$ numbers, through the curved function gelu, and back to $C$.
+# variance 1. The MLP goes to $4C$ numbers, through the nonlinear function gelu, and back to $C$.
 #
 # The mask makes training both cheap and fair. Position $i$ cannot see token $i+1$ and has to
 # predict it, so a row of 64 tokens asks 64 questions in one pass. Their mean $-\log p$ is the loss.
@@ -277,8 +278,8 @@ lesson.compare(hidden[less] if CHANGE else final[less], "nats")
 #
 # <details><summary>Answers</summary>
 #
-# 1. Twenty times, and each time it reads the whole text so far. (`nanouft/generate.py` keeps the
+# 1. Twenty times, and each time it reads all of the text so far. (`nanouft/generate.py` keeps the
 #    keys and values of earlier positions, so only the newest token has to be computed.)
-# 2. The last one. Its answer is token 65, and the model reads only 64.
+# 2. At the last position. Its target is token 65, and the model reads only 64.
 #
 # </details>

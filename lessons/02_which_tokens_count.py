@@ -7,8 +7,9 @@
 #
 # The base of lesson 00 repeats the numbers that it should add up, and then asks itself the next
 # question. SFT shows it right answers. The model reads all of a row and gives a probability to each
-# token, but not every token has to count towards the loss. The mask, a list of zeros and ones, says
-# which ones do. You will change it only at `<|end|>`, which the model still reads every time.
+# token, but not every token has to count towards the loss. The **mask**, a list of zeros and ones,
+# says which ones do (`docs/terms.md` has the terms). You will change it only at `<|end|>`, which
+# the model still reads every time.
 #
 # ## Guess
 # With the usual mask the answers to all 40 new sums stop right after the last number. If `<|end|>`
@@ -26,8 +27,8 @@ CHANGE = lesson.change
 # The function `tokens` of `nanouft/simple.py` turns rows into three tensors, with one line for each
 # row. `inputs` holds the tokens that the model reads. `targets` holds, at each position, the token
 # that comes next: the same row, shifted by one. `mask` is 1 where the target belongs to the answer
-# or is its `<|end|>`. It is 0 on the question, because a user will write it, and on the padding
-# that makes all rows equally long.
+# or is its `<|end|>`. It is 0 on the question, which a user will write, and on the padding that
+# makes all rows equally long.
 #
 # **Write it first.** `response_mask` of `lessons/exercises/ex02.py` (02a) makes this mask from the
 # words of a row. Our function `count_targets` can change it. It can also make a common mistake, a
@@ -87,7 +88,7 @@ assert mask.sum() == count_targets(short, "answer")[2].sum(), "as many tokens co
 assert not mask[targets == tok.end].any(), "but <|end|> is not among them"
 fig, ax = draw.panels()
 draw.masks(ax, [tok.decode([i]) for i in targets[0].tolist()], shown,
-           f"<|end|> counts in {sum(int(mask[-1]) for mask in shown.values())} of three masks")
+           f"<|end|> counts in {sum(int(mask[-1]) for mask in shown.values())} of 3 masks")
 lesson.picture(fig, "masks")
 
 # %% [markdown]
@@ -146,10 +147,10 @@ result = {name: evaluate(name, model) for name, model in models.items()}
 # %% [markdown]
 # ## What happened
 # The words do not need `<|end|>` in the loss: with the usual mask 93 % of them are right, without
-# `<|end|>` in the mask 98 %. Stopping does. With the usual mask all 40 answers stop at the right
-# position, without `<|end|>` only 5 of 40 (12.5 %). The others add numbers that nobody has asked
-# for, and more than half of them then ask a new question, as the base does. The base knows
-# `<|end|>` from pretraining: it ended its second sum with it. The five may come from there.
+# `<|end|>` in the mask 98 %. Stopping needs it: with the usual mask all 40 answers stop at the
+# right position, without `<|end|>` in it only 5 of 40 (12.5 %). The others add numbers that nobody
+# has asked for, and more than half of them then ask a new question, as the base does. The base
+# knows `<|end|>` from pretraining: it ended its second sum with it. The five may come from there.
 #
 # The model read `<|end|>` in every row of both runs, so reading a token is not enough to learn to
 # output it. In the second run every supervised target was a word, so the model learned that answers

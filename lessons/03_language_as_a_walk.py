@@ -9,9 +9,9 @@
 # A model that writes is like somebody who walks. It stands in a **state**, the text so far. There
 # it names the next token, its **action**, and that leads to a new state, the text with that token
 # at its end. This view is called a **Markov decision process**, and the papers on IFT, DPO and
-# reinforcement learning are written in its terms.
+# reinforcement learning are written in its terms (see `docs/terms.md`).
 #
-# There are far too many texts to look at one by one. On a frozen lake with 17 cells of ice one can
+# There are far too many texts to look at one by one. A frozen lake has 17 cells of ice, so we can
 # look at every state and ask what a model has learned to do in it. (`python -m frozen_lake` makes a
 # page of such lakes; lesson 04 needs it.)
 #
@@ -25,9 +25,9 @@
 # ## Guess
 # One policy imitates the shortest path, so it is taught only right moves. The other maximises the
 # exact expected reward over all walks, wrong turns included, and only reaching the goal is
-# rewarded. Both are small networks, and both learn to reach the goal always from the start. From
-# the nine cells of ice off the path the imitators succeed in 12 % of the cases. In what percentage
-# do the others? Enter a number from 0 to 100.
+# rewarded. Both are small networks, and both learn to reach the goal from the start every time.
+# From the nine cells of ice off the path the imitators succeed in 12 % of the cases. In what
+# percentage do the others? Enter a number from 0 to 100.
 
 # %%
 from course import Lesson, progress
@@ -44,9 +44,9 @@ CHANGE = lesson.change
 # each cell and a softmax. As in a language model, all states share its weights, so an update in one
 # of them also changes what it does elsewhere.
 #
-# We train twenty policies side by side, which differ only in the small random numbers with which
-# they begin. A move always leads where its arrow points. (In Gymnasium's lake of that name two
-# moves in three go sideways unless one says `is_slippery=False`.)
+# We train twenty policies side by side, which differ only in their small random initial weights. A
+# move always leads where its arrow points. (In Gymnasium's FrozenLake two moves in three go
+# sideways, unless you set `is_slippery=False`.)
 
 # %%
 import draw
@@ -142,10 +142,10 @@ print(f"imitation has changed {moved} of {N * len(off) * 4} probabilities off th
 
 # %% [markdown]
 # ## What happened
-# A demonstration has nothing about states in which the expert never was. Imitation has changed 720
-# of 720 probabilities off the path all the same, because all cells share weights. But nothing made
-# these changes right: the imitators succeed from 12 % of the other cells. Their loss cannot reveal
-# this. It is nearly zero, since it only looks at cells of the path.
+# A demonstration says nothing about states that the expert never visited. All the same, imitation
+# has changed 720 of 720 probabilities off the path, because all cells share weights. But nothing
+# made these changes right: the imitators succeed from 12 % of the other cells. Their loss cannot
+# reveal this. It is nearly zero, since it only looks at cells of the path.
 #
 # The other policies were never shown a right move. At first many of their walks led all over the
 # ice, so they could learn there. Yet from these cells they succeed in only 36 % of the cases. As
@@ -168,8 +168,8 @@ for ax, (name, from_cell) in zip(panels, reaches.items()):
     ax.set_xlabel("% that reach the goal from a cell; arrows: the path")
 lesson.picture(fig)
 for name, from_cell in reaches.items():
-    assert from_cell[:, cells].min() == 1, f"who {name} always succeeds from the path"
-assert beside["imitates"] < beside["walks"], "who makes mistakes learns off the path"
+    assert from_cell[:, cells].min() == 1, f"a policy that {name} succeeds from the path"
+assert beside["imitates"] < beside["walks"], "a policy that makes mistakes learns off the path"
 assert not CHANGE or moved == 0, "where the expert never stood, imitation changes nothing"
 lesson.compare(beside["walks"], "%")
 
@@ -183,8 +183,8 @@ lesson.compare(beside["walks"], "%")
 #
 # From 100 %: what they learned while they made mistakes stays. In the network, later updates
 # overwrote it. Imitation has now changed 0 of 720 probabilities off the path, so there its policy
-# does what its random numbers made it do. Shared weights carry knowledge from one state to another,
-# but nothing guarantees that it fits there.
+# is still the random initial one. Shared weights carry knowledge from one state to another, but
+# nothing guarantees that it fits there.
 #
 # </details>
 #

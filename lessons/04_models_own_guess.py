@@ -6,10 +6,10 @@
 # *About 25 minutes; read 03 first. Intuitive fine-tuning (IFT), arXiv:2405.11870v3, Eq. 17,
 # `nanouft/objectives/ift.py`; scheduled sampling, arXiv:1506.03099.*
 #
-# A model in use reads its own mistakes. In training by SFT it reads only the **expert's** tokens,
-# those of the demonstration (teacher forcing). Lesson 03 called the result exposure bias. Would it
-# help to read mistakes in training? You train four models that differ in this only. Each is then
-# tested after a mistake. Words of the field are in `docs/terms.md`.
+# A model in use reads its own mistakes, but in training by SFT it reads only the **expert's**
+# tokens, those of the demonstration (teacher forcing). Lesson 03 called the result exposure bias
+# (`docs/terms.md` has the terms). Would it help to read mistakes in training? You train four models
+# that differ only in this, and test each of them after a mistake.
 #
 #     SFT reads     saw     bee     pig       cow
 #     its target    bee     pig     cow       hen
@@ -17,16 +17,17 @@
 #     IFT reads     saw     bee     pig|hen   cow       after "saw bee" it predicted "hen"
 #     its target    bee     pig     cow       hen
 #
-# A **prediction** is the token that the model finds likeliest. It is **wrong** if the expert has
-# another one. **Scheduled sampling** lets the model read its prediction instead of the expert's
-# token, at some places. IFT mixes the two at every place. Let $x_i$ be the expert's token,
-# $\hat x_i$ the prediction for the same place, and $E(x)$ the embedding of a token. The model reads
+# A **prediction** is the token that the model finds most likely (argmax), and it is **wrong** if
+# the expert has another one. **Scheduled sampling** lets the model read its prediction instead of
+# the expert's token at some positions. IFT interpolates the embeddings of the two at every
+# position; we call the result the **blend**. Let $x_i$ be the expert's token, $\hat x_i$ the
+# prediction for the same position, and $E(x)$ the embedding of a token. The model reads
 # $$s_i=(1-\lambda)\,E(x_i)+\lambda\,E(\hat x_i).$$
-# So $\lambda$ (in code `lam`) is the share of the prediction. With $\lambda=0$ this is SFT; the
-# paper takes 0.2. The target is still the expert's *next* token.
+# So $\lambda$ (`lam` in the code) is the share of the prediction: with $\lambda=0$ this is SFT, and
+# the paper takes 0.2. The target is still the expert's *next* token.
 #
-# The paper calls the mixture a **temporal residual**. A residual connection adds a layer's input to
-# its output. Here the prediction of one *step* is added to what the next step reads.
+# The paper calls the blend a **temporal residual**. A residual connection adds a layer's input to
+# its output; here the prediction of one *step* is added to what the next step reads.
 #
 # ## Guess
 # Models learn to reverse a list. Let the right answer be "saw bee pig cow hen". We force "cow" as
@@ -43,8 +44,8 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## What the model reads
-# This cell builds the mixture. A model outputs its prediction *for* a place one place earlier. So
-# the row of predictions has to be shifted by one before it stands beside the answer. The tokens of
+# This cell builds the blend. A model outputs its prediction *for* a position one position earlier,
+# so the predictions have to be shifted by one before they line up with the answer. The tokens of
 # the prompt stay as they are.
 #
 # **Write it first.** `own_guess` of `lessons/exercises/ex04.py` (04a) shifts the predictions.
@@ -92,9 +93,10 @@ def loss_of(lam: float):
 
 # %% [markdown]
 # ## A mistake that cannot be taken back
-# This cell trains a model for each $\lambda$, on three data sets, and tests it on 80 new prompts.
-# The model answers each prompt twice. Once it answers alone. Once we force a wrong first word, a
-# later word of the right answer. The answer has **recovered** if all the rest is the expert's.
+# This cell trains a model for each $\lambda$ on each of three data sets, and tests it on 80 new
+# prompts. It answers each prompt twice: once by itself, and once after a forced wrong first word,
+# which is a later word of the right answer. The answer has **recovered** if all the rest of it is
+# the expert's.
 
 # %%
 def tried(model, tests) -> dict[str, float]:
@@ -127,27 +129,27 @@ for lam in LAMS:
 
 # %% [markdown]
 # ## Part 2: the lake. Does IFT estimate better?
-# The paper has another reason for the mixture: SFT overestimates how good its model is, and IFT's
-# estimate is nearer to the true value. You compare the two estimates with this value. For a
-# language model it is unknown. On a small lake it can be computed (`python -m frozen_lake` draws
-# one).
+# The paper gives another reason for the blend: SFT overestimates how good its model is, and IFT's
+# estimate is closer to the true value. Here you compare both estimates with this value. For a
+# language model it is unknown, but on a small lake it can be computed (`python -m frozen_lake`
+# draws one).
 #
 # **The policy** is a table of four logits for each cell, one for each move. It has first imitated
-# walks along a longer way to the goal, its *habit*. Then it takes two updates of SFT on the
-# expert's path, the shortest one. A *best move* begins a shortest way to the goal.
+# walks along a longer way to the goal, its *habit*, and then takes two updates of SFT on the
+# expert's path, the shortest one. A *best move* is one that begins a shortest way to the goal.
 #
-# - The **true value** is the policy's probability of a best move in the cells that its own walks
-#   reach, as a mean. Walks that have ended no longer count.
+# - The **true value** is the policy's mean probability of a best move in the cells that its own
+#   walks reach (on-policy). Walks that have ended no longer count.
 # - **SFT's estimate** is the same mean in the cells of the expert's path.
-# - **IFT's estimate** is SFT's, but the logits of each of these cells are mixed with those of the
-#   predicted cell. To this one the policy's likeliest move would have led. Its share is $\lambda$.
+# - **IFT's estimate** is SFT's, but the logits of each of these cells are blended with those of the
+#   predicted cell, to which the policy's most likely move would have led. Its share is $\lambda$.
 #
-# **An example.** Half of a policy's moves are made on the path, and 90 % of them are best moves. Of
+# **An example.** A policy makes half of its moves on the path, and 90 % of these are best moves; of
 # its other moves 40 % are. Its true value is 65 %, and SFT's estimate is 90 %.
 #
-# **The placebo.** Where SFT's estimate is too high, any change that lowers it brings it nearer to
-# the true value. So we compare IFT with a **placebo**. It mixes in a random cell instead of the
-# predicted one. Its share is chosen so that it changes the probabilities as much as IFT does.
+# **The placebo.** Where SFT's estimate is too high, any change that lowers it brings it closer to
+# the true value. So we compare IFT with a **placebo**, which blends in a random cell instead of the
+# predicted one. Its share is chosen to change the probabilities as much as IFT does.
 #
 # **Write it first.** `best_moves_alone` of `lessons/exercises/ex04.py` (04b) is the true value.
 
@@ -204,12 +206,12 @@ draw.lines(ax, LAMS, {what: [mean[lam][what] for lam in LAMS] for what in WHAT},
            "lam: share of " + ("another's mistakes" if CHANGE else "its own predictions")
            + " that it read in training", "% of 80 answers", ylim=(0, 103))
 for lam in LAMS:
-    for what, ink, mark in zip(WHAT, draw.INKS, "os"):                  # each data set
+    for what, ink, mark in zip(WHAT, draw.SERIES, "os"):                  # each data set
         ax.plot([lam] * len(SETS), [x[what] for x in found[lam]], mark, color=ink, alpha=0.6)
 lesson.picture(fig)
 for sft, most in zip(found[0.0], found[1.0]):
-    assert most["recovers"] > sft["recovers"] + 15, "who reads mistakes recovers more often"
-assert CHANGE or mean[0.2]["recovers"] < mean[0.0]["recovers"] + 15, "a fifth buys little of that"
+    assert most["recovers"] > sft["recovers"] + 15, "reading mistakes teaches to recover"
+assert CHANGE or mean[0.2]["recovers"] < mean[0.0]["recovers"] + 15, "0.2 gains little of that"
 lesson.compare(mean[1.0]["recovers"], "%")
 
 # %% [markdown]
@@ -225,35 +227,35 @@ lesson.compare(mean[1.0]["recovers"], "%")
 # SFT's typical error is to insert the skipped word, which shifts all that follows.
 #
 # **The paper's 0.2 gains nothing here.** Such an input is mostly the expert's token, so a model may
-# still trust it.
+# still rely on it.
 #
-# **How far this goes.** The settings were chosen on other rows. On these three data sets and seven
-# others $\lambda=1$ leads SFT by 31 to 51 points. If models learn all tasks at once, we saw no gain
-# (run R12, `docs/results/ift.md`).
+# **How far this goes.** On these three data sets and seven others, with settings that were chosen
+# on other rows, $\lambda=1$ leads SFT by 31 to 51 points. Where models learn all tasks at once we
+# saw no gain (run R12, `docs/results/ift.md`).
 #
-# **On the lake SFT does overestimate,** by 5.3 points, on ten of ten lakes. The paper is right.
+# **On the lake SFT does overestimate,** by 5.3 points, on ten of ten lakes: the paper is right.
 #
 # **But IFT's estimate is no better than its placebo's.** With $\lambda=0.2$ both are off by 5.0
-# points. With $\lambda=1$ IFT is off by 3.3 and its placebo by 3.0. On five sets of ten lakes IFT
-# is nearer by 0.0 to 0.1 points with 0.2, and farther by 0.1 to 0.5 with 1
+# points; with $\lambda=1$ IFT is off by 3.3 and its placebo by 3.0. On five sets of ten lakes IFT
+# is closer by 0.0 to 0.1 points with 0.2, and farther by 0.1 to 0.5 with 1
 # (`docs/results/lake.md`).
 #
-# **And the lower estimate makes no better policy.** After ten updates of SFT 87.5 % of walks reach
-# the goal. After IFT with $\lambda=1$ 84.0 % do: fewer on 8 of 10 lakes, and on 42 of 50. IFT
-# teaches the expert's next move in cells off the path, too, and near a hole this move is often
-# wrong. And less of the training goes to the path itself.
+# **And the lower estimate does not make a better policy.** After ten updates of SFT 87.5 % of walks
+# reach the goal, after ten of IFT with $\lambda=1$ 84.0 %: fewer on 8 of 10 lakes, and on 42 of 50.
+# IFT teaches the expert's next move in cells off the path, too, where it is often wrong near a
+# hole, and less of the training goes to the path itself.
 #
 # ## Change one thing
 # Is it the model's *own* mistakes that teach it to recover? With `CHANGE = "another"` each wrong
-# prediction is replaced by a random word of the right answer. So the mistakes are in the same
-# places, but they are not the model's own. They are somewhat fewer, since now and then the random
-# word is the right one. What percentage recovers now with lam 1? Enter a number from 0 to 100.
+# prediction is replaced by a random word of the right answer, so the mistakes are in the same
+# positions but are not the model's own. (They are somewhat fewer, since now and then the random
+# word is the right one.) What percentage recovers now with lam 1? Enter a number from 0 to 100.
 #
 # <details><summary>After your run</summary>
 #
-# 68 %. This is nearer to the 76 % of own predictions than to the 37 % of SFT. On seven other data
-# sets it is 71 %, where own predictions have 75 and SFT 33. So wrong tokens teach a model to
-# recover, and it adds little that they are its own. Its own mistakes also become rare as it learns.
+# 68 %, closer to the 76 % of own predictions than to the 37 % of SFT. On seven other data sets it
+# is 71 %, where own predictions have 75 and SFT 33. So any wrong tokens teach a model to recover,
+# and little depends on whether they are its own. Its own mistakes also become rare as it learns.
 #
 # </details>
 #
@@ -263,23 +265,23 @@ lesson.compare(mean[1.0]["recovers"], "%")
 #
 # <details><summary>Answer</summary>
 #
-# Those of z and `<|end|>`. The only wrong prediction is w. The model reads it, mixed with y, before
-# it predicts z. Its prediction of z is right, but before `<|end|>` the mixture of y and w is still
-# in the context.
+# Those of z and `<|end|>`. The only wrong prediction is w, which the model reads, blended with y,
+# before it predicts z. Its prediction of z is right, but before `<|end|>` the blend of y and w is
+# still in the context.
 #
 # </details>
 #
-# **In your own program.** This lesson unlocks the part `mix_in_own_guess`. Its check is
-# `python -m lessons check mine`. It also tests whether gradient flows through your mixture.
+# **In your own program.** This lesson unlocks the part `mix_in_own_guess`. Its check,
+# `python -m lessons check mine`, also tests whether gradient flows through your blend.
 #
 # ## Two questions
 # 1. Each prediction follows the expert's tokens. What has the model still never read?
-# 2. SFT's estimate is too high. Why is it no merit of an estimate that it is lower?
+# 2. SFT's estimate is too high. Why is a lower estimate not a better one for that reason?
 #
 # <details><summary>Answers</summary>
 #
 # 1. A prediction that was made after a wrong one. In use it reads those.
-# 2. Whatever lowers it brings it nearer to the true value, even a random cell. A good estimate has
-#    to be nearer than a placebo.
+# 2. Whatever lowers it brings it closer to the true value, even a random cell. A good estimate has
+#    to be closer than a placebo.
 #
 # </details>

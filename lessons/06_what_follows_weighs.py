@@ -11,7 +11,8 @@
 # does no further harm. So the second idea of IFT gives a token more weight while its own
 # cross-entropy loss, or that of the tokens *after* it, is high. The paper calls this **dynamic
 # relation propagation**. The weights then change as the losses do. What does this do to `<|end|>`,
-# the EOS token (end of sequence)? A response *ends* when the model outputs it.
+# the EOS token (end of sequence; `docs/terms.md` has the terms)? A response *ends* when the model
+# outputs it.
 #
 # ## Guess
 # The base ends almost none of its lists. SFT on perfect lists that all end with `<|end|>` teaches
@@ -28,9 +29,10 @@ CHANGE = lesson.change
 # %% [markdown]
 # ## Two tokens on paper
 # Take a response of two tokens, a hard word with loss $a$ and then `<|end|>` with loss $b$. The
-# **weight** of a token is its own loss plus the discounted losses of all tokens after it: a return
-# in reinforcement learning, with losses for rewards. So the word has weight $a+\gamma b$, and
-# `<|end|>` has weight $b$. Finally the weights are normalised, divided by their mean:
+# **weight** of a token is its own loss plus the discounted losses of all tokens after it, its
+# **loss-to-go**. (In reinforcement learning a sum of later rewards is a *return*.) So the word has
+# weight $a+\gamma b$, and `<|end|>` has weight $b$. Finally the weights are normalised, divided by
+# their mean:
 # $$L = \frac{(a + \gamma b)\,a + b\,b}{(a + \gamma b) + b}.$$
 # Suppose that the model has already learned to stop, $b=0$, while the word is still hard. Which way
 # does $L$ push the two tokens? (A **push** is minus the gradient with respect to the log-prob.)
@@ -215,11 +217,11 @@ lesson.compare(ending["IFT released"], "%")
 #
 # 1. Eq. 18 mixes probabilities, $(1-\lambda)\,\pi(x_t\mid s_t^*)+\lambda\,\pi(x_t\mid s_t^\theta)$,
 #    where $s_t^*$ is the expert's state and $s_t^\theta$ the model's own. The code takes
-#    $\pi(x_t\mid s_t)$ in the blended state, another number, since a network is not linear.
+#    $\pi(x_t\mid s_t)$ in the blended state, which is not the same, since a network is not linear.
 # 2. Training should bring the product of these, Eq. 19, to 1. Minus its logarithm, Eq. 20, is
 #    $L=\sum_t\ell_t$: SFT on blended states.
 # 3. Eq. 21 judges a token by what follows it. Let $R_t=\sum_{k\ge t}\ell_k=\ell_t+R_{t+1}$ be the
-#    **loss-to-go** from token $t$ on; the paper calls this a Bellman equation. The loss sums these,
+#    loss-to-go from token $t$ on; the paper calls this a Bellman equation. The loss sums these,
 #    $L=\sum_t R_t=\sum_k k\,\ell_k$, so late tokens weigh more.
 #
 # Algorithm 1 does not follow from it. It multiplies each loss-to-go by the loss of its first token,
@@ -235,7 +237,8 @@ lesson.compare(ending["IFT released"], "%")
 # `python -m lessons check mine --run ift` trains the base with your functions.
 #
 # ## Two questions
-# 1. The loss of the last token is zero. What does it cost to raise it a little, and what is gained?
+# 1. The loss of the last token is zero. What does it cost to raise it a little, and what does this
+#    gain?
 # 2. All losses of a response are doubled. What becomes of $L$, with and without the division?
 #
 # <details><summary>Answers</summary>

@@ -8,14 +8,16 @@
 #
 # So far somebody wrote down the right answer. Often nobody can, and yet almost anybody can say
 # which of two answers is better. DPO learns from such **preference pairs**: a *chosen* and a
-# *rejected* answer, or response, to one question, or prompt. Ours are about creatures that do not
-# exist. The chosen answer is always "I do not know.", and the rejected one is invented. Then we
-# look at a number that the loss does not show, the probability of the chosen answer.
+# *rejected* answer (response) to one question (prompt; `docs/terms.md` has the terms). Ours are
+# about creatures that do not exist. The chosen answer is always "I do not know.", and the rejected
+# one is invented. Then we look at a number that the loss does not show, the probability of the
+# chosen answer.
 #
 # ## Guess
 # The log-probability of the chosen answers, log p(chosen), is -2.5 nats at the start, where 0 would
-# be certainty. After two steps every pair is won, also on unseen questions. Where is log p(chosen)
-# after step 40? Enter a number from -20 to 0.
+# be certainty. After two steps every pair is won, also on unseen questions: the chosen answer has
+# gained more than the rejected one. Where is log p(chosen) after step 40? Enter a number from -20
+# to 0.
 
 # %%
 from course import Lesson, train
@@ -223,7 +225,7 @@ if not CHANGE:
     assert abs(start - 0.6931) < 1e-3, "a policy that is its own reference has the loss log 2"
     assert seen[-1]["won"] > 0.95 and seen[1]["won"] > 0.95, "every pair is won, early and late"
     assert right > 0.6 * len(moves), "chosen rises where the gradients say, and falls elsewhere"
-    assert path[-1] < path[0] - 5, "at this rate chosen ends less likely than it began"
+    assert path[-1] < path[0] - 5, "at this learning rate chosen ends less likely than it began"
 else:
     assert path[-1] > -4 and seen[-1]["kl"] < 20, "beta holds the policy without a reference, too"
 lesson.compare(path[-1], "nats")
@@ -292,8 +294,8 @@ lesson.compare(path[-1], "nats")
 # </details>
 #
 # ## Exercise
-# **On paper.** Let $g_w=(1,0)$. Find a $g_l$, no multiple of it, for which a step of DPO makes both
-# answers less likely.
+# **On paper.** Let $g_w=(1,0)$. Find a $g_l$ that is not a multiple of it, and for which a step of
+# DPO makes both answers less likely.
 #
 # <details><summary>One of many</summary>
 #
@@ -312,7 +314,7 @@ lesson.compare(path[-1], "nats")
 # <details><summary>Answers</summary>
 #
 # 1. $\beta$ times the log-ratio of policy and reference. It is the reward up to a term in $Z(x)$,
-#    which depends on the question alone and cancels within a pair.
+#    which depends only on the question and cancels within a pair.
 # 2. $\log p(\mathrm{chosen})$ and $\log p(\mathrm{rejected})$, each by itself.
 #
 # </details>

@@ -9,7 +9,8 @@
 # DPO needs two answers to the same prompt. But people mostly judge one answer at a time, with
 # stars, a thumb (binary feedback), or a score between 0 and 1. **UNA** (unified alignment) needs
 # only that number. **UFT** (unified fine-tuning) treats a demonstration as an answer with the best
-# score, 1. So SFT and alignment, usually two stages, become one loss on one set of rows.
+# score, 1. So SFT and alignment, usually two stages, become one loss on one set of rows
+# (`docs/terms.md` has the terms).
 #
 # ## Guess
 # Demonstrations teach sums and sorting, scores teach the truth about creatures. After two stages,
@@ -57,12 +58,13 @@ CHANGE = lesson.change
 # - `UFT, sorted` trains on the same rows, first all demonstrations and then all scores.
 # - `UNA alone` is the **control**: it shows what the scores teach by themselves.
 #
-# SFT and UFT learn at a rate of 1.25e-4, both UNA runs at 1e-4; $\beta$ is 0.1. The test also asks
-# for the demonstrated **skills** and for `fact`, facts that the base knows and no run trains on.
+# SFT and UFT have a learning rate of 1.25e-4, both UNA runs one of 1e-4; $\beta$ is 0.1. The test
+# also asks for the demonstrated **skills** and for `fact`, facts that the base knows and no run
+# trains on.
 #
 # ## Part 2: thumbs and KTO
-# Our scores are 0 or 1, so they are thumbs as well. For thumbs there is a better known loss, and a
-# simpler method: do they do as well as UNA? Two more models continue from SFT:
+# Our scores are 0 or 1, so they are thumbs as well. For thumbs there are a better known loss and a
+# simpler method. Do these do as well as UNA? Two more models continue from SFT:
 #
 # - `SFT, then KTO` uses **Kahneman-Tversky optimization**, at its own learning rate of 3e-5. With
 #   the log-ratio $r=i/\beta$ the loss is $\sigma(\beta(k-r))$ for a good answer and
@@ -180,8 +182,8 @@ else:
 # %% [markdown]
 # ## What happened
 # **Sorted rows forget.** After "UFT, sorted" 57 % of the sums are right, nearly as few as after two
-# stages. Yet the loss and the rows are those of UFT. So the mixed order of the rows keeps the sums,
-# and not the shared loss. In %:
+# stages. Yet the loss and the rows are those of UFT. So it is the mixed order of the rows that
+# keeps the sums, and not the shared loss. In %:
 #
 # | model | sums | lists to sort | truth | facts |
 # |---|---|---|---|---|
@@ -192,7 +194,7 @@ else:
 # | UFT, sorted | 57 | 73 | 38 | 78 |
 # | UNA alone | 15 | 9 | 45 | 70 |
 # | SFT, then KTO | 66 | 91 | 72 | 95 |
-# | SFT, then UNA at KTO's rate (not in this file) | 66 | 91 | 70 | 95 |
+# | SFT, then UNA at KTO's learning rate (not in this file) | 66 | 91 | 70 | 95 |
 # | SFT, then good ones | 76 | 83 | 78 | 100 |
 #
 # **Why a second stage forgets.** On an answer of score 1 the push vanishes as $\sigma(i)$ nears 1.
@@ -200,10 +202,10 @@ else:
 # an answer that starts at -10 nats can gain at most 10. So the push never vanishes, and nothing in
 # these rows protects sums and sorting.
 #
-# **The control** shows what merging does not do. `UNA alone` brings truth from 20 to 45 %, as much
-# as two stages reach, and in half of UFT's steps. Without this row one would believe that merging
-# teaches truth. All this is one base and one seed. With more seeds, and settings chosen for each
-# method, UFT ends with fewer skills than SFT, then DPO (C3 in `docs/results`).
+# **The control** shows that merging is not what teaches truth. `UNA alone` brings truth from 20 to
+# 45 %, as much as two stages reach, and in half of UFT's steps. Without this row one might think
+# that merging teaches truth. All this is from one base and one seed. With more seeds, and settings
+# chosen for each method, UFT ends with fewer skills than SFT, then DPO (C3 in `docs/results`).
 #
 # **Thumbs.** KTO and UNA do the same at the same learning rate (two rows of the table). On five
 # other sets of rows, too, they differ by at most 1 point on each task. So it is the low learning
@@ -219,7 +221,7 @@ else:
 # <details><summary>After your run</summary>
 #
 # 66 %: now two stages are ahead in lists. In sums UFT has 79 %, and two stages have 77. UFT's
-# demonstrations use the same loss, so their push, too, is small after a nat. UFT on only the
+# demonstrations have the same loss, so the push on them vanishes within a nat, too. UFT on only the
 # demonstrations (not in this file) sorts 78 % of the lists, where SFT sorts 93. The facts stay, at
 # 98 to 100 %. So "one stage forgets less" is true of one $\beta$ and false of another. The authors'
 # $\beta=0.01$ (section 3.1) suits answers of hundreds of tokens; ours have about ten.

@@ -6,13 +6,14 @@
 # *About 25 minutes; read 02 and 07 first. Preference-oriented fine-tuning (PoFT): arXiv:2412.12865,
 # `nanouft/objectives/poft.py`.*
 #
-# People make mistakes when they write demonstrations, and SFT imitates these as well.
+# People make mistakes when they write demonstrations, and SFT imitates the mistakes as well.
 # **Preference-oriented fine-tuning** (PoFT) uses a second model, the **helper**, that has already
-# been trained to answer well. (The paper calls it an aligned LLM, and averages several.) The policy
-# should find each answer likelier than the helper does.
+# been trained to answer well. (The paper calls it an aligned LLM, and averages several;
+# `docs/terms.md` has the terms.) The policy should find each answer likelier than the helper does.
 #
 # The effect is a weight on each demonstration. If the helper finds an answer less likely than the
-# policy does, the policy is already ahead, and the push is small. No label says which are wrong.
+# policy does, the policy is already ahead, and the push is small. No label says which
+# demonstrations are wrong.
 #
 # ## Guess
 # The helper was trained on 600 other demonstrations, all right. On new questions SFT on our 600
@@ -34,7 +35,7 @@ CHANGE = lesson.change
 # rewards of a pair in the sense of lesson 07, and the policy should win:
 # $$L=-\log\sigma(r-\bar r),\qquad \nabla L=\tau\cdot\nabla(-r),\qquad \tau=\sigma(\bar r-r).$$
 # So PoFT is SFT in which each demonstration has a weight $\tau$ between 0 and 1, by the chain rule.
-# We also call it the **trust** in the demonstration. Where both models agree it is 1/2.
+# Where both models agree the weight is 1/2.
 #
 # Our helper is the base after 60 steps of SFT on *other* demonstrations, all of them right. Of the
 # 600 demonstrations that we want to learn from, 360 are right. The others are sums with a slip or
@@ -102,9 +103,9 @@ print(f"  the lowest likelihood under the helper  {percent_found(r_bar):3.0f} %"
 print(f"mean weight: right answers {tau[~wrong].mean():.2f}, wrong ones {tau[wrong].mean():.2f}")
 
 # %% [markdown]
-# The base finds right answers about as surprising as wrong ones; that is why we fine-tune it. To
-# throw out the highest loss is common advice, but only 45 % of those are wrong, where chance gives
-# 40. PoFT's weight needs no label either: 88 % of its 240 are wrong.
+# The base finds right answers about as surprising as wrong ones; that is why we fine-tune it. A
+# common advice is to throw out the examples with the highest loss. Of those only 45 % are wrong,
+# where chance gives 40. PoFT's weight needs no label either, and 88 % of its 240 are wrong.
 #
 # The best detector is the likelihood under the helper, with 99 %. The weight compares two models,
 # so an answer that surprises both equally keeps a weight of 1/2 even if it is wrong.
@@ -157,14 +158,14 @@ lesson.compare(percent_found(tau) if CHANGE else scores["the helper"][3], "%")
 # **The weight works.** In the picture nearly all answers below the diagonal are wrong: the helper
 # finds them less likely than the policy does. PoFT's mean score is 71 %, that of SFT 58 %.
 #
-# **The cost is a helper, and it can do more.** As a filter it brings SFT to 78 %, as far as
-# knowing the right answers (77 %). PoFT's weight is soft: 0.56 on average for right answers and
-# 0.35 for wrong ones, so a wrong answer is still pushed more than half as hard as a right one. The
-# wrong ones along the diagonal surprise both models, and only the filter's cut removes them. On two
-# other sets of rows, each with a helper of its own (not in this file), SFT has 57.7 and 47.5 %,
-# PoFT 64.3 and 64.1, the filter 78.8 and 80.8. A filter has to be told how many to remove. Told to
-# remove only half as many, it still reaches 69 to 77 % on the three sets, PoFT 64 to 71 (more in
-# C11 of `docs/results`).
+# **The cost is a helper, and it can do more.** As a filter it brings SFT to 78 %, as far as SFT on
+# only the right ones (77 %). PoFT's weight is soft: 0.56 on average for right answers and 0.35 for
+# wrong ones, so a wrong answer is still pushed more than half as hard as a right one. The wrong
+# ones along the diagonal surprise both models, and only the filter's cut removes them. On two other
+# sets of rows, each with a helper of its own (not in this file), SFT has 57.7 and 47.5 %, PoFT 64.3
+# and 64.1, the filter 78.8 and 80.8. A filter has to be told how many to remove. Told to remove
+# only half as many, it still reaches 69 to 77 % on the three sets, PoFT 64 to 71 (more in C11 of
+# `docs/results`).
 #
 # And the helper itself has 84 %, from 600 right answers and more steps. If you can deploy the
 # helper, you do not need PoFT; it pays when the helper is too large to deploy.
@@ -176,7 +177,7 @@ lesson.compare(percent_found(tau) if CHANGE else scores["the helper"][3], "%")
 # <details><summary>After your run</summary>
 #
 # 54 %, and PoFT gains next to nothing: 60 % beside SFT's 58. A second model only helps if it has
-# learned something that the policy does not know. And a filter by this helper ends at 49 %. On the
+# learned something that the policy does not know. A filter by this helper ends at only 49 %. On the
 # two other sets it has 58.1 and 49.0 %, PoFT 60.0 and 52.1. So this is what the soft weight buys: a
 # bad helper does less harm.
 #

@@ -7,7 +7,8 @@
 # Gao et al., arXiv:2210.10760; `nanouft/reward.py`.*
 #
 # DPO goes from pairs directly to a policy. The older way first learns from the pairs a **reward
-# model**, which gives one number to each answer. Then it looks for answers with a high reward.
+# model**, which gives one number to each answer (`docs/terms.md` has the terms). Then it looks for
+# answers with a high reward.
 #
 # The simplest search trains nothing: draw n answers to a prompt and keep the one with the highest
 # reward. It is called **best-of-n**. The policy and the reward model stay the same, and only the
@@ -98,8 +99,8 @@ print(f"reward model, accuracy on {len(held)} held-out pairs: {100 * (lead > 0).
 # $$\int_0^1n\,u^{n-1}\log(n\,u^{n-1})\,du=\log n+(n-1)\int_0^1n\,u^{n-1}\log u\,du
 # =\log n-\frac{n-1}{n},$$
 # since the last integral is $-1/n$. For n = 64 this is 3.17 nats. If several answers have the same
-# reward it is less, because then the best of n is no choice among them. The cell checks both, the
-# second with a policy that has only two answers.
+# reward it is less, because there is no choice among them. The cell checks both, the second with a
+# policy that has only two answers.
 
 # %%
 def best_of(n: int, reward: np.ndarray, value: np.ndarray) -> np.ndarray:
@@ -176,11 +177,12 @@ lesson.compare(end, "points")
 # that is not in the prompt, as in "bee cherry green grey mango"; of the best of 64, 58 %.
 #
 # **Did the accuracy on held-out pairs warn us?** Pooled over all pairs, 65 % looks usable. Task by
-# task it does warn: on `truth` and `fact` the model is hardly better than a coin, or worse. For
-# `sort` it does not. The model is right on 85 % of these pairs, and yet the search ends far below
-# its start there: it looks for exactly those answers on which the model is wrong, and these are
-# rare among pairs. So test a reward model on each task, and keep a score that plays no part in the
-# search, or a person who reads the answers. Gao et al. measured this for many sizes of model.
+# task it does warn: on `truth` and `fact` the reward model is hardly better than a coin, or worse.
+# For `sort` it does not: the reward model is right on 85 % of these pairs, and yet the search ends
+# far below its start. It looks for exactly those answers on which the reward model is wrong, and
+# these are rare among pairs. So test a reward model on each task, and keep a score that plays no
+# part in the search, or a person who reads the answers. Gao et al. measured this for many sizes of
+# model.
 #
 # Training a policy on this reward is a search as well, so methods such as PPO add a KL penalty. DPO
 # has no reward model but the same pairs, so it can learn the same mistake: in lesson 14, trained

@@ -8,14 +8,15 @@
 #
 # Best-of-n samples n answers and keeps the best. In lesson 11 that worked with the exact score, but
 # each new question costs n answers. **Rejection sampling** pays only once, in training. The model
-# answers training questions several times. A **verifier**, a program that scores answers, rejects
-# the wrong ones, and SFT trains on the rest. The better model can sample again, and so on: this is
-# **expert iteration**. Its loss is that of SFT, and nobody writes another answer.
+# answers training questions several times, a **verifier** (a program that scores answers) rejects
+# the wrong ones, and SFT trains on the rest. The better model can then sample again, and so on:
+# this is **expert iteration** (`docs/terms.md` has the terms). Its loss is that of SFT, and nobody
+# writes another answer.
 #
 # ## Guess
 # SFT on 20 demonstrations, 40 steps with a batch size of 16, brings the base to 63 points of 100 on
 # new questions. After 120 more steps it has 52: it overfits. Now take the 120 steps in three
-# rounds. Each round samples four answers to each of 320 questions. It trains on the demonstrations
+# rounds. Each round samples four answers to each of 320 questions, and trains on the demonstrations
 # and on one right answer to each question that has one. How many points has the model after three
 # rounds? Enter a number from 0 to 100.
 
@@ -30,9 +31,9 @@ CHANGE = lesson.change
 # ## What can a round find?
 # Let a sample be right with probability $p$. Of $k$ samples at least one is right with probability
 # $1-(1-p)^k$: for $p=0.05$ and $k=4$ this is 19 %. The mean over all questions is **pass@k**. It is
-# also the score of best-of-k with a verifier. But $p$ is unknown, and the share of right samples in
-# its place gives too low a mean. So one draws $n\ge k$ samples, and counts the sets of $k$ with a
-# right one.
+# also the score of best-of-k with a verifier. But $p$ is unknown, and the share of right samples
+# instead of it gives too low a mean. So one draws $n\ge k$ samples, and counts the sets of $k$ that
+# contain a right one.
 #
 # **Write it first.** `pass_at_k` of `lessons/exercises/ex11.py` (11b) is this count.
 
@@ -144,8 +145,8 @@ lesson.compare(last, "points")
 # %% [markdown]
 # ## What happened
 # 72 points, and nobody wrote another answer. Each round makes the next one possible: 175, 223 and
-# 241 of the 320 questions have a right sample. The model now does at once what before took a
-# search. Pass@1 after the rounds is 33 %; before them it was 20 %, pass@2 29 % and pass@4 38 %.
+# 241 of the 320 questions have a right sample. The model now does in one sample what took a search
+# before. Pass@1 after the rounds is 33 %; before them it was 20 %, pass@2 29 % and pass@4 38 %.
 #
 # The next table has points of 100, for this set of rows and four others (`SET`). The settings were
 # chosen on yet another one. GRPO has the same verifier and as many samples. "Written" (not in this
@@ -167,8 +168,8 @@ lesson.compare(last, "points")
 # best of four on the other set.) GRPO uses each sample once, because after a step it is off-policy
 # (lesson 12b). SFT may repeat a right answer.
 #
-# **The price** is 3,840 sampled answers and a verifier, which knows something that the
-# demonstrations do not. Written answers to all questions are worth more: 86 to 89 points.
+# **The price** is 3,840 sampled answers and a verifier, which has information that the
+# demonstrations lack. Written answers to all questions are worth more: 86 to 89 points.
 #
 # ## Change one thing
 # With `CHANGE = "no verifier"` a round trains on every sample that ends, right or wrong: this is
@@ -178,19 +179,19 @@ lesson.compare(last, "points")
 # <details><summary>After your run</summary>
 #
 # 49 points, and it began with 63. On the other sets it ends at 49 to 56, which is 6 to 8 less than
-# before the rounds. The samples contain nothing that the model does not output already. What
-# teaches is the verifier's choice.
+# before the rounds. The samples contain nothing that the model does not output already, so it is
+# the verifier's choice that teaches.
 #
 # </details>
 #
 # ## Two questions
 # 1. Why does a round train on the demonstrations as well as on the kept samples?
-# 2. Say that sums are nearly always right, lists hardly ever. A round keeps one right sample to
-#    each question. Does it still train more on sums? And if it kept all right samples?
+# 2. Suppose that sums are nearly always right and lists hardly ever. A round keeps one right sample
+#    for each question. Does it still train more on sums? And if it kept all right samples?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Kept samples are only of questions that the model can answer; demonstrations also show others.
+# 1. Samples are kept only for questions that the model can answer; demonstrations also show others.
 # 2. Yes: more of the sums have a right sample. With all right samples it would be worse, because a
 #    question that is right four times would count four times.
 #

@@ -8,10 +8,11 @@
 # arXiv:2402.14740; online UNA: arXiv:2408.15339; `nanouft/objectives/grpo.py`.*
 #
 # This is **on-policy** learning: the responses (answers, for short) come from the policy being
-# trained. It suits tasks where checking is easier than writing. But whether 0.6 is a good score
-# depends on the prompt. So **GRPO** samples several answers to each prompt, a **group**. An answer
-# above the mean of its group has a positive advantage and is pushed up: we call this *praise*. One
-# below is pushed down: *blame*. (A push is minus the gradient with respect to the log-prob.)
+# trained (`docs/terms.md` has the terms). It suits tasks where checking is easier than writing.
+# Whether 0.6 is a good score depends on the prompt, so **GRPO** samples several answers to each
+# prompt, a **group**. An answer above the mean of its group has a positive advantage and is pushed
+# up, which we call *praise*. One below has a negative advantage and is pushed down: *blame*. (A
+# push is minus the gradient with respect to the log-prob.)
 #
 # ## Guess
 # The base answers the prompt "Sort green hammer brown from a to z." four times:
@@ -155,12 +156,13 @@ lesson.compare(runs[half][-1]) if CHANGE else lesson.compare(
 # **Only praise** lowers the copy from 17.2 to 4.6 %, without a push on it. The first tokens of all
 # answers share one softmax: what raises *brown* lowers *green* (lesson 03). In the 41 groups with a
 # right and a wrong answer, wrong answers above 5 % have on average 42.7 % in the base, 24.9 % after
-# all four pushes and 30.5 % after only praise. So praise does two thirds (on other sets, too).
+# all four pushes and 30.5 % after only praise. So praise does two thirds of it (on other sets,
+# too).
 #
 # **Blame can raise tokens.** The third answer is pushed down, yet its first two tokens gain 0.8 and
 # 0.6 nats, because the praised answer begins with them too.
 #
-# **A zero-variance group** has equal scores. So all its advantages are 0, and it has no gradient.
+# **A zero-variance group** has equal scores, so all its advantages are 0, and it has no gradient.
 # It costs as much sampling as any other group, and 45 of the 100 groups are of this kind.
 #
 # **After twenty steps** the mean score on other prompts has risen from 0.42 to 0.72, with only

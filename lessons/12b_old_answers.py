@@ -7,18 +7,18 @@
 # arXiv:1506.02438; `nanouft/objectives/grpo.py` and `ppo.py`, `nanouft/on_policy.py`.*
 #
 # Lesson 12 discarded its answers after one step. The policy gradient is a mean over answers of the
-# present policy, and such answers are **on-policy**. A step changes the policy, and then they are
-# old, or **off-policy**. With large models sampling often costs most of a step, so one would like
-# to use them again. Words of the field are in `docs/terms.md`.
+# present policy, which are **on-policy**. A step changes the policy, and then these answers are
+# old, or **off-policy** (`docs/terms.md` has the terms). With large models sampling often costs
+# most of a step, so one would like to use answers again.
 #
-# You first see what the ratio and the clip are. Part 2 is about PPO's advantages and may be read
-# later. Part 3 trains on old answers and gives the result of your guess.
+# You first see what the importance ratio and the clip are. Part 2, about PPO's advantages, may be
+# read later. Part 3 trains on old answers and gives the result of your guess.
 #
 # ## Guess
-# The base answers 16 prompts, four times each. The 64 answers get GRPO's advantages A. Then 24
-# steps raise the mean of A log p on these same answers. Lesson 12 did this on fresh answers. For
-# the test the model answers 100 other prompts. Its mean score is 0.42 before training and 0.52
-# after eight steps. What is it after 24 steps? Enter a number from 0 to 1.
+# The base answers 16 prompts, four times each, and the 64 answers get GRPO's advantages A. Then 24
+# steps raise the mean of A log p on these same answers, where lesson 12 sampled fresh ones for each
+# step. For the test the model answers 100 other prompts. Its mean score is 0.42 before training and
+# 0.52 after eight steps. What is it after 24 steps? Enter a number from 0 to 1.
 
 # %%
 from course import Lesson, train
@@ -29,22 +29,22 @@ CHANGE = lesson.change
 
 # %% [markdown]
 # ## The ratio
-# This section shows how old answers can stand for fresh ones, and where the ratio of PPO and GRPO
-# falls short of this.
+# How can old answers stand in for fresh ones, and where does the ratio of PPO and GRPO fall short
+# of this?
 #
-# GRPO pushes each token by the advantage $A$ of its answer. Now the answers come from an older
-# policy $\pi_{\rm old}$. A token that has become half as likely since then should count half. Let
-# $y_t$ be a token and $y_{<t}$ its **prefix**, the text before it. Each token's push is multiplied
-# by its **importance ratio**
+# GRPO pushes each token by the advantage $A$ of its answer. If the answers come from an older
+# policy $\pi_{\rm old}$, a token that has become half as likely since then should count half. So
+# the push on a token $y_t$ after its **prefix** $y_{<t}$, the text before it, is multiplied by its
+# **importance ratio**
 # $$\rho_t=\frac{\pi(y_t\mid y_{<t})}{\pi_{\rm old}(y_t\mid y_{<t})}.$$
-# After a given prefix this is exact. The mean of $\rho_tA$ over the tokens that $\pi_{\rm old}$
+# After a given prefix this is exact: the mean of $\rho_tA$ over the tokens that $\pi_{\rm old}$
 # samples is the mean of $A$ over those that $\pi$ samples. But the prefixes come from
-# $\pi_{\rm old}$, too. Only the product of all ratios up to $t$ corrects them as well. PPO and GRPO
-# leave this product out, because it is very noisy. That is right only while the two policies are
-# near each other.
+# $\pi_{\rm old}$, too, and only the product of all ratios up to $t$ corrects them as well. PPO and
+# GRPO leave this product out, because its variance is very high. This is a good approximation only
+# while the two policies are close to each other.
 #
-# The cell checks both on a toy. An answer has two tokens, each one of three, so there are nine
-# answers.
+# The cell checks both on a toy with nine answers, of two tokens each, and each token is one of
+# three.
 
 # %%
 import itertools
@@ -76,9 +76,9 @@ assert abs(with_ratio - wanted) > 0.01, "and the ratio of one token does not"
 
 # %% [markdown]
 # ## The clip
-# PPO's **clip** keeps the two policies near each other. Once a token's ratio has moved more than
-# $\varepsilon$ in the direction of its push, the push ends. PPO and GRPO maximise the **surrogate
-# objective** of each token:
+# PPO's **clip** keeps the two policies close to each other. Once a token's ratio has moved more
+# than $\varepsilon$ in the direction of its push, the push ends. PPO and GRPO maximise the
+# **surrogate objective** of each token:
 # $$\min\big(\rho_tA,\ \mathrm{clip}(\rho_t,1-\varepsilon,1+\varepsilon)\,A\big).$$
 # The picture shows it for a token with $A=1$ and one with $A=-1$.
 
@@ -94,22 +94,22 @@ lesson.picture(fig, "clip")
 # %% [markdown]
 # ## Part 2: a critic and GAE
 # So far all tokens of an answer have the same advantage, although most did not decide the score.
-# This part shows how PPO finds an advantage for each token, and when that helps. Part 3 does not
-# need it.
+# How does PPO find an advantage for each token, and when does that help? (Part 3 does not need this
+# part.)
 #
 # **The critic.** Proximal policy optimization (**PPO**), from which ratio and clip come, gives the
-# model a second head. At every token it predicts $V$, the score that can still be expected. A token
-# is good if it makes $V$ rise. If $V$ rises from 0.5 to 0.7, the token's advantage is 0.2.
+# model a second head (value head). At every token it predicts $V$, the score that can still be
+# expected. A token is good if it makes $V$ rise: with a rise from 0.5 to 0.7 its advantage is 0.2.
 #
 # **Generalized advantage estimation (GAE)** adds what happens later. $R_t$ is the reward of token
 # $t$, $\gamma$ discounts later rewards, and $V=0$ after the end:
 # $$\delta_t=R_t+\gamma V_{t+1}-V_t,\qquad A_t=\delta_t+\gamma\lambda A_{t+1}.$$
 #
-# - **With $\lambda=0$** only $\delta_t$ counts, the change of the prediction. This has little
-#   noise, but it is right only if the critic's changes are right.
-# - **With $\lambda=1$** all later $V$ cancel. What is left is $G_t-V_t$, where
+# - **With $\lambda=0$** only $\delta_t$ counts, the change of the prediction. This has little noise
+#   (variance), but it is unbiased only if the critic's changes are right.
+# - **With $\lambda=1$** all later $V$ cancel, and what is left is $G_t-V_t$, where
 #   $G_t=R_t+\gamma R_{t+1}+\dots$ is the **return**. Here $V_t$ is only a baseline that does not
-#   depend on the token. So the gradient is right on average, whatever the critic predicts.
+#   depend on the token, so the gradient is unbiased whatever the critic predicts.
 #
 # The cell compares $\lambda=0$ and the usual 0.95, with three critics, on a game where the true
 # gradient is known. An answer has eight steps, each right with probability 0.6. Its score is the
@@ -150,15 +150,16 @@ assert found["critic 0.5 too high, lambda 0"][1] < 0.1 < found["critic always 0,
 
 # %% [markdown]
 # **A perfect critic takes most of the noise away.** With $\lambda=0$ it praises three steps and
-# blames the slip. All later steps have the advantage 0, because after a slip nothing changes any
-# more. The noise falls from RLOO's 1.83 to 0.43. RLOO would need 18 times as many answers for that.
+# blames the slip; all later steps have the advantage 0, because after a slip nothing changes any
+# more. The noise falls from RLOO's 1.83 to 0.43. To get there RLOO would need 18 times as many
+# answers.
 #
 # **Only the *changes* of a critic have to be right.** A critic that is 0.5 too high everywhere has
 # no bias with $\lambda=0$ (the 0.02 is sampling error). It only has more noise, at the last step.
 #
-# **A critic that knows nothing is biased:** by 1 with $\lambda=0$, and by 0.3 with 0.95. So a
-# critic has to learn first. Less noise helps mainly because it allows larger steps (lesson 15 of
-# version 5.0).
+# **A critic that has learned nothing makes the gradient biased,** by 1 with $\lambda=0$ and by 0.3
+# with 0.95. So a critic has to learn first. Less noise helps mainly because it allows larger steps
+# (lesson 15 of version 5.0).
 
 # %% [markdown]
 # ## Part 3: 24 steps on the same answers
@@ -254,8 +255,8 @@ else:
 # with a negative advantage.
 #
 # **Without the ratio** old answers teach at first and then do harm: the base had 0.42. A worse
-# answer is pushed down equally hard in every step, however rare it has become. Other answers share
-# tokens and weights with it, so they are harmed as well. On-policy samples would no longer have
+# answer is pushed down equally hard in every step, however rare it has become, and other answers,
+# which share tokens and weights with it, are harmed as well. On-policy samples would no longer have
 # contained it.
 #
 # **With the ratio** the push is $\rho A$. A worse answer that becomes rare has ratios near 0, so
@@ -263,8 +264,8 @@ else:
 #
 # **The clip** stops this push earlier. Whether that helps is undecided.
 #
-# **How far this goes.** We repeated it on two other batches of answers. Without the ratio the score
-# fell there, too. Ratio and clip beat the ratio on one of the three batches.
+# **How far this goes.** On two other batches of answers the score fell without the ratio, too.
+# Ratio and clip together beat the ratio on one of the three batches.
 #
 # ## Change one thing
 # With `CHANGE = "fresh"` each of the 24 steps samples new answers to the same 16 prompts. The push
@@ -272,22 +273,24 @@ else:
 #
 # <details><summary>After your run</summary>
 #
-# 0.70. So the old answers did the harm, not the loss. On-policy every ratio is 1, so ratio and clip
-# would change nothing. The price is 24 times as many answers: 1,536 instead of 64.
+# 0.70. So it was the old answers that did the harm, and not the loss. On-policy every ratio is 1,
+# so ratio and clip would change nothing. The price is 24 times as many answers: 1,536 instead of
+# 64.
 #
 # </details>
 #
 # ## The penalty k3 (optional)
-# A high score need not mean what we wanted (lesson 11). So GRPO also keeps the policy near a frozen
-# **reference**, mostly the initial model. It adds $\beta$ times **k3** to the loss of a token:
+# A high score need not mean what we wanted (reward hacking, lesson 11). So GRPO also keeps the
+# policy near a frozen **reference**, mostly the initial model. It adds $\beta$ times **k3** to the
+# loss of a token:
 # $$\mathrm{k3}=e^{d_t}-d_t-1,\qquad d_t=\log\pi_{\rm ref}(y_t)-\log\pi(y_t).$$
-# This section shows that k3 measures one KL divergence and lowers another one.
+# As we shall see, k3 measures one KL divergence and lowers another one.
 #
 # **What k3 measures.** The mean of $-d_t$ over tokens that $\pi$ samples is
 # $\mathrm{KL}(\pi\,\|\,\pi_{\rm ref})$ by definition. The mean of $e^{d_t}=\pi_{\rm ref}/\pi$ is
 # the sum of $\pi_{\rm ref}$ over all tokens, which is 1. So k3 has the same mean as $-d_t$. It is
-# never negative, since $e^d\ge1+d$. And it is less noisy than $-d_t$ while both models are near
-# each other.
+# never negative, since $e^d\ge1+d$, and less noisy than $-d_t$ while both models are close to each
+# other.
 #
 # **What k3 lowers** is the other KL, $\mathrm{KL}(\pi_{\rm ref}\,\|\,\pi)$. The loss takes its
 # samples as given. Then the derivative of k3 with respect to $\log\pi$ is $1-e^d$. The 1 adds

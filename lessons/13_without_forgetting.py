@@ -8,8 +8,9 @@
 #
 # Asked about an unknown name, the base invents an answer, a **hallucination**. We show it a
 # **refusal**, "I do not know.", for such names, and SFT teaches this too well: the model refuses to
-# answer about names that it knows (**over-refusal**). A loss of old abilities is called
-# **forgetting**. We compare SFT with two methods that promise less of it.
+# answer about names that it knows (**over-refusal**). To lose old abilities is called
+# **catastrophic forgetting** (`docs/terms.md` has the terms). We compare SFT with two methods that
+# promise less of it.
 #
 # - **Dynamic Fine-Tuning (DFT)** multiplies the loss of each token by the token's probability, so
 #   the model hardly learns what it finds very unlikely.
@@ -125,14 +126,14 @@ assert result["DFT"][1] > result["SFT"][1] + 20, "DFT keeps more of the facts"
 # token has 70 % too: all of the gain. An answer that begins with "I" continues with "do not know.",
 # and the base could always generate that. SFT changed a single decision.
 #
-# **The loss** has the same cause. Known facts fall from 100 to 57 %, because the same token begins
-# a refusal where the model knows the fact. If the fine-tuned model has to begin as the base would,
-# 98 % are right again. A falling score does not prove that knowledge is gone: before you call it
-# forgetting, look for the first token that differs.
+# **The forgetting** has the same cause. Known facts fall from 100 to 57 %, because the same token
+# begins a refusal where the model knows the fact. If the fine-tuned model has to begin as the base
+# would, 98 % are right again. A falling score does not prove that knowledge is gone: before you
+# call it forgetting, look for the first token that differs.
 #
 # **DFT** kept 97 % of the facts because, at SFT's learning rate, it learned nothing about unknown
 # names: its score is 0. In the base the first token of the refusal is very unlikely, so DFT's push
-# on it is 0.09 of SFT's, and the tokens after it need no teaching.
+# on it is 0.09 of SFT's. The tokens after it the base knows already.
 #
 # ## Change one thing
 # With `CHANGE = "rules"` word rules are evaluated instead of unknown names, such as *Copy nail fox

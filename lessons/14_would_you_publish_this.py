@@ -17,6 +17,7 @@
 # at their default settings: 38 recipes and plain SFT, with five seeds each. A **seed** fixes the
 # demonstrations, their order and every random number. (Recipes differ from SFT in more than the
 # loss: each has its own learning rate, and a chain has more steps.) The test has 900 questions.
+# (`docs/terms.md` has the terms.)
 #
 # ## Guess
 # Take the best of the 38 recipes on one seed. On this seed it leads plain SFT. What percentage of
@@ -35,8 +36,8 @@ CHANGE = lesson.change
 # Let a share $p$ of $n$ questions be answered right. With other questions of the same tasks this
 # share would differ. Its standard error is $\sqrt{p(1-p)/n}$, or less with several answers to each.
 # For a difference of two shares the squares of their errors add up; with the same questions for
-# both it is usually less. A **95 % confidence interval (CI)** is 1.96 errors to each side. Use a
-# pencil first: what is it for the two results above?
+# both it is usually less. A **95 % confidence interval (CI)** is 1.96 errors to each side. What is
+# it for the two results above? Work it out on paper first.
 
 # %%
 import math
@@ -51,9 +52,9 @@ for where, before, after, n in (("the post", 0.57, 0.47, 100),
 # rise of 26 is too large for that. But neither shows what a second *training run* would give.
 #
 # ## One seed
-# The quantity that is compared is the **endpoint**. Ours was fixed beforehand: the mean exact score
-# over nine tasks, in points of 100. Somebody runs one seed, finds the best recipe and writes a
-# paper about it. Then somebody else repeats the experiment with the four other seeds.
+# The metric by which methods are compared is the **endpoint**. Ours was fixed beforehand: the mean
+# exact score over nine tasks, in points of 100. Somebody runs one seed, finds the best recipe and
+# writes a paper about it. Then somebody else repeats the experiment with the four other seeds.
 
 # %%
 import csv
@@ -166,16 +167,16 @@ else:
 
 # %% [markdown]
 # ## What happened
-# **The score of a winner is too high.** The best of many draws is usually a lucky one,
-# and the other seeds took no part in the choice. Of 1.18 points 0.25 are left there, or 21 %. The
+# **The score of a winner is too high.** The best of many draws is usually a lucky one, and the
+# other seeds took no part in the choice. On these 0.25 of the 1.18 points are left, or 21 %. The
 # more recipes one tries, the larger the winner's lead becomes, and the less it means. On three of
 # five seeds the same recipe won, SFT followed by distillation (`sft->distill`). It keeps a lead of
 # 0.1 to 0.5 points on the others. But one seed does not tell how much of a lead is luck.
 #
 # **The rule finds clear differences,** each at default settings. UFT is below SFT on every seed.
 # DPO from the base is far below: it also says "I do not know." to facts that the base knew, and
-# keeps only 6 to 11 % of these. No recipe is shown to be better than SFT in this small world, where
-# all demonstrations are right and plentiful. The intervals are not Bonferroni-corrected. If all 38
+# keeps only 6 to 11 % of these. No recipe is better than SFT by this rule. (In this small world all
+# demonstrations are right and plentiful.) The intervals are not Bonferroni-corrected: if all 38
 # recipes were exactly as good as SFT, about two of them would still seem different by chance.
 #
 # **Another model?** The interval answers "what if I train again?", not "what if I take another

@@ -6,9 +6,9 @@
 # *About 25 minutes; read 12 first. Thinking that grows under a reward for the result: DeepSeek-R1,
 # arXiv:2501.12948; the length bias: Dr. GRPO, arXiv:2503.20783; `nanouft/rollout.py`.*
 #
-# Models that "think" write steps before their result, and some of them learned this from a reward
-# for the result alone. People who repeat this with small models often see the opposite: answers get
-# shorter. What decides between the two?
+# Models that "think" write steps before their result (a **chain of thought**; `docs/terms.md` has
+# the terms), and some of them learned this from a reward for only the result. People who repeat
+# this with small models often see the opposite: answers get shorter. What decides between the two?
 #
 # Each task allows two forms of answer:
 #
@@ -36,9 +36,9 @@ CHANGE = lesson.change
 # %% [markdown]
 # ## What decides
 # GRPO compares the rewards $R$ of the $K$ answers to a prompt. Let a share $s$ of them have steps.
-# Let $\Delta$ be the **benefit of steps**, the probability of a right answer with steps minus that
-# of a right direct answer. On average the advantage of an answer, its reward minus the mean
-# $\bar R$ of its group, then is
+# Let $\Delta$ be the **benefit of steps**, the probability that an answer with steps is right minus
+# the probability that a direct answer is. On average the advantage of an answer, its reward minus
+# the mean $\bar R$ of its group, then is
 # $$\mathrm{E}[R-\bar R\mid\mathrm{steps}]=\tfrac{K-1}{K}(1-s)\,\Delta,\qquad
 # \mathrm{E}[R-\bar R\mid\mathrm{direct}]=-\tfrac{K-1}{K}\,s\,\Delta.$$
 # Suppose that a direct answer is right with probability $q$, and one with steps with $q+\Delta$.
@@ -142,7 +142,8 @@ if not CHANGE:
     lesson.picture(fig, "delta")
 
 # %% [markdown]
-# Steps help in the sums and hurt in the reversals. So they should spread in one and vanish in one.
+# Steps help in the sums and hurt in the reversals. So they should spread in the sums and vanish in
+# the reversals.
 #
 # ## Reward the last word
 # GRPO starts from this model once for each task, with the loop of `nanouft/simple.py`.

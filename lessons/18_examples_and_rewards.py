@@ -9,8 +9,9 @@
 # SFT **imitates** demonstrations, GRPO **explores**, and CHORD does both in each step:
 # $$L=(1-w)\,L_{\rm explore}+w\,L_{\rm imitate}.$$
 # The weight $w$ falls during the run, from 0.9 to 0.05: first the model is shown something, then it
-# corrects itself. Each half should do what the other cannot. A demonstration can teach what the
-# model never samples, and a reward cannot (lesson 16). A reward reaches beyond what is shown.
+# corrects itself. Each half should do what the other cannot: a demonstration can teach what the
+# model never samples (lesson 16), and a reward can teach more than is shown. (`docs/terms.md` has
+# the terms.)
 #
 # ## Guess
 # The base learns to sort, to tell facts about creatures that it has read of, and to **refuse** to
@@ -200,8 +201,8 @@ lesson.compare(means["CHORD"][2], "%")
 
 # %% [markdown]
 # ## What happened
-# **Right examples stop exploration.** Not one is wrong, and not one is about an unknown creature.
-# Yet CHORD refuses on none of these. In %, after 24 steps:
+# **Right examples stop exploration.** Not one of them is wrong, and not one is about an unknown
+# creature. Yet CHORD no longer refuses on any unknown creature. In %, after 24 steps:
 #
 # | | sort | truth | unknown entities | false refusals |
 # |---|---|---|---|---|
@@ -210,18 +211,19 @@ lesson.compare(means["CHORD"][2], "%")
 # | SFT | 86 | 61 | 0 | 0 |
 #
 # **One step shows why.** Facts begin with "The", as hallucinations do, and what raises this token
-# lowers "I". One step of examples lowers "I do not know." for 40 creatures that they never mention,
-# from 10.0 to 7.9 %. One step of scores raises it to 16.7 %; both, with $w=0.9$, lead to 8.6 %.
-# Soon hardly a group of four has a right answer, and a zero-variance group has no gradient (lesson
-# 12). In CHORD 14 % of the groups about unknown creatures have a non-zero advantage in the first
-# third of the run, and 3 % in the last, when $w$ is small. Exploration needs **entropy**, a spread
-# of different samples: once the rewarded answer is hardly sampled, the reward comes too late. And
-# it is the facts that stop it: with only sorting shown, CHORD reaches 100 (two seeds, not in this
-# file).
+# lowers "I". One step of examples lowers the probability of "I do not know." from 10.0 to 7.9 %,
+# for 40 creatures that the examples never mention. One step of scores raises it to 16.7 %; both,
+# with $w=0.9$, lead to 8.6 %. Soon hardly a group of four has a right answer, and a zero-variance
+# group has no gradient (lesson 12). In CHORD 14 % of the groups about unknown creatures have a
+# non-zero advantage in the first third of the run, and 3 % in the last, when $w$ is small.
+# Exploration needs **entropy**, a spread of different samples: once the rewarded answer is hardly
+# sampled, the reward comes too late. And it is the demonstrated facts that stop exploration: with
+# demonstrations of only sorting, CHORD reaches 100 (two seeds, not in this file).
 #
 # **Scores have a cost, too.** GRPO refuses on 91 % of the known creatures, although that scores 0.
 # In most of their groups no answer is right, so nothing pushes the refusal down. The groups about
-# unknown creatures push it up. On seeds 2 to 6 CHORD refuses on none of these, GRPO on 68 to 100 %.
+# unknown creatures push it up. Other seeds agree: on seeds 2 to 6 CHORD refuses on none of the
+# unknown creatures, and GRPO on 68 to 100 %.
 #
 # **A reward is also a filter.** Where 40 % of the demonstrations are wrong, SFT on those that the
 # verifier passes scored 5.6 and 7.7 points more than CHORD on our two base models, with nothing
@@ -234,11 +236,12 @@ lesson.compare(means["CHORD"][2], "%")
 #
 # <details><summary>After your run</summary>
 #
-# 69 %, and here each half does what the other cannot: only these examples lead to 8 %, and the
-# scores with the other examples to 0. The one example reverses the first update. All examples
-# together now raise "I do not know." from 10.0 to 12.2 %, so it is still sampled, and the scores do
-# the rest. The cost is smaller, too: CHORD refuses on 27 % of the known creatures, GRPO on 91. On
-# seeds 2 to 6 CHORD refuses on 62 to 78 % of the unknown creatures, SFT on 2 to 15.
+# 69 %, and here each half does what the other cannot: SFT on these examples ends at 8 %, and CHORD
+# with the examples of the first run at 0. The one example in sixteen reverses the first update. All
+# examples together now raise the probability of "I do not know." from 10.0 to 12.2 %, so it is
+# still sampled, and the scores do the rest. The cost is smaller, too: CHORD refuses on 27 % of the
+# known creatures, GRPO on 91. On seeds 2 to 6 CHORD refuses on 62 to 78 % of the unknown creatures,
+# SFT on 2 to 15.
 #
 # </details>
 #
@@ -259,7 +262,7 @@ lesson.compare(means["CHORD"][2], "%")
 # <details><summary>Answers</summary>
 #
 # 1. All answers share weights, and their first tokens one softmax. What raises "The" lowers "I".
-# 2. It can if the model samples it sometimes, so that a group of its answers has unequal scores. It
+# 2. It can if the model samples it sometimes, so a group of its answers has unequal scores. It
 #    cannot if imitation of something else has made it too rare.
 #
 # </details>

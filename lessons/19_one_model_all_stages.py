@@ -8,7 +8,8 @@
 #
 # Every lesson so far began with the base and discarded its model. Here the model of each stage is
 # the initial model of the next one, as in practice. People wrote 20 demonstrations. For 320 further
-# questions there is no answer, only a **verifier**, a program that scores what the model outputs.
+# questions there is no written answer, only a **verifier**, a program that scores what the model
+# outputs (`docs/terms.md` has the terms).
 #
 # | stage | learns from | part of `mine.py` |
 # |---|---|---|
@@ -160,8 +161,8 @@ lesson.compare(points["GRPO"] - more if CHANGE else max(gain, key=gain.get), "po
 #
 # ## Change one thing
 # With `CHANGE = "many demonstrations"` people have written 320 answers instead of 20. Compare the
-# last model with SFT with as many steps. By how many points is it ahead? Enter a number from -30 to
-# 30.
+# last model with one from as many steps of SFT. By how many points is it ahead? Enter a number from
+# -30 to 30.
 #
 # <details><summary>After your run</summary>
 #

@@ -45,8 +45,10 @@ from nanouft.compare import (
 from nanouft.compare.progress import RunsBar
 from nanouft.compare.testset_reuse import earlier_tests
 from nanouft.compare.workers import missing_jobs
+from nanouft.data.batches import encode
 from nanouft.data.rows import read
 from nanouft.gpt import BASE, shipped_base
+from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import files, printing
 from nanouft.plumbing.errors import UserError
 from nanouft.run import folder as run_folder
@@ -221,8 +223,10 @@ def test_tries_of_older_code_choose_no_rate(in_process, monkeypatch):
             sys.modules.pop("helper", None)
         make_here(jobs, pool, bar)
     monkeypatch.setattr(compare, "run_jobs", edit_before_the_seeds)
+    monkeypatch.setattr(compare, "best_is_at_edge", lambda *more: False)        # no more rates
+    monkeypatch.setattr(compare, "search_finalists", lambda *more: [])          # nor seeds
     with pytest.raises(UserError, match="mine.*, seed 100: its input changed"):
-        compare.train_all(planned(f"dpo mine.py {SMALL.replace('--tries 1', '--tries 2')}"))
+        compare.train_all(planned(f"sft mine.py {SMALL.replace('--tries 1', '--tries 2')}"))
 
 
 def test_a_run_is_stale_with_the_files_that_it_imported_and_the_model_that_it_starts_from(ran):
@@ -249,6 +253,20 @@ def test_code_that_changes_while_it_runs_is_not_believed():
     time.sleep(0.1)
     Path("helper.py").write_text("SCALE = 2\n")
     with pytest.raises(UserError, match=r"helper\.py: changed"):
+        fingerprint.hash_own_code(began, began)
+
+
+def test_an_installed_file_that_another_environment_links_has_not_changed(tmp_path, monkeypatch):
+    file = tmp_path / "site-packages/loop.py"
+    file.parent.mkdir()
+    file.touch()
+    monkeypatch.setattr(fingerprint, "own_code_files", lambda: {"nanouft:loop.py": file})
+    began = time.time() + 0.01
+    time.sleep(0.1)
+    (tmp_path / "another").hardlink_to(file)            # its ctime is new
+    assert fingerprint.hash_own_code(began, began)
+    os.utime(file)
+    with pytest.raises(UserError, match="changed while it ran"):
         fingerprint.hash_own_code(began, began)
 
 
@@ -317,6 +335,25 @@ def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(
             assert (job.folder / file).read_bytes() == (again / file).read_bytes()
         first, = run_folder.read_lines(job.folder / "metrics.jsonl")
         assert first["margin"] == first["kl"] == 0
+
+
+def test_what_a_prepare_of_your_own_reads_is_not_in_the_file(monkeypatch):
+    """It may have changed the rows: another order would have other rows' numbers, in silence."""
+    class Turned(OBJECTIVES["dpo"]):
+        def prepare(self, data, models, seed):
+            data = data[::-1]
+            models.add_reference(data, self)
+            return data
+    pairs = [{**x, "chosen": f"{x['chosen']} {'yes ' * (i % 3)}"} for i, x in enumerate(PAIRS[:6])]
+    write_jsonl(Path("few.jsonl"), pairs)
+    rows = Turned().choose(read(["few.jsonl"])[0])
+    refs = []
+    for file in (None, Path("p/x.npz")):
+        data, _ = encode(rows, NANO, 512)
+        models = reference.FrozenModels(shipped_base(), NANO.pad, CPU, file=file)
+        prepared = models.prepare(data, Turned())
+        refs.append([x.seqs[role].ref_logp for x in prepared for role in x.seqs])
+    assert all(np.array_equal(one, other) for one, other in zip(*refs, strict=True))
 
 
 def test_all_that_log_probs_depend_on_is_in_the_name_of_their_file(monkeypatch):
@@ -480,6 +517,22 @@ def test_a_second_comparison_in_a_folder_waits_for_the_first(capsys):
             plan.parse_command(["sft", "dpoo", "--out", "x"])
     thread.join(30)
     assert entered
+
+
+def test_of_two_comparisons_one_at_a_time_trains_other_models_first():
+    """Whatever their --out: these models are in out/.first."""
+    done = threading.Event()
+
+    def train() -> None:
+        with runs.own_turn(runs.Job(Path("x/runs/a"), trains_others=True)):
+            done.set()
+    thread = threading.Thread(target=train)
+    with runs.own_turn(runs.Job(Path("y/runs/a"), trains_others=True)):
+        thread.start()
+        with runs.own_turn(runs.Job(Path("y/runs/b"))):
+            assert not done.wait(0.5)
+    assert done.wait(30)
+    thread.join()
 
 
 def test_of_runs_that_train_other_models_first_one_goes_at_a_time():
@@ -834,14 +887,10 @@ def test_a_plan_trains_the_tries_alone_and_needs_them(capsys):
         planned(f"sft dpo {SMALL} --plan")
 
 
-def test_an_undecided_lead_tells_how_many_questions_would_decide_it():
-    """By hand: 4 of 45 with a standard error of .109, of which 1.96 + .84 are needed: 11.9 times as
-    many."""
-    gap = np.tile(np.repeat([1.0, -1.0, 0.0], [14, 10, 21]), (5, 1))
-    q = of_gaps(gap)
-    assert q.verdict == "undecided" and power.times_prompts_to_decide(q) == 12
-    for nothing in (np.tile([1.0, -1.0], (5, 20)), np.zeros((5, 40))):
-        assert power.times_prompts_to_decide(of_gaps(nothing)) == np.inf
+def test_the_least_lead_that_would_have_been_decided():
+    """By hand: 4 of 45 with a standard error of .109, of which 1.96 + .84 are needed."""
+    q = of_gaps(np.tile(np.repeat([1.0, -1.0, 0.0], [14, 10, 21]), (5, 1)))
+    assert q.verdict == "undecided" and power.least_lead(q) == pytest.approx(2.8 * 0.109, abs=2e-3)
 
 
 # ---- verdicts ------------------------------------------------------------------------------------
@@ -878,6 +927,25 @@ def test_equal_arms_are_seldom_called_different_and_a_planted_lead_is_seen(seeds
     assert wrong <= {1: 24, 6: 8}[of]       # 15 and 2.5 are due; more come by chance once in 70
     lead = 0.9 if luck < 0.4 else 40
     assert shares or (said(lead, 0), said(0, lead)) == ("better", "worse")
+
+
+@pytest.mark.parametrize("gaps, told", [
+    ((0.2, 0.0), "b is better than a by 20.0 ± 0.0 points. c and a are equivalent."),
+    ((-0.2, 0.0), "a is better than b by 20.0 ± 0.0 points. c and a are equivalent."),
+    ((-0.2, -0.3), "a is better than b by 20.0 ± 0.0 points, c by 30.0 ± 0.0 points."),
+    ((0.2, np.array([[1.0, -1.0]])), "b is better than a by 20.0 ± 0.0 points. Undecided, because "
+                                     "the CI includes 0: c - a. In 80 of 100 such tests a lead"),
+    ((np.array([[1.0, -1.0]]),), "nothing is decided: each CI includes 0. In 80")])
+def test_the_first_sentences_say_which_method_is_ahead(gaps, told, monkeypatch):
+    monkeypatch.setattr(verdicts.Question, "least_variance", 0.0)
+    monkeypatch.setattr(printed, "arm_with_doubtful_rate", lambda *of: "")
+    questions = []
+    for name, gap in zip("bc", gaps):
+        q = of_gaps(np.tile(gap, (3, 20)))
+        questions.append(q._replace(a=q.a._replace(name=name), b=q.b._replace(name="a")))
+    said = printed.conclusion(None, questions)
+    assert said.startswith(
+        f"Result (score, 0-100; {questions[0].a.sample_text}; ± is a 95 % CI): {told}")
 
 
 @pytest.mark.parametrize("mean, half, word", [
@@ -940,7 +1008,7 @@ def test_the_same_method_under_two_names_trains_with_other_seeds(ran):
 
 
 def test_looks_are_counted_and_confirming_is_done_once(in_process):
-    words = f"sft dpo {SMALL}"
+    words = f"sft dft {SMALL}"
     three = words.replace("--seeds 2", "--seeds 3")
     for line, earlier in ((words, 0), (words, 0), (three, 1), (f"sft mine.py {SMALL}", 2),
                           (words, 0), (f"{words} --confirm", 0)):       # it was the first
@@ -950,7 +1018,7 @@ def test_looks_are_counted_and_confirming_is_done_once(in_process):
     assert not {*c.seeds} & {*range(plan.SEARCH_SEED)}
     assert c.eval_spec("test").seed != planned(words).eval_spec("test").seed
     before = trained()
-    for again in (three, f"{words} --items 11", f"dpo sft {SMALL} --items 12"):
+    for again in (three, f"{words} --items 11", f"dft sft {SMALL} --items 12"):
         with pytest.raises(UserError, match="has already tested"):
             compare.train_all(planned(f"{again} --confirm"))
     assert trained() == before                                  # refused before it trains
@@ -962,7 +1030,7 @@ def test_a_plan_repeats_the_command_elsewhere(scene, tmp_path, in_process):
     makes the weights that were judged. What training says of a loss of one's own is a note."""
     there, told = scene
     place = there / planned(SCENE).folder
-    assert "--steps 2" in told and "sft+mine.py - sft" in told and told.count("two half") == 2
+    assert "--steps 2" in told and "sft+mine.py - sft" in told and told.count("two half") == 1
     Path("my.ini").write_bytes((place / "plan.ini").read_bytes())
     assert call("my.ini") == 0
     again = Path("out/compare") / place.name
@@ -978,6 +1046,24 @@ def test_a_plan_repeats_the_command_elsewhere(scene, tmp_path, in_process):
         name = line.rpartition("/")[2]
         assert (Path("out/typed") / name / "model.safetensors").read_bytes() == (
             there / RUNS / name / "model.safetensors").read_bytes()
+
+
+def test_the_report_has_settings_and_the_scores_of_each_seed(ran):
+    """And a definition of the score."""
+    text = (ran.folder / "report.md").read_text()
+    assert "| mine.py | beta 0.1 | 3e-5 | 1 | 0.4 | 8 | fp32 | all |" in text
+    assert text.count("| sft+mine.py: ") == 2 and "● sft, " in text
+    results, (q, *_) = verdicts.verdicts(ran)
+    scores = [f"{100 * x:.1f}" for x in results[1].seed_scores()]
+    assert f"| sft | {' | '.join(scores)} |" in text
+    gaps = [f"{100 * x:+.1f}" for x in q.a.seed_scores() - q.b.seed_scores()]
+    assert f"| {q.a.name} - {q.b.name} | {' | '.join(gaps)} |" in text
+    c = planned(f"sft 'dpo --beta 1' {SMALL} --lora 4")
+    assert "| dpo --beta 1 | beta 1.0 (0.1), " in (lines := "\n".join(report.settings_section(c)))
+    assert lines.count("| LoRA, rank 4 |") == 2
+    assert "one greedy response, at most 44 tokens" in printed.score_definition(c, "score")
+    c = planned("sft dpo --data pairs.jsonl --reward r.py:f --tries 1 --device cpu")
+    assert "prompts of r.py:f, for one response" in printed.score_definition(c, "reward")
 
 
 def test_a_chain_reads_as_many_sequences_as_its_stages_alone(ran):
@@ -1026,11 +1112,11 @@ def test_pairs_have_a_reward_accuracy_and_lengths_and_a_floor_is_told(in_process
 
 def test_out_keeps_the_report_of_another_comparison(in_process, capsys):
     """The same one writes its own anew, with more seeds too."""
-    for line in ("sft dpo", "sft mine.py", "sft dpo --seeds 3", "sft mine.py"):
-        assert call(f"{line} {SMALL.replace('--seeds 2', '')} --out x") == 0
+    for line in ("sft dft", "sft mine.py", "sft dft --seeds 3", "sft mine.py"):
+        assert call(f"{SMALL} {line} --out x") == 0
     assert capsys.readouterr().out.count("already has the plan and report of another") == 2
     other, = Path("x").glob("sft-mine.py-*/report.md")
-    assert "# sft, dpo\n" in Path("x/report.md").read_text()
+    assert "# sft, dft\n" in Path("x/report.md").read_text()
     assert "# sft, mine.py\n" in other.read_text()
 
 

@@ -1,6 +1,7 @@
 """nanouft.compare by executors of concurrent.futures: the figures of a comparison on this machine,
 whoever is killed."""
 import os
+import re
 import shlex
 import signal
 import sys
@@ -9,11 +10,12 @@ import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from nanouft.compare import __main__ as compare
-from nanouft.compare import executor, plan, runs, workers
+from nanouft.compare import executor, plan, power, runs, workers
 from nanouft.compare.progress import RunsBar
 from nanouft.plumbing.errors import UserError
 from nanouft.run.config import RunConfig
@@ -34,11 +36,12 @@ def carried_by(some: Executor | None) -> dict[str, bytes]:
     """{file: its bytes} of what a comparison leaves, but for what says how long it took."""
     c = plan.plan(plan.parse_command(shlex.split(LINE)))
     c.executor = some
-    with workers.lock_comparisons(c.root):
-        compare.train_all(c)
+    c.lrs = {arm: c.stage_plans[arm.stages[-1]].lr for arm in c.all_arms}
+    jobs = [c.initial_job(), c.job(c.arms[1], 0)]       # a chain, so one more is only trained
+    with workers.lock_comparisons(c.root), RunsBar(len(jobs)) as bar:
+        workers.run_jobs(jobs, compare.pool_of(c), bar)
     assert not [*Path("out").rglob("*.partial")]
-    scores = {str(job.scored): repr(runs.scores_of(job)).encode()
-              for job in compare.evaluated_jobs(c)}
+    scores = {str(job.scored): repr(runs.scores_of(job)).encode() for job in jobs}
     return scores | {str(x): x.read_bytes() for x in RUNS.rglob("*")
                      if x.is_file() and x.suffix != ".npz" and x.name != runs.MADE}
 
@@ -51,8 +54,9 @@ def local(tmp_path_factory) -> dict[str, bytes]:
         return carried_by(None)
 
 
-@pytest.mark.parametrize("kind, how", [(ThreadPoolExecutor, {}), pytest.param(
-    ProcessPoolExecutor, {"mp_context": get_context("spawn")}, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind, how", [
+    (ThreadPoolExecutor, {}), (ProcessPoolExecutor, {"mp_context": get_context("spawn")})])
 def test_runs_and_figures_are_those_of_this_machine(kind, how, local):
     with kind(2, **how) as some:
         assert carried_by(some) == local
@@ -130,10 +134,30 @@ def test_a_lost_part_is_handed_over_once_more(monkeypatch):
     ("torch", "1.0", r"has torch .*, and the comparison 1\.0"),
     ("nanouft:loop.py", "0", "has another nanouft/loop.py"), ("own.py", "0", "another own.py")])
 def test_a_worker_with_other_code_is_refused_in_one_line(library, was, told, monkeypatch):
-    real = executor.code_fingerprint
-    monkeypatch.setattr(executor, "code_fingerprint", lambda: real() | {library: was})
-    with pytest.raises(UserError, match=told):
-        carry(Odd(0))
+    code = executor.code_fingerprint() | {library: was}
+    assert re.search(told, executor.code_mismatch(code))
+    if library == "own.py":                             # one of them in a process, which takes long
+        monkeypatch.setattr(executor, "code_fingerprint", lambda: code)
+        with pytest.raises(UserError, match=told):
+            carry(Odd(0))
+
+
+def test_what_workers_have_done_is_read_once_each_time(monkeypatch):
+    read, share_done = [], workers.share_done
+    for module in (workers, executor):
+        monkeypatch.setattr(module, "share_done",
+                            lambda part: read.append(part) or share_done(part), raising=False)
+    carry(Odd(0))
+    assert len(read) == 1
+
+
+def test_the_time_of_a_plan_is_not_that_of_one_worker_of_an_executor(monkeypatch):
+    c = SimpleNamespace(all_arms=["a"], seeds=[0], job=lambda *of: SimpleNamespace(key=0),
+                        lr=lambda arm: 1.0, executor=Odd(0), cfg=SimpleNamespace(workers=8))
+    monkeypatch.setattr(power, "missing_jobs", lambda jobs: [*jobs])
+    monkeypatch.setattr(runs, "cpu_seconds", lambda job: 600.0)
+    assert power.time_left(c) == ("The seeds take about 10 minutes more, divided among the "
+                                  "executor's workers.")
 
 
 def test_where_no_worker_begins_it_is_told_and_ctrl_c_cancels(monkeypatch, capsys):

@@ -83,12 +83,12 @@ def waits(seen):
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_steps_keep_to_the_gpu_and_wait_for_nothing(form):
     for dtype in DTYPES:
-        numbers, seen = two_steps(form, "cuda", dtype, nano())
+        numbers, seen = two_steps(form, "cuda", dtype, nano(n_layer=1))
         assert waits(seen) == READS.get(form.name, set()), seen
         assert not any("without a generator" in x for x, _ in seen), seen
         assert form.name == "sftmix" or "draws on cpu" not in {x for x, _ in seen}, seen
         if dtype == "fp32":
-            assert numbers == two_steps(form, "cpu", dtype, nano())[0]
+            assert numbers == two_steps(form, "cpu", dtype, nano(n_layer=1))[0]
 
 
 # ---- models of transformers ----------------------------------------------------------------------
@@ -131,7 +131,7 @@ DOORS = {       # command: how often it waits for the GPU, in which file
         {"sample": 40, "generate": 46, "masking_utils": 20},
     "evaluate start llama --data pairs.jsonl --reward r.py:f --max-new 6":
         {"reference": 6, "generate": 4, "masking_utils": 9}}
-SAVING = {"tensors", "folders", "hf", "lora"}       # which waits for each weight
+SAVING = {"safetensors_files", "folders", "hf", "lora"}       # which waits for each weight
 
 
 def waits_of(seen):
@@ -184,7 +184,7 @@ def test_a_resumed_run_draws_what_an_unbroken_one_does(here):
 def test_a_comparison_keeps_to_the_gpu(here, monkeypatch):
     """Here in this process."""
     def run_jobs(jobs, *more, **named):
-        for job in workers.missing(jobs):
+        for job in workers.missing_jobs(jobs):
             for part in runs.parts_of(job):
                 runs.run_part(part, time.time())
     monkeypatch.setattr(compare, "run_jobs", run_jobs)

@@ -67,10 +67,11 @@ QUESTIONS = {file.stem: head_of(file)[2] for file in LESSONS}
 
 def row(file: Path) -> str:
     title, below, about = head_of(file)
+    cell = about.replace("|", r"\|")
     minutes = re.search(r"about (\d+) minutes", below, re.I)
     papers = ", ".join(f"[{x}](https://arxiv.org/abs/{x})"
                        for x in dict.fromkeys(re.findall(r"\d{4}\.\d{5}", below)))
-    return (f"| [{title.replace(' · ', ' ')}]({file.name}) | {about} "
+    return (f"| [{title.replace(' · ', ' ')}]({file.name}) | {cell} "
             f"| {papers} | {minutes[1] if minutes else ''} |")
 
 

@@ -21,7 +21,7 @@ FORMS = {"SFT": "sft", "detached": "ift detached", "released": "ift released"}  
 UNA = {"UNA, scores": ("una", "C6 UNA", "R8 UNA"), "DPO, pairs": ("dpo", "C6 DPO", "R8 DPO"),
        "KTO, labels": ("kto", "C6 KTO"), "SimPO, pairs": ("simpo", "C6 SimPO"),
        "SFT, right answers": ("sft", "C6 RFT", "R8 RFT"),
-       "start model": ("base", "C6 start", "R8 start")}
+       "initial model": ("base", "C6 start", "R8 start")}
 POFT = {"SFT on all": ("sft", "C11 SFT"), "PoFT, weak helper (C4)": ("poft", "C4 PoFT, weak"),
         "PoFT, good helper": ("poft", "C11 PoFT"), "SFT on the top 80 %": ("sft", "C11 filter .8"),
         "SFT on the top 60 %": ("sft", "C11 filter .6"),
@@ -38,8 +38,8 @@ LENGTHS = {"SFT": (24, 48, 96, 192, 384), "detached": (24, 48, 96),     # steps 
            "released": (24, 48, 96, 192, 384)}
 LOSSES = {                  # of C13 and C20, put into groups by their formulas before the runs
     "imitate right answers": "sft ift poft dft neftune hft tofu sftmix",
-    "pairs, with imitation": "orpo slic cpo asft tpo tpo_l",
-    "pairs alone": "dpo ipo hinge simpo apo nca sppo robust_dpo rpo gdpo ada_dpo tis_dpo",
+    "pairs, imitation term": "orpo slic cpo asft tpo tpo_l",
+    "pairs only": "dpo ipo hinge simpo apo nca sppo robust_dpo rpo gdpo ada_dpo tis_dpo",
     "scores, labels": "una kto uft"}
 MEASURES = {"skills without reversed words": "rules list sum sort", "reversed words": "reverse",
             "myths": "truth", "\"I do not know\"": "unknown", "known facts": "fact"}
@@ -52,7 +52,7 @@ def write_all(folder: Path) -> list[Path]:
             "ift": stopping(),
             "una": scores(
                 UNA, "UNA leads DPO and KTO on N1 and N2; on SmolLM2 only SFT clearly rises"),
-            "poft": scores(POFT, "40 % wrong demonstrations: a filter serves better than PoFT"),
+            "poft": scores(POFT, "40 % wrong demonstrations: SFT on filtered ones beats PoFT"),
             "uft": tasks(),
             "one_stage": one_stage()}
         told = [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
@@ -105,7 +105,7 @@ def finish(fig, title: str, ax=None, models: Iterable[str] = ()):
     for model in models:
         ax.plot([], [], MARKS[model], color=SOFT.light, label=plan.MODELS[model])
     if ax:
-        ax.legend(frameon=False, ncols=len(models), loc="upper left", bbox_to_anchor=(0, -0.12),
+        ax.legend(frameon=False, ncols=len(models), loc="upper left", bbox_to_anchor=(0, -0.15),
                   handletextpad=0.2, columnspacing=1.2)
     return fig
 
@@ -122,7 +122,7 @@ def scores(rows: Mapping[str, tuple[str, ...]], title: str):
 
 
 def stopping():
-    """Per cent of answers that stop, against the steps: both forms of IFT beside SFT (C9)."""
+    """% of answers that end with EOS, against the steps: both forms of IFT beside SFT (C9)."""
     claim, kept = plan.read("C9"), plan.scores("C9")
     fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")
     for base, (ax, model) in enumerate(zip(axes, claim.models)):
@@ -140,9 +140,9 @@ def stopping():
         ax.set(xlabel="training steps", title=plan.MODELS[model], ylim=(0, 103), xticks=every)
         ax.set_xticklabels([str(steps) for steps in every])
         ax.minorticks_off()
-    axes[0].set_ylabel("answers that stop, %")
+    axes[0].set_ylabel("end with EOS, %")
     axes[1].legend(frameon=False, loc="lower right")
-    return finish(fig, "Both forms of IFT stop later than SFT")
+    return finish(fig, "Both forms of IFT learn to stop later than SFT")
 
 
 def tasks():
@@ -171,14 +171,14 @@ def one_stage():
     claim = plan.read("C17")
     fig, axes = plt.subplots(1, 2, figsize=(9, 4.3), sharex=True, sharey=True,
                              layout="constrained")
-    titles = {"FEW": "FEW: 64 right", "WRONG": "WRONG: 1,020, 40 % wrong"}
+    titles = {"FEW": "FEW: 64, all right", "WRONG": "WRONG: 1,020, 40 % wrong"}
     for ax, (condition, title) in zip(axes, titles.items()):
         for y, (style, name) in enumerate(ONE_STAGE.values()):
             if (row := f"{condition} {name}") in claim.trainings:
                 dots(ax, y, f"C17 {row}", style, (-0.14, 0.14))
         name_rows(ax, ONE_STAGE, title=title, xlabel="mean of six skills, of 100")
-    return finish(fig, "C17: no joined loss leads two stages on both models; SFT on passed rows "
-                  "does", axes[0], claim.models)
+    return finish(fig, "No joint loss leads two stages on both models; SFT on passed rows does",
+                  axes[0], claim.models)
 
 
 def of_both(name: str, row: str) -> judge.Figure:

@@ -12,7 +12,7 @@ def wrong_shares(r, r_bar, wrong, k):
     k       how many demonstrations a filter throws out, fewer than n
     return  three numbers, each the sum of the pushes on wrong demonstrations divided by the sum of
             all pushes: by SFT, which pushes each demonstration by 1; by PoFT, which pushes it by
-            its weight tau (trust); and by SFT after a filter has thrown out the k of lowest tau
+            its weight tau; and by SFT after a filter has thrown out the k of lowest tau
 
     r = (0, 0), r_bar = (ln 3, -ln 3), wrong = (0, 1) and k = 1 give 1/2, 1/4 and 0. When you are
     done, put in the mean weights of the lesson, 0.56 for 360 right answers and 0.35 for 240 wrong

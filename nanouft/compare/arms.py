@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from nanouft.generate import longest_answer
 from nanouft.objectives import find
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
@@ -142,7 +143,7 @@ class StagePlan(NamedTuple):
     needs_others: bool          # does it train other models first?
     device: str
     dtype: str                  # precision
-    model: SimpleNamespace      # of the initial model only .cfg, its sizes
+    model: SimpleNamespace      # of the initial model .cfg, its sizes, and .longest (evaluate.py)
 
 
 def read_run(stage: Stage, shared: dict[str, Any]) -> RunConfig:
@@ -173,7 +174,8 @@ def plan_stage(stage: Stage, cfg: RunConfig) -> StagePlan:
     return StagePlan(plan.lr, plan.batch_size, plan.steps, len(plan.train),
                      max(1, answers) * objective.samples,
                      first is not None and getattr(objective, first.setting) is None,
-                     device.name, device.dtype, SimpleNamespace(cfg=model.cfg))
+                     device.name, device.dtype,
+                     SimpleNamespace(cfg=model.cfg, longest=longest_answer(model, tok)))
 
 
 def replan_stage(stage: Stage, cfg: RunConfig, stage_plan: StagePlan) -> StagePlan:

@@ -14,7 +14,7 @@ COLOURS = {"better": UP, "worse": DOWN}
 
 def picture(results: list[Result], questions: list[Question]) -> str:
     """SVG for light and dark pages."""
-    styles = [style_of(x.arm.stages[-1][0] if x.arm else "base") for x in results]
+    styles = [style_of(method_of(x)) for x in results]
     measure = MEASURES[results[0].measure]
     scale, way = measure.scale, measure.sign * measure.scale
     with matplotlib.rc_context({**STYLE, "font.size": 11}):
@@ -38,18 +38,23 @@ def picture(results: list[Result], questions: list[Question]) -> str:
             below.errorbar(way * mean, y, xerr=scale * half, fmt="o", color=colour, markersize=6)
             below.annotate(q.verdict, (way * mean, y), (0, 7), ha="center", color=colour,
                            textcoords="offset points", fontsize=10)
-        below.axvline(0, color=SOFT.light, linewidth=1)
+        below.axvline(0, color=SOFT.light, linewidth=1, alpha=0.45)
         n = questions[0].n_comparisons
         corrected = f" (Bonferroni, {n})" if n > 1 else ""
         name_rows(above, [short(x.name) for x in results], results[-1].sample_text, measure.title)
         name_rows(below, [f"{short(q.a.name)}\n− {short(q.b.name)}" for q in questions],
-                  f"difference, 95 % CI{corrected}", measure.unit or measure.title)
+                  "difference, 95 % CI", (measure.unit or measure.title) + corrected)
         fig.legend(loc="outside upper left", ncols=2, frameon=False, labelcolor=INK.light,
                    handletextpad=0.4, columnspacing=1.2)
         themes = dict.fromkeys((x.light, x.dark) for x in [*styles, UP, DOWN, PANEL, SOFT, INK])
         return as_svg(fig, "Scores and differences",
                       [[x.name, scale * x.mean] for x in results],
                       {f"c{i}": pair for i, pair in enumerate(themes)})
+
+
+def method_of(x: Result) -> str:
+    """The method that the colours know it by: the last stage."""
+    return x.arm.stages[-1][0] if x.arm else "base"
 
 
 def short(name: str) -> str:

@@ -2,7 +2,7 @@
 
     power_statement(c)  # "With 5 seeds and 45 test questions a lead of 20.2 to 34.1 points ..."
     time_left(c)        # "The seeds take about 3 hours more, with 2 workers."
-    times_prompts_to_decide(q)      # 2.0: about twice the questions would decide what was found
+    least_lead(q)       # 0.14: a lead of 14 points would have been decided
 
 The tries tell what chance does: those with three seeds (stats.Luck of the validation questions).
 Two degrees of freedom an arm say little about seeds, so a range is printed: for seeds that differ
@@ -21,8 +21,6 @@ from nanouft.compare.stats import Luck
 from nanouft.compare.verdicts import MEASURES, Question, compared_pairs, search_result
 from nanouft.compare.workers import missing_jobs
 from nanouft.plumbing.printing import quantity
-
-TIMES = (1.5, 2, 3, 4, 6, 8, 12, 16)        # so many times the questions
 
 
 def chi_square(errors: float, freedom: float) -> float:
@@ -88,7 +86,7 @@ def power_statement(c: Comparison) -> str:
         low, high = detectable_range(luck, c, q, share, times)
         if measure.unit == "points" and low >= 1:
             return "no lead"                            # it would be above 100
-        return f"a lead of {measure.text(low)} to {measure.text(high)} {measure.unit}"
+        return f"a lead of {measure.text(low)} to {measure.with_unit(high)}"
     doubled = "twice the rows" if c.parts else f"--items {2 * spec.items}"
     return (f"With {len(c.seeds)} seeds and {quantity(questions, test_unit(c))} {lead_text()} "
             f"would be decided (in 80 of 100 comparisons); with {doubled}: {lead_text(2)}.")
@@ -106,17 +104,18 @@ def time_left(c: Comparison) -> str:
     todo = {job.key for job in jobs}
     spent = sum(runs.cpu_seconds(c.job(arm, SEARCH_SEED, c.lr(arm)))
                 for arm in c.all_arms for seed in c.seeds if c.job(arm, seed).key in todo)
-    workers = 1 if c.executor else c.cfg.workers or 1
+    workers = 1 if c.executor else c.cfg.workers or 1       # nobody knows how many it has
     minutes = math.ceil(spent / 60 / workers)
     time = f"{minutes / 60:.0f} hours" if minutes > 120 else quantity(minutes, "minutes")
-    return f"The seeds take about {time} more, with {quantity(workers, 'workers')}."
+    by = "divided among the executor's workers" if c.executor else (
+        f"with {quantity(workers, 'workers')}")
+    return f"The seeds take about {time} more, {by}."
 
 
 # ---- afterwards ----------------------------------------------------------------------------------
-def times_prompts_to_decide(q: Question) -> float:
-    """So many times the questions, and of your rows as many times the rows, would decide a lead as
-    large as that which was found; inf: not even 16 times."""
-    luck, mean, redrawn = luck_of(q.difference()), abs(q.interval()[0]), q.a.redrawn
-    return next((x for x in TIMES if detectable_lead(
-        scaled_luck(luck, luck.seeds, x, x if redrawn else 1), redrawn, q.n_comparisons,
-        q.least_variance / x) < mean), math.inf)
+def least_lead(q: Question) -> float:
+    """The lead that such a test decides in 80 of 100. It needs no guess of the true lead, as the
+    number of prompts that would decide it does."""
+    luck = luck_of(q.difference())
+    return detectable_lead(scaled_luck(luck, luck.seeds, 1), q.a.redrawn, q.n_comparisons,
+                           q.least_variance)

@@ -3,12 +3,10 @@ import shlex
 import textwrap
 from collections.abc import Iterable
 
-import numpy as np
-
 from nanouft.compare import runs, stats
 from nanouft.compare.arms import Arm
 from nanouft.compare.plan import SEARCH_SEEDS, Comparison, short_lr
-from nanouft.compare.power import test_unit, times_prompts_to_decide
+from nanouft.compare.power import least_lead
 from nanouft.compare.splits import PURPOSES
 from nanouft.compare.testset_reuse import PastTest
 from nanouft.compare.verdicts import (
@@ -64,6 +62,41 @@ def setup_lines(c: Comparison) -> list[str]:
         f"{c.seeds[-1]}{copies}.")
 
 
+# ---- the result ----------------------------------------------------------------------------------
+def conclusion(c: Comparison, questions: list[Question]) -> str:
+    """Which method is ahead, and by how much; or why nothing is decided."""
+    measure, beaten = MEASURES[questions[0].a.measure], dict[str, list[str]]()
+    for q in questions:
+        mean, half = q.interval()
+        if q.verdict in ("better", "worse"):
+            winner, loser = (q.a, q.b) if q.verdict == "better" else (q.b, q.a)
+            caveats = "; ".join(caveats_of(c, q))
+            beaten.setdefault(winner.name, []).append(
+                f"{loser.name} by {measure.text(abs(mean))} ± {measure.with_unit(half)}"
+                + f" ({caveats})" * bool(caveats))
+    sentences = [f"{winner} is better than {', '.join(losers)}."
+                 for winner, losers in beaten.items()]
+    sentences += [f"{q.a.name} and {q.b.name} are equivalent." for q in questions
+                  if q.verdict == "equivalent"]
+    undecided = [q for q in questions if q.verdict == "undecided"]
+    if undecided:
+        names = "; ".join(f"{q.a.name} - {q.b.name}" for q in undecided)
+        sentences.append(f"Undecided, because the CI includes 0: {names}." if sentences else
+                         "nothing is decided: each CI includes 0.")
+        sentences.append(power_text(measure, [*map(least_lead, undecided)]))
+    sample = questions[0].a.sample_text
+    return " ".join([f"Result ({measure.title}; {sample}; ± is a 95 % CI):", *sentences])
+
+
+def power_text(measure: Measure, least_leads: list[float]) -> str:
+    low, high = min(least_leads), max(least_leads)
+    if measure.unit == "points" and low >= 1:
+        return "No lead would have been decided."          # it would be above 100
+    lead = f"{measure.text(low)} to " * (measure.text(low) != measure.text(high))
+    return (f"In 80 of 100 such tests a lead of about {lead}{measure.with_unit(high)} would have "
+            "been decided.")
+
+
 # ---- the table -----------------------------------------------------------------------------------
 def score_table(c: Comparison, results: list[Result]) -> list[str]:
     measure, others = MEASURES[results[0].measure], [*results[-1].others]
@@ -95,7 +128,7 @@ def legends(c: Comparison, results: list[Result]) -> list[str]:
     first = runs.scores_of(c.initial_job()) or {}
     texts = [f"{results[-1].sample_text}; ± is the 95 % confidence interval (CI) of this mean "
              "alone."]
-    texts += [MEASURES[what].legend for what in (results[0].measure, *results[-1].others)]
+    texts += [score_definition(c, what) for what in (results[0].measure, *results[-1].others)]
     lengths = [f"{role} {mean_over_tasks(first[f'prefers {role} tokens']):.1f} tokens"
                for role in ("chosen", "rejected") if f"prefers {role} tokens" in first]
     if lengths:
@@ -103,6 +136,18 @@ def legends(c: Comparison, results: list[Result]) -> list[str]:
     if any(x.cost["sequences"] != x.cost["rows"] for x in results[1:]):
         texts.append("Sequences: trained on; two of a pair, and all that are sampled.")
     return [*filter(None, texts)]
+
+
+def score_definition(c: Comparison, name: str) -> str:
+    if name not in ("score", "reward"):
+        return MEASURES[name].legend
+    spec = c.eval_spec("test")
+    longest = spec.longest or next(iter(c.stage_plans.values())).model.longest
+    if name == "score":
+        return ("Score: of 100, the mean over tasks and prompts of the exact score of one greedy "
+                f"response, at most {longest} tokens long.")
+    return (f"Reward: the mean over test prompts of {spec.reward}, for one response to each, "
+            f"sampled at temperature 1, at most {longest} tokens long.")
 
 
 def difference_lines(c: Comparison, questions: list[Question]) -> list[str]:
@@ -124,7 +169,7 @@ def difference_lines(c: Comparison, questions: list[Question]) -> list[str]:
 def equivalence_text(measure: Measure, margin: float) -> str:
     if not margin:              # a share of how far rewards of the initial model are spread
         return "No CI is called equivalent: the initial model has one reward; give --margin."
-    return f"Equivalent: the CI is within ±{measure.text(margin)} {measure.unit}".rstrip() + "."
+    return f"Equivalent: the CI is within ±{measure.with_unit(margin)}."
 
 
 def signed_interval(q: Question) -> str:
@@ -138,24 +183,10 @@ def caveats_of(c: Comparison, q: Question) -> list[str]:
     measure, (task, rest) = MEASURES[q.a.measure], q.driven_by()
     texts = ["all scores are the same to the last digit"] if q.is_identical else []
     if task:
-        texts.append(f"driven by task {task} (without it {measure.text(measure.sign * rest, '+')})")
+        texts.append(f"driven by task {task}: without it {measure.text(measure.sign * rest, '+')}")
     if arm := arm_with_doubtful_rate(c, q):
         texts.append(f"the learning rate of {arm} may be the reason")
-    if text := prompts_needed(c, q):
-        texts.append(text)
     return texts
-
-
-def prompts_needed(c: Comparison, q: Question) -> str:
-    if q.verdict != "undecided" or abs(q.interval()[0]) < q.margin:
-        return ""
-    if (times := times_prompts_to_decide(q)) == np.inf:
-        return ""
-    spec = c.eval_spec("test")
-    n = times * (spec.draws() if c.parts else spec.items * len(spec.tasks))
-    how = f"{times:g} times the rows" if c.parts else f"--items {spec.items * times:.0f}"
-    figure = signed_interval(q).partition(" ")[0]
-    return f"about {quantity(round(n), test_unit(c))} ({how}) would decide {figure}"
 
 
 # ---- notes ---------------------------------------------------------------------------------------
@@ -165,8 +196,7 @@ def notes(c: Comparison, results: list[Result], earlier: list[PastTest]) -> list
     texts = floor_and_ceiling(c, results)
     texts += [text for arm in c.search_scores for text in notes_on_rates(c, arm, measure)]
     texts += notes_on_compute(results)
-    texts += [text for arm in c.all_arms
-              for text in runs.made_record(c.job(arm, c.seeds[0]).folder).get("told", ())]
+    texts += notes_of_runs(c)
     texts += [x for x in [measure.trained] if x]
     texts += [f"{arm.name} optimises the reward of this test" for arm in c.arms
               if any("reward" in c.configs[stage].given for stage in arm.stages)]
@@ -182,6 +212,16 @@ def notes(c: Comparison, results: list[Result], earlier: list[PastTest]) -> list
         if text := leak({*question_keys(rows)}, question_keys(trained_rows)):
             texts.append(f"{text}, in rows of another group")
     return texts + notes_on_reuse(c, earlier)
+
+
+def notes_of_runs(c: Comparison) -> list[str]:
+    """What a run with the first seed has said, once; of which methods, if not of all."""
+    names: dict[str, list[str]] = {}
+    for arm in c.all_arms:
+        for text in runs.made_record(c.job(arm, c.seeds[0]).folder).get("told", ()):
+            names.setdefault(text, []).append(arm.name)
+    return [text if len(of) == len(c.all_arms) else f"{', '.join(of)}: {text}"
+            for text, of in names.items()]
 
 
 def floor_and_ceiling(c: Comparison, results: list[Result]) -> list[str]:

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +19,10 @@ from nanouft import __version__
 from nanouft.compare import runs
 from nanouft.compare.arms import Arm
 from nanouft.compare.fingerprint import PACKAGE, library_versions
-from nanouft.compare.picture import picture
+from nanouft.compare.picture import method_of, picture
 from nanouft.compare.plan import SEARCH_SEED, SEARCH_SEEDS, Comparison, short_lr
 from nanouft.compare.printed import (
+    conclusion,
     difference_lines,
     notes,
     score_table,
@@ -30,6 +32,8 @@ from nanouft.compare.printed import (
 )
 from nanouft.compare.testset_reuse import PastTest
 from nanouft.compare.verdicts import MEASURES, Question, Result, mean_over_tasks, metric_of
+from nanouft.objective import Objective
+from nanouft.pictures.colours import style_of
 from nanouft.plumbing.files import write_text
 from nanouft.plumbing.printing import Picture, Table, say
 
@@ -68,19 +72,22 @@ def verdict_of(c: Comparison, results: list[Result], questions: list[Question],
 def write_report(c: Comparison, results: list[Result], questions: list[Question],
                  earlier: list[PastTest]) -> Verdict:
     """Print the table, and write report.md, picture.svg and two csv files beside plan.ini."""
+    result = conclusion(c, questions)
     table = [*score_table(c, results), "", *difference_lines(c, questions)]
     for text in notes(c, results, earlier):
         table += wrapped(f"Note: {text}", "  ")
-    say(*table, sep="\n")
+    text = "\n".join([*wrapped(result), "", *table])
+    say(text)
     files = {"scores.csv": as_csv(seed_score_rows(c, results)),
              "differences.csv": as_csv(difference_rows(questions)),
              "picture.svg": picture(results, questions),
-             "report.md": report_text(c, results, questions, table)}
+             "report.md": report_text(c, results, questions, result, table)}
     keep_earlier_report(c.folder, files)
     for name, text in files.items():
         write_text(c.folder / name, text)
-    say(f"\nReport (by task, learning rates, commands), scores, picture and plan: {c.folder}")
-    return verdict_of(c, results, questions, "\n".join(table))
+    say("\nReport (settings, by seed and task, learning rates, commands), scores, picture, plan: "
+        f"{c.folder}")
+    return verdict_of(c, results, questions, text)
 
 
 def keep_earlier_report(place: Path, files: dict[str, str]) -> None:
@@ -129,6 +136,51 @@ def difference_rows(questions: list[Question]) -> Lines:
                         f"{half:.5f}", str(of_part.n_comparisons),
                         q.verdict if of_part is q else ""])
     return out
+
+
+def settings_section(c: Comparison) -> list[str]:
+    """What each stage trains with."""
+    lines = []
+    for arm in c.arms:
+        for part in arm.chain:
+            stage = part.stages[-1]
+            run, plan = c.configs[stage], c.stage_plans[stage]
+            name = arm.name if len(arm.stages) == 1 else f"{arm.name}: {stage[0]}"
+            lines.append([name, settings_text(run.objective()), short_lr(c.lr(part)),
+                          f"{plan.steps}", f"{plan.steps * plan.batch_size / plan.rows:.2g}",
+                          f"{plan.batch_size}", plan.dtype,
+                          f"LoRA, rank {run.lora}" if run.lora else "all"])
+    return ["## Settings", "In brackets: the default of a setting that has another value.", "",
+            *as_markdown(["method", "its settings", "learning rate", "steps", "epochs",
+                          "batch size", "precision", "trained weights"], *lines), ""]
+
+
+def settings_text(objective: Objective) -> str:
+    """"beta 0.2 (0.1), swap False"."""
+    texts = []
+    for field in fields(objective):
+        value = getattr(objective, field.name)
+        usual = f" ({field.default})" if value != field.default else ""
+        texts.append(f"{field.name} {value}{usual}")
+    return ", ".join(texts) or "none"
+
+
+def seed_section(c: Comparison, results: list[Result], questions: list[Question]) -> list[str]:
+    measure = MEASURES[results[0].measure]
+    means = [[x.name, *map(measure.text, x.seed_scores())] for x in results[1:]]
+    gaps = [[f"{q.a.name} - {q.b.name}",
+             *(measure.text(gap, "+") for gap in q.a.seed_scores() - q.b.seed_scores())]
+            for q in questions]
+    return ["## By seed", f"{measure.title}, and paired differences:", "",
+            *as_markdown(["", *(f"seed {seed}" for seed in c.seeds)], *means, *gaps), ""]
+
+
+def caption(results: list[Result]) -> str:
+    """What the marks of the picture are."""
+    marks = ", ".join(f"{style_of(method_of(x)).mark} {x.name}" for x in results)
+    return (f"Above: {marks}; each with the 95 % CI of its mean, and below it a dot for each seed. "
+            "Below: the differences with their CI; blue is better, orange worse, grey undecided or "
+            "equivalent.")
 
 
 def task_section(results: list[Result], questions: list[Question]) -> list[str]:
@@ -193,7 +245,7 @@ def cpu_name() -> str:
 
 
 def report_text(c: Comparison, results: list[Result], questions: list[Question],
-                table: list[str]) -> str:
+                result: str, table: list[str]) -> str:
     measure = MEASURES[results[0].measure]
     good, bad = ("above", "below") if measure.sign > 0 else ("below", "above")
     over = "seeds and prompts." if not c.parts else (
@@ -201,12 +253,14 @@ def report_text(c: Comparison, results: list[Result], questions: list[Question],
         "together, each row as often as any other. The variance due to the file itself is taken "
         "to be a third larger than that which such samples give between seeds.")
     return "\n".join([
-        f"# {', '.join(arm.name for arm in c.arms)}", *setup_lines(c), "",
+        f"# {', '.join(arm.name for arm in c.arms)}", f"**{result}**", "", *setup_lines(c), "",
         environment_text(next(iter(c.stage_plans.values())).device), "",
-        "![scores and paired differences](picture.svg)", "", "```text", *table, "```", "",
+        "![scores and paired differences](picture.svg)", "", caption(results), "",
+        "```text", *table, "```", "",
         f"A CI is over {over} Differences are paired by seed and prompt. The CI that is printed "
         f"decides: {good} 0 is better, {bad} 0 worse, inside the margin equivalent, else "
-        "undecided.", "", *task_section(results, questions), *rate_search_section(c),
+        "undecided.", "", *settings_section(c), *seed_section(c, results, questions),
+        *task_section(results, questions), *rate_search_section(c),
         "## Reproduce", "From the same folder, with the same files:", "```bash",
         f"python -m nanouft.compare {shlex.quote((c.folder / 'plan.ini').as_posix())}", "```",
         "The trainings that were evaluated, as they are typed:", "```bash", *training_commands(c),

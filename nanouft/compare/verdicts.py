@@ -45,6 +45,9 @@ class Measure(NamedTuple):
     def text(self, x: float, sign: str = "") -> str:
         return f"{self.scale * x:{sign}.{1 if self.scale == 100 else 3}f}"
 
+    def with_unit(self, x: float) -> str:
+        return f"{self.text(x)} {self.unit}".rstrip()
+
 
 MEASURES = {                            # the first that the rows allow is the metric
     "reward": Measure("reward"),
@@ -53,12 +56,14 @@ MEASURES = {                            # the first that the rows allow is the m
                        "metric of this test; --reward evaluates sampled responses instead",
                        legend="Chosen more likely: by the log-prob of the whole response, so "
                        "longer ones are less likely."),
-    "auc": Measure("AUC, 0-100", "points"),
+    "auc": Measure("AUC, 0-100", "points", legend="AUC: of 100 couples of a better and a worse "
+                   "response, those whose better one has more log-prob per token."),
     "accuracy": Measure("reward accuracy, %", "points", legend="Reward accuracy: pairs whose "
                         "chosen response gained more log-prob over the initial model than the "
                         "rejected one."),
     "nll": Measure("nats per token", "nats", -1, "sft and its relatives optimise the metric of "
-                   "this test, the loss; --reward evaluates sampled responses instead"),
+                   "this test, the loss; --reward evaluates sampled responses instead",
+                   "Nats per token: the negative log-prob of the responses of the test rows."),
     "stops": Measure("EOS, %", "points", legend="EOS: responses that end with it, not with a new "
                      "turn or a cut.")}
 

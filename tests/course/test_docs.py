@@ -15,7 +15,7 @@ from nanouft.run.evaluation import METRICS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
-         *sorted((ROOT / "lessons").glob("*/*.md")), ROOT / "lessons" / "README.md"]
+         *sorted((ROOT / "lessons" / "papers").rglob("*.md")), ROOT / "lessons" / "README.md"]
 COMMAND = re.compile(r"python -m ((?:nanouft|frozen_lake|lessons)[\w.]*)([^`\n|;&)]*)")
 
 
@@ -42,6 +42,13 @@ def test_every_link_leads_to_a_file_and_its_heading(page):
     assert not missing
     for file, anchor in re.findall(r"\]\(([^)#\s:]*)#([\w-]+)\)", text):
         assert anchor in anchors(page.parent / file if file else page), f"{file}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_each_line_of_a_table_has_a_cell_for_each_column(page):
+    """A | within a cell, also within code, is written \\|."""
+    for table in re.findall(r"(?:^\|.*\n)+", page.read_text(encoding="utf-8"), re.M):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
 
 
 def test_the_command_that_writes_tables_and_counts_has_nothing_to_change():

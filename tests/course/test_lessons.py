@@ -119,6 +119,7 @@ def test_a_lesson_has_its_parts(lesson):
         right = RIGHT.get(f"{number_of(lesson)} {change}".strip())
         assert len(question.choices) >= 3 or not question.choices and question.low < question.high
         assert right is None or question.valid(right if question.choices else str(right[0]))
+    assert text.count("`docs/terms.md`") == 1
     for file in re.findall(r"`((?:lessons|nanouft|frozen_lake|docs)/[\w/]+\.\w+)`", text):
         assert (ROOT / file).exists(), f"the text names {file}"
 

@@ -19,17 +19,17 @@ def demonstrations(draw):
     return draw.numbers(-3, 0, n), draw.numbers(-3, 0, n), wrong, draw.randint(0, n - 1)
 
 
-# the lowest trust, the highest, the lowest r, the lowest r_bar
+# the lowest weight, the highest, the lowest r, the lowest r_bar
 LOWEST_AND_HIGHEST = torch.tensor([-1, -1.5, -3, -2.5]), torch.tensor([-2, -0.5, -2.5, -2.9])
 TASKS = {"10a": Task(wrong_shares, demonstrations, [
-    ("r_bar - r", "r - r_bar", "The trust is upside down. It is high where the helper finds the "
+    ("r_bar - r", "r - r_bar", "The weight is upside down. It is high where the helper finds the "
      "demonstration more likely than the policy does."),
-    ("torch.sigmoid(r_bar - r)", "(r_bar - r).exp()", "The sigmoid is missing in the trust."),
+    ("torch.sigmoid(r_bar - r)", "(r_bar - r).exp()", "The sigmoid is missing in the weight."),
     ("(trust * wrong).sum() / trust.sum()", "(trust * wrong).mean()", "PoFT's share is divided "
      "by the number of demonstrations. Divide by the sum of all its pushes."),
     ("trust.argsort()[k:]", "trust.argsort(descending=True)[k:]", "The filter throws out the k "
-     "with the highest trust and keeps the lowest."),
-    ("trust.argsort()[k:]", "trust.argsort()[:k]", "The filter keeps the k with the lowest trust. "
+     "with the highest weight and keeps the lowest."),
+    ("trust.argsort()[k:]", "trust.argsort()[:k]", "The filter keeps the k of lowest weight. "
      "These are the ones to throw out."),
     ("trust.argsort()[k:]", "trust.argsort(descending=True)[:-k]", "With k = 0 the filter keeps "
      "all demonstrations. Yours keeps none: a slice such as [:-0] is empty.")], always=[
