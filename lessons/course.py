@@ -271,7 +271,7 @@ class Lesson:
             print("Next:", f"python {quoted(short_path(later))}" if later else "python -m lessons",
                   "(all your guesses: python -m lessons)" if later else "arena")
 
-    def error_line(self, title: str) -> int:
+    def line_of(self, title: str) -> int:
         """Where the lesson has this heading, or this fold."""
         lines = self.file.read_text(encoding="utf-8").splitlines()
         return 1 + next(k for k, line in enumerate(lines)

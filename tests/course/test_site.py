@@ -55,7 +55,7 @@ def site(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         few = record(("ift", "dpo"), (2.5e-4,))
-        lesson_page.keep(pages.kept("playground", *map(Path, pages.EXTRAS)), json.dumps(few))
+        lesson_page.keep(pages.cache_file("playground", *map(Path, pages.EXTRAS)), json.dumps(few))
         patch.setattr(pages, "run", executed)
         patch.setattr(pages, "SMOLLM2", folder)         # nothing runs, so lesson 17 needs no model
         assert pages.main(["--repository", REPOSITORY]) == 0
