@@ -117,12 +117,12 @@ def make_lake(name: str) -> Lake:
         one_of("map", name, [*MAPS, "or a text file"])
     rows = tuple(line.strip() for line in read_text(name).split("\n") if line.strip())
     lake = Lake(Path(name).stem, rows)
-    if wrong := mistake(lake):
+    if wrong := map_mistake(lake):
         raise UserError(f"{name}: {wrong}")
     return lake
 
 
-def mistake(lake: Lake) -> str | None:
+def map_mistake(lake: Lake) -> str | None:
     """What is wrong with a map, in one line."""
     if not lake.rows:
         return "no map in it; a map is rows of S (start), F (ice), H (hole) and G (goal)"

@@ -133,7 +133,7 @@ def best_path(lake: Lake) -> Path:
     return path
 
 
-def other_way(lake: Lake) -> Path:
+def least_shared_path(lake: Lake) -> Path:
     """The path to G that shares the fewest cells with the best one; of several, the shortest."""
     on_best = {s for s, _ in best_path(lake)}
     queue: list[tuple[int, int, Path]] = [(0, lake.start, [])]
@@ -152,7 +152,7 @@ def other_way(lake: Lake) -> Path:
 def worse_path(lake: Lake) -> Path:
     """The other way, which is a detour on most maps. Where it is no longer than the best path, with
     one step back and forth in its middle, so that it is worse."""
-    path = other_way(lake)
+    path = least_shared_path(lake)
     if len(path) > len(best_path(lake)):
         return path
     k = len(path) // 2

@@ -26,7 +26,7 @@ from frozen_lake.residual import (
     placebo,
     predicted_cells,
     residual,
-    standing,
+    share_among_standing,
 )
 from frozen_lake.train import learn, task_of
 from nanouft.plumbing.entry import command
@@ -87,19 +87,19 @@ def one_policy(lake: Lake, setting: str) -> dict:
     """For each update and move: the estimates (of each lam where there is one), the predicted cell,
     and where the policy's own walks stand, as [(cell, share), ...]."""
     task, (kind, start, lr) = task_of(lake), SETTINGS[setting]
-    found = {what: x[:, :, 0] for what, x in estimates(lake, setting, 1, [SHOWN]).items()}
+    estimated = {what: x[:, :, 0] for what, x in estimates(lake, setting, 1, [SHOWN]).items()}
     probs = learn(task, start_policy(kind, start, lake, 1), "sft", UPDATES, lr)[:, 0]
-    stands = standing(lake, probs, len(task.best)).tolist()
+    stands = share_among_standing(lake, probs, len(task.best)).tolist()
     return {
-        "SFT": rounded(found["SFT"][0], 3), "residual": rounded(found["residual"], 3),
-        "placebo": rounded(found[SHOWN], 3), "true": rounded(found["true"][0], 3),
+        "SFT": rounded(estimated["SFT"][0], 3), "residual": rounded(estimated["residual"], 3),
+        "placebo": rounded(estimated[SHOWN], 3), "true": rounded(estimated["true"][0], 3),
         "predicted": predicted_cells(lake, probs, task.best).tolist(),
         "stands": [[[(s, round(x, 2)) for s, x in enumerate(cells) if x >= 0.005]
                     for cells in moves] for moves in stands]}
 
 
 # ---- a hundred lakes -----------------------------------------------------------------------------
-def hundred(setting: str) -> dict:
+def summary_of_lakes(setting: str) -> dict:
     """Of one setting, over all lakes. "gaps": estimate minus true value, a mean over the moves of
     the path, then over policies and lakes. "high": on how many lakes SFT overestimates. For each
     of RIVALS "closer" and "farther": on how many lakes the residual is closer to the true value,
@@ -107,8 +107,8 @@ def hundred(setting: str) -> dict:
     its 95 % interval over lakes; "lead by move": the same of single moves instead of their mean."""
     each, by_move = [], []                          # {what: (LAMS,updates,N)} of each lake
     for seed in SEEDS:
-        found = estimates(random_lake(seed), setting, POLICIES, PLACEBOS)
-        off = {what: x - found["true"] for what, x in found.items() if what != "true"}
+        estimated = estimates(random_lake(seed), setting, POLICIES, PLACEBOS)
+        off = {what: x - estimated["true"] for what, x in estimated.items() if what != "true"}
         each.append({what: x.mean(-1) for what, x in off.items()})
         by_move.append({what: x.abs().mean(-1) for what, x in off.items()})
 
@@ -134,7 +134,8 @@ def rounded(x: Tensor, digits: int = 5) -> list:
 
 def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(1)
-    HUNDRED.write_text(json.dumps({name: hundred(name) for name in SETTINGS}) + "\n", "utf-8")
+    summaries = {name: summary_of_lakes(name) for name in SETTINGS}
+    HUNDRED.write_text(json.dumps(summaries) + "\n", "utf-8")
     return 0
 
 

@@ -96,7 +96,7 @@ def best_moves(lake: Lake, moves: Tensor, path: Path) -> Tensor:
 
 
 # ---- the true value ------------------------------------------------------------------------------
-def on_ice(lake: Lake, probs: Tensor, steps: int) -> Tensor:
+def share_on_ice(lake: Lake, probs: Tensor, steps: int) -> Tensor:
     """(N,S,4) policies -> (N,steps,S): of all walks from the start, the share that stands in each
     cell before each move. What is missing to 1 has fallen in or has arrived."""
     at = F.one_hot(torch.tensor(lake.start), lake.S).double().expand(len(probs), -1)
@@ -108,9 +108,9 @@ def on_ice(lake: Lake, probs: Tensor, steps: int) -> Tensor:
     return torch.stack(out, 1)
 
 
-def standing(lake: Lake, probs: Tensor, steps: int) -> Tensor:
+def share_among_standing(lake: Lake, probs: Tensor, steps: int) -> Tensor:
     """(N,S,4) policies -> (N,steps,S): the same among the walks that are still on the ice."""
-    on = on_ice(lake, probs, steps)
+    on = share_on_ice(lake, probs, steps)
     return on / on.sum(-1, keepdim=True)
 
 
@@ -118,7 +118,7 @@ def best_moves_alone(lake: Lake, probs: Tensor, steps: int) -> Tensor:
     """(N,S,4) policies -> (N,steps) exact chance of a best move at each of these steps, of the
     walks that are still on the ice: those that have fallen in are left out."""
     right = (probs * optimal_actions(lake)).sum(-1)         # (N,S)
-    return (standing(lake, probs, steps) * right[:, None]).sum(-1)
+    return (share_among_standing(lake, probs, steps) * right[:, None]).sum(-1)
 
 
 def reads(task: Task, probs: Tensor, name: str) -> Tensor:

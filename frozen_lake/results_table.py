@@ -14,7 +14,7 @@ UPDATES = 200           # by RMSprop
 STARTS = {"fresh": "from scratch", "habit": "with a habit of the detour"}
 
 
-def half_line(task: Task, start: Policy, name: str) -> tuple[float, str]:
+def result_cell(task: Task, start: Policy, name: str) -> tuple[float, str]:
     """One method from one start: (its distance, the words of the table): the distance with the 95 %
     interval over seeds, in % how often it arrives, and how much of what it reads lies where the
     policy goes."""
@@ -24,8 +24,8 @@ def half_line(task: Task, start: Policy, name: str) -> tuple[float, str]:
     arrives = success(lake, after)[:, lake.start].mean()
     read = overlap(reads(task, before, name), visits(lake, before)).mean()
     half = 1.96 * far.std() / len(far) ** 0.5
-    said = f"{far.mean():>8.3f} ±{half:.3f}{100 * arrives:>6.0f} %{100 * read:>6.0f} %"
-    return float(far.mean()), said
+    cell = f"{far.mean():>8.3f} ±{half:.3f}{100 * arrives:>6.0f} %{100 * read:>6.0f} %"
+    return float(far.mean()), cell
 
 
 def print_table(task: Task, seeds: int) -> None:
@@ -39,11 +39,11 @@ def print_table(task: Task, seeds: int) -> None:
         + if_in_checkout("docs/results/lake.md", "\nMore: {}"))
     say(f"\n{f'{seeds} networks':<17}" + "".join(f"{text:>31}" for text in STARTS.values()))
     say(f"{f'{UPDATES} updates':<17}" + f"{'distance':>15}{'success':>8}{'visited':>8}" * 2)
-    found = [[half_line(task, start, name) for start in starts] for name in NAMES]
-    for text, halves in zip(NAMES.values(), found):
-        say(f"{text:<17}" + "".join(said for _, said in halves))
+    rows = [[result_cell(task, start, name) for start in starts] for name in NAMES]
+    for text, cells in zip(NAMES.values(), rows):
+        say(f"{text:<17}" + "".join(cell for _, cell in cells))
     say("\nThe paper expects DPO closest to the optimum, then IFT, then ORPO and SFT.\n"
         "Here, by mean distance, the least first:")
     for k, text in enumerate(STARTS.values()):
-        order = sorted(zip(NAMES.values(), found), key=lambda line: line[1][k][0])
+        order = sorted(zip(NAMES.values(), rows), key=lambda line: line[1][k][0])
         say(f"  {text}: {', '.join(name for name, _ in order)}")

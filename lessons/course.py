@@ -27,7 +27,7 @@ from pathlib import Path
 
 import torch
 
-from nanouft.plumbing.entry import line_of, make_streams_safe
+from nanouft.plumbing.entry import error_line, make_streams_safe
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import progress, quoted
 
@@ -140,9 +140,9 @@ class Lesson:
 
     def write_first(self) -> None:
         """Before anything is asked: the functions that this lesson awaits from you."""
-        from lessons.behind.tasks.submission import begun, tasks
+        from lessons.behind.tasks.submission import is_begun, tasks
         for name in re.findall(r'lesson\.yours\("(\w+)"\)', self.file.read_text("utf-8")):
-            if not begun(name):
+            if not is_begun(name):
                 print(f"Write {tasks()[name].name} ({name}) first, in lessons/exercises/"
                       f"{tasks()[name].file}. Until you begin, this lesson runs with ours.\n")
 
@@ -228,10 +228,10 @@ class Lesson:
         lesson here, before anything is trained."""
         from lessons.behind.tasks.check import judge_file
         from lessons.behind.tasks.simple_parts import PARTS, put_yours
-        from lessons.behind.tasks.submission import begun
+        from lessons.behind.tasks.submission import is_begun
         from lessons.behind.tasks.task import STUBS, tasks
         yours = {}
-        for name in filter(begun, PARTS):
+        for name in filter(is_begun, PARTS):
             yours[name], verdict = judge_file(tasks()[name], STUBS / "mine.py")
             if verdict.state == "wrong":
                 print(f"{verdict.told}\n")
@@ -271,7 +271,7 @@ class Lesson:
             print("Next:", f"python {quoted(short_path(later))}" if later else "python -m lessons",
                   "(all your guesses: python -m lessons)" if later else "arena")
 
-    def line_of(self, title: str) -> int:
+    def error_line(self, title: str) -> int:
         """Where the lesson has this heading, or this fold."""
         lines = self.file.read_text(encoding="utf-8").splitlines()
         return 1 + next(k for k, line in enumerate(lines)
@@ -297,22 +297,22 @@ def short_path(file: Path) -> str:
     return (file.relative_to(here) if file.is_relative_to(here) else file).as_posix()
 
 
-def train(start, loss_of, rows: list, steps: int, rate: float, what: str, size: int = 32,
+def train(start, loss_of, rows: list, steps: int, lr: float, what: str, size: int = 32,
           falls: bool = False, look=None, every: int = 4):
     """A copy of the model `start` after these steps of `size` rows: the loop of lesson 00.
 
-    loss_of(model, some) is the loss of some rows. The rate stays, or it falls to 0 in a straight
-    line. look(model) is called before the first step, after each `every` steps and at the end.
+    loss_of(model, batch) is the loss of these rows. The learning rate stays, or it falls to 0 in a
+    straight line. look(model) is called before the first step, after each `every` steps and at the end.
     """
     model = copy.deepcopy(start)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
     for step in progress(steps, what, range(steps), training=True):
         if look and step % every == 0:
             look(model)
         loss = loss_of(model, [rows[i % len(rows)] for i in range(step * size, (step + 1) * size)])
         optimizer.zero_grad()
         loss.backward()
-        optimizer.param_groups[0]["lr"] = rate * (1 - step / steps if falls else 1)
+        optimizer.param_groups[0]["lr"] = lr * (1 - step / steps if falls else 1)
         optimizer.step()
     if look:
         look(model)
@@ -340,7 +340,7 @@ def tell(kind, error, trace) -> None:
         line = traceback.extract_tb(trace)[-1].lineno
         print(f"\nThis run contradicts the lesson (line {line}): {error}", flush=True)
     elif isinstance(error, (UserError, OSError, KeyboardInterrupt)):
-        print(line_of(error, ""), file=sys.stderr, flush=True)
+        print(error_line(error, ""), file=sys.stderr, flush=True)
         raise SystemExit(130 if kind is KeyboardInterrupt else 2)
     else:
         sys.__excepthook__(kind, error, trace)

@@ -23,7 +23,7 @@ plt.rcParams.update({
 SLIDE = (15, 7.3)                           # inches: 1080 x 525 pixels, 18 points are readable
 STYLES = ("-", "--", ":", "-.")
 UP, DOWN = colours.UP.light, colours.DOWN.light
-INKS = (colours.look("sft").light, colours.SOFT.light)
+INKS = (colours.style_of("sft").light, colours.SOFT.light)
 SERIES = (INKS[0], "#b07d00", "#c2255c")    # far apart in hue and in brightness
 PUSHES = {"praise": {"color": UP, "marker": "^", "linestyle": "-"},
           "blame": {"color": DOWN, "marker": "v", "linestyle": "-"}}

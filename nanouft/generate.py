@@ -44,7 +44,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     stream(tokens): called with the (b,) new tokens of unfinished answers; a GPU waits for it."""
     max_new = min(max_new, model.cfg.n_ctx - 1)
     prompts = [p[-(model.cfg.n_ctx - 1):] for p in prompts]
-    together = answers_together(model, max(map(len, prompts), default=0) + max_new)
+    together = answers_per_batch(model, max(map(len, prompts), default=0) + max_new)
     stop_ids = sorted({stop} if isinstance(stop, int) else stop)
     device, answers = model.wte.weight.device, list[Answer]()
     places = range(len(prompts)) if places is None else places
@@ -56,7 +56,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
             if temperature <= 0:
                 return logits.argmax(-1)
             u = torch.rand(len(prompts), 1, device=device, generator=rng)[first + rows]
-            return draw(logits.float() / temperature, u)
+            return sample_by_cumulative(logits.float() / temperature, u)
         answers += decode(model, prompts[first:min(first + together, places.stop)], sample_token,
                           stop_ids, pad, max_new, count, stream)
     return answers
@@ -101,7 +101,7 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
             unfinished &= (token[:, None] != stop_ids).all(1) & (step + 1 < room)
             if step == max_new - 1:
                 break
-            if (step + 1) % ask_every(device) == 0:
+            if (step + 1) % steps_between_checks(device) == 0:
                 n_left = int(unfinished.sum())
                 count(B - n_ended - n_left)
                 n_ended = B - n_left
@@ -117,7 +117,7 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
                            cache=cache, attention_mask=attention_mask[:, :n + 1])[:, -1]
     count(B - n_ended)
     ends = [min(step + 1, n_ctx - len(prompt)) for prompt in prompts]
-    return [cut(row[:n], nats[:n], stop)
+    return [cut_at_stop(row[:n], nats[:n], stop)
             for row, nats, n in zip(new_ids.tolist(), logp.tolist(), ends)]
 
 
@@ -143,32 +143,32 @@ def read_prompts(model: GPT, prompts: list[list[int]], ids: Tensor, attention_ma
     return hidden, cache
 
 
-def ask_every(device: torch.device) -> int:
+def steps_between_checks(device: torch.device) -> int:
     """Number of decoding steps between two checks of which answers have ended. On a GPU it is
     large, because the CPU waits for each check."""
     return 1 if device.type == "cpu" else 16
 
 
-def answers_together(model: GPT, tokens: int) -> int:
+def answers_per_batch(model: GPT, tokens: int) -> int:
     """How many sequences of `tokens` tokens (prompt and answer) are decoded together."""
     cfg, bytes_each = model.cfg, model.wte.weight.element_size()
     of_token = 2 * cfg.n_layer * (model.key_width or cfg.n_embd) * bytes_each
     by_cache = CACHE // (model.cache_copies * max(1, tokens) * of_token)
-    return max(1, min(by_cache, positions_together(cfg.vocab_size)))
+    return max(1, min(by_cache, positions_per_batch(cfg.vocab_size)))
 
 
-def positions_together(vocab: int) -> int:
+def positions_per_batch(vocab: int) -> int:
     """How many positions can have their logits, with copies, in memory at once."""
     return max(1, LOGIT_BUDGET // (LOGIT_COPIES * vocab))
 
 
-def rows_together(model: GPT, tokens: int) -> int:
+def rows_per_batch(model: GPT, tokens: int) -> int:
     """How many rows of `tokens` tokens are read together without gradient. The vocabulary does not
     matter: the head runs in pieces."""
     return max(1, min(ROWS, STATES // max(1, tokens * model.cfg.n_embd)))
 
 
-def draw(logits: Tensor, u: Tensor) -> Tensor:
+def sample_by_cumulative(logits: Tensor, u: Tensor) -> Tensor:
     """(b,V) logits and (b,1) random numbers u -> (b,) tokens: the first token at which the summed
     probabilities reach 1 - u. (torch.multinomial draws a number for each token, which is slow.)"""
     cdf = logits.softmax(-1).cumsum(-1)
@@ -176,7 +176,7 @@ def draw(logits: Tensor, u: Tensor) -> Tensor:
     return token.clamp_max(logits.shape[1] - 1)     # NaN: searchsorted gives V, so the last token
 
 
-def cut(row: list[int], logp: list[float], stop: list[int]) -> Answer:
+def cut_at_stop(row: list[int], logp: list[float], stop: list[int]) -> Answer:
     n = next((i for i, token in enumerate(row) if token in stop), len(row))
     ended = n < len(row)
     return Answer(row[:n], ended, logp[:n + 1], row[n] if ended else None)

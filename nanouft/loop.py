@@ -30,7 +30,7 @@ class Step:
     done: int                   # number of steps done, this one included
     sums: dict[str, Tensor]     # the loss and the metrics, summed over the step's micro-batches
     norm: Tensor                # of the gradient, before clipping
-    rate: float                 # the learning rate
+    lr: float                   # the learning rate
     tokens: int                 # response tokens of all roles
     tokens_read: int            # all tokens, those of prompts too
 

@@ -21,7 +21,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.run.config import TrainFlags
-from nanouft.run.hyperparameters import choose_pace, with_beta
+from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
 from nanouft.run.reference import FrozenModels
 
 
@@ -46,7 +46,7 @@ def train(name: str, file: str, folder: str, init: str = "base") -> list[float]:
 
     # ---- learning rate, batch size and steps, by the number of rows and the model
     cfg = TrainFlags(data=(file,))                      # no flag is given
-    lr, batch_size, steps = choose_pace(cfg, objective, len(data), model)
+    lr, batch_size, steps = choose_hyperparameters(cfg, objective, len(data), model)
     schedule = warmup_cosine(lr, steps, share=0.1)      # up in a tenth of the steps, then down to 0
     source = RowSource(data, Batching(batch_size, steps), tok.pad)
     optimizer = make_optimizer(model, lr, fused=True)

@@ -26,7 +26,7 @@ from typing_extensions import dataclass_transform
 from nanouft.batch import Batch, write_logp
 from nanouft.data.selection import CHOOSE
 from nanouft.plumbing.errors import nearest
-from nanouft.plumbing.ranges import check_ranges, ranges_of, without_notes
+from nanouft.plumbing.ranges import check_ranges, ranges_of, strip_annotations
 
 # The range of a setting that is a number; others are written likewise, Annotated[float, "< 1"].
 Positive = Annotated[float, "> 0"]
@@ -88,7 +88,7 @@ class Objective:
         for name, value in vars(cls).items():
             if name in settings - typed.keys():
                 base = next(x for x in cls.__mro__[1:] if name in inspect.get_annotations(x))
-                kind = inspect.formatannotation(without_notes(get_type_hints(base)[name])[0])
+                kind = inspect.formatannotation(strip_annotations(get_type_hints(base)[name])[0])
                 raise TypeError(f"{name}: is a setting of {base.__name__}, and lacks its type: "
                                 f"`{name}: {kind} = {value!r}`")
             if name[0] != "_" and name not in known | typed.keys() | {*hooks}:

@@ -45,7 +45,7 @@ from nanouft.data.fields import NAMES
 from nanouft.data.rows import Row
 from nanouft.data.selection import CHOOSE
 from nanouft.objective import Objective
-from nanouft.plumbing.distributed import Share, alone
+from nanouft.plumbing.distributed import Share, one_process
 from nanouft.plumbing.errors import UserError, flag, load, locate_errors, nearest
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import note
@@ -60,7 +60,7 @@ LARGEST = 1e30                          # largest reward: a batch holds it in fp
 
 
 @contextmanager
-def call_into(file: str, flag: str) -> Iterator[None]:
+def call_own_code(file: str, flag: str) -> Iterator[None]:
     """What the code of a file raises names its line. The working folder is put back, or a later
     relative path, such as that of --out, would lead elsewhere."""
     here = os.getcwd()
@@ -76,7 +76,7 @@ def module_of(file: str, flag: str, name: str = "") -> ModuleType:
     if not Path(file).is_file():
         raise UserError(flag, f" {file}: there is no file {Path(file).absolute()}")
     sys.path.insert(0, str(Path(file).resolve().parent))
-    with call_into(file, flag):
+    with call_own_code(file, flag):
         return load(file, name)
 
 
@@ -93,7 +93,7 @@ def class_in(name: str) -> type[Objective]:
         raise UserError(flag("objective"), f" {name}: expected one Objective subclass in the file, "
                         f"found {', '.join(classes) or 'none'}; choose one with {file}:NAME")
     cls = classes[asked[0]]
-    if why := what_is_wrong(cls):
+    if why := class_mistake(cls):
         raise UserError(flag("objective"), f" {file}: {why}")
     for method, function in guarded_methods(cls, file).items():
         setattr(cls, method, function)
@@ -114,7 +114,7 @@ def guarded_class(cls: type[Objective]) -> type[Objective]:
     return type(cls.__name__, (cls,), {"__module__": cls.__module__, **methods})
 
 
-def what_is_wrong(cls: type[Objective]) -> str:
+def class_mistake(cls: type[Objective]) -> str:
     """What a run would take without a word, or end in a riddle. "" if all is well."""
     if not (isinstance(cls.lr, (int, float)) and 0 < cls.lr < math.inf):
         return f"lr = {cls.lr!r}: it must be a number above 0"
@@ -152,23 +152,24 @@ def guarded(function: Callable, method: str, file: str) -> Callable:
         with (locate_errors(file, flag("objective")),
               torch.set_grad_enabled(torch.is_grad_enabled())):
             out = function(self, *given, **named)
-        if method in CHECKED and (why := wrong_result(out, method, self.on_policy)):
+        if method in CHECKED and (why := result_mistake(out, method, self.on_policy)):
             raise UserError(flag("objective"), f" {file}: {why}")
         if new and count_rows(given[0]) > 1:
             with suppress(Exception), torch.random.fork_rng(devices=[]):
-                look(lambda batch: function(copy.deepcopy(new), batch)[0], given[0], out[0], file)
+                warn_if_halves_differ(lambda batch: function(copy.deepcopy(new), batch)[0],
+                                      given[0], out[0], file)
         return out
     return call
 
 
-def look(loss: Callable, batch: Batch, known: Tensor, file: str) -> None:
+def warn_if_halves_differ(loss: Callable, batch: Batch, known: Tensor, file: str) -> None:
     """Say so if two halves of a step push its tokens otherwise than all its rows together. Pushes
     are compared, because the loss itself is about 0 where rewards are centred. `known`: the loss of
     the step; one that draws numbers gives another each time, and cannot be judged."""
     rows = count_rows(batch)
-    loss_again, whole = size_of_pushes(loss, batch)
+    loss_again, whole = loss_and_push_norm(loss, batch)
     halves = (batch.cut(half) for half in (slice(0, rows // 2), slice(rows // 2, rows)))
-    parts = math.hypot(*(size_of_pushes(loss, half)[1] for half in halves))
+    parts = math.hypot(*(loss_and_push_norm(loss, half)[1] for half in halves))
     draws = not math.isclose(loss_again, known.item(), rel_tol=1e-5, abs_tol=1e-6)
     if not (draws or math.isclose(parts, whole, rel_tol=1e-2, abs_tol=1e-7)):
         note(f"{file}: the gradient with respect to the log-probs has the norm {parts:.3g} over "
@@ -177,7 +178,7 @@ def look(loss: Callable, batch: Batch, known: Tensor, file: str) -> None:
              write=tqdm.write)
 
 
-def size_of_pushes(loss: Callable, batch: Batch) -> tuple[float, float]:
+def loss_and_push_norm(loss: Callable, batch: Batch) -> tuple[float, float]:
     """The loss, and the length of its gradient by all that the network has written. Nothing is
     asked of other processes."""
     here = replace(batch.map(lambda x: x.detach().requires_grad_(x.requires_grad)),
@@ -193,7 +194,7 @@ def count_rows(batch: Batch) -> int:
     return len(next(iter(batch.seqs.values())).inputs)
 
 
-def wrong_result(out: Any, method: str, on_policy: bool) -> str:
+def result_mistake(out: Any, method: str, on_policy: bool) -> str:
     """What is wrong with that which `loss` or `credit` returned; "" if all is well."""
     first, metrics = out if isinstance(out, tuple) and len(out) == 2 else (None, None)
     right, wanted = isinstance(first, Batch), "a batch"
@@ -245,7 +246,7 @@ def own_reward(file: str, function: str) -> Score:
                             "function gets only prompts and completions, as texts, and the rows' "
                             f"fields ({of_rows}); TRL's other arguments are not passed")
         values, got = np.array([]), None
-        with call_into(file, "--reward"):
+        with call_own_code(file, "--reward"):
             try:
                 got = call(**wanted)
             except TypeError as e:
@@ -263,7 +264,7 @@ def own_reward(file: str, function: str) -> Score:
     return score
 
 
-def try_reward(name: str, rows: list[Row], samples: int = 2, share: Share = alone) -> None:
+def try_reward(name: str, rows: list[Row], samples: int = 2, share: Share = one_process) -> None:
     """Call a function of yours once, as a run does with its answers to one prompt, so that one that
     cannot run is told before a model is opened. The answers are those of the first rows; a row
     without one has its question in its place. The run executes the file anew and draws the same
@@ -275,7 +276,7 @@ def try_reward(name: str, rows: list[Row], samples: int = 2, share: Share = alon
     n = max(2, samples)
     answers = [answer_of(r) or r.prompt[-1].text for r in rows[:n]]
     row = max(rows, key=lambda r: len(r.extra))         # the first that has all fields
-    with same_draws():
+    with repeat_random_draws():
         score = in_one_process(own_reward(file, function), share)
         score([row] * n, [answers[i % len(answers)] for i in range(n)])
     gc.collect()                        # a model that the file has opened
@@ -283,14 +284,14 @@ def try_reward(name: str, rows: list[Row], samples: int = 2, share: Share = alon
 
 def answer_of(r: Row) -> str:
     """The answer that a row holds, also if the method does not read it; or ""."""
-    said = [turn.text for turn in r.answer or r.chosen or () if turn.role == "assistant"]
-    said += [x for name, x in r.extra.items()
-             if NAMES.get(name, name) == "response" and isinstance(x, str)]
-    return said[0] if said else ""
+    responses = [turn.text for turn in r.answer or r.chosen or () if turn.role == "assistant"]
+    responses += [x for name, x in r.extra.items()
+                  if NAMES.get(name, name) == "response" and isinstance(x, str)]
+    return responses[0] if responses else ""
 
 
 @contextmanager
-def same_draws() -> Iterator[None]:
+def repeat_random_draws() -> Iterator[None]:
     """Random numbers that are drawn in here are drawn again after it."""
     before = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):

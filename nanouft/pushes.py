@@ -123,7 +123,7 @@ def parse_methods(shown: list[str], init: str = "base") -> Iterator[tuple[str, O
         yield text, objective
 
 
-def chance_to_end(model: GPT, tok: Tokenizer, row: Row) -> float:
+def end_probability(model: GPT, tok: Tokenizer, row: Row) -> float:
     """Probability of the last token of the answer after all others."""
     ids, _ = tok.chat(row.prompt, row.answer or ())
     x = torch.tensor([ids[:-1]])
@@ -162,7 +162,7 @@ def main(argv: list[str] | None = None) -> int:
             row_of_tokens = slice(i, i + plots.SIDE_BY_SIDE)
             say("".join(f"{plots.token_name(token):>11}" for token in tokens[row_of_tokens]))
             say("".join(f"{weight:>+11.2f}" for weight in weights[row_of_tokens]))
-    chance = 100 * chance_to_end(model, tok, row)
+    chance = 100 * end_probability(model, tok, row)
     note = (f"{prompt}\nOne step on this response (probability of EOS after it: {chance:.0f} %). "
             "Blue, + : more likely.  Orange, − : less likely.")
     Path(cfg.out).parent.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import find
 from nanouft.own import try_reward
-from nanouft.plumbing.distributed import shared
+from nanouft.plumbing.distributed import split_over_processes
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, library, out_of_memory
 from nanouft.plumbing.files import read_json, write_json
@@ -38,7 +38,7 @@ from nanouft.plumbing.printing import SILENT, quoted, say
 from nanouft.run import device as devices
 from nanouft.run import flags, folder, load
 from nanouft.run.config import RunConfig, TrainFlags
-from nanouft.run.evaluation import about_rewards
+from nanouft.run.evaluation import equal_rewards_note
 from nanouft.run.plan import Plan, plan_run
 from nanouft.run.reference import FrozenModels
 
@@ -67,7 +67,7 @@ RECORD = "nanouft.json"         # in a checkpoint: what its run learns from
 # what a run learns from, the same on any number of processes: name in Plan.describe -> as it is
 # called there
 MUST_BE_EQUAL = {"objective": "method", "hp": "setting of the method",
-                 "code": "file of the method", "key": "data, start model or reward",
+                 "code": "file of the method", "key": "data, initial model or reward",
                  "steps": "number of steps", "batch_size": "number of rows in a step",
                  "lora_alpha": "alpha of LoRA",
                  "lr": "learning rate", "seed": "seed"}
@@ -106,11 +106,11 @@ def run(argv: list[str]) -> Any:
     device = devices.choose_device(str(args.device), "bf16" if args.bf16 else
                                    "fp16" if args.fp16 else "fp32")
     rows = load.load_rows(cfg, objective)
-    try_reward(cfg.reward, rows.train, objective.samples, shared)
+    try_reward(cfg.reward, rows.train, objective.samples, split_over_processes)
     model, tok = load.open_model(cfg, objective, device)
-    objective = load.with_first_models(objective, cfg, device, train=refuse_first_run)
+    objective = load.with_first_models(objective, cfg, device, train=refuse_to_train_first_models)
     plan = plan_run(cfg, objective, rows, model, tok)
-    args.learning_rate, args.max_steps = plan.rate, plan.steps
+    args.learning_rate, args.max_steps = plan.lr, plan.steps
     args.per_device_train_batch_size = math.ceil(plan.batch_size / cfg.accumulate)
     plan = replace(plan, batch_size=args.per_device_train_batch_size * cfg.accumulate)
     about = plan.describe(model, tok, device)
@@ -125,21 +125,21 @@ def run(argv: list[str]) -> Any:
     trainer = make_trainer(plan, model.to(device.name), tok, device, args, learns)
     trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
     trainer.save(args.output_dir, tok)
-    if objective.on_policy and (text := about_rewards(trainer.state.log_history)):
+    if objective.on_policy and (text := equal_rewards_note(trainer.state.log_history)):
         say(text)
     say(f"\nSaved in {args.output_dir}\n"
         f"Talk to it: python -m nanouft.sample {quoted(args.output_dir)}")
     return trainer
 
 
-def refuse_first_run(config: RunConfig) -> None:
-    """In place of train.carry_out, which makes the first models of a method."""
+def refuse_to_train_first_models(config: RunConfig) -> None:
+    """In place of train.run_from_config, which makes the first models of a method."""
     raise UserError("run that command first: it takes one process")
 
 
-def check_same(told: list[str], parts: int) -> None:
-    """UserError if the processes have other rows, start models or flags."""
-    if len({*shared(lambda mine: [tuple(told) for _ in mine], range(parts))}) > 1:
+def check_same(state: list[str], parts: int) -> None:
+    """UserError if the processes have other rows, initial models or flags."""
+    if len({*split_over_processes(lambda mine: [tuple(state) for _ in mine], range(parts))}) > 1:
         raise UserError("the processes have different rows, initial models or flags: give all "
                         "machines the same files and the same command")
 
@@ -179,13 +179,13 @@ def make_trainer(plan: Plan, model: Any, tok: Tokenizer, device: Device, args: A
 
     objective = plan.objective
     source, _ = train.source_of_steps(replace(plan, held_out=[]), model, model, tok, device,
-                                      share=shared)
+                                      share=split_over_processes)
     data = source.data if isinstance(source, RowSource) else plan.train
     held: list[Encoded] = plan.held_out
     if held and objective.coupled:              # kto's held-out rows borrow answers, too
         held, _ = encode(objective.choose([e.row for e in held]), tok, model.cfg.n_ctx)
     if held:
-        models = FrozenModels(model, tok.pad, device, tok=tok, share=shared)
+        models = FrozenModels(model, tok.pad, device, tok=tok, share=split_over_processes)
         held = models.prepare(held, objective, plan.cfg.seed)
     return Trainer(model, objective, data, tok.pad, args, held=held, source=source,
                    callbacks=[SayWhat()])
@@ -225,32 +225,33 @@ def read_flags(argv: list[str]) -> tuple[RunConfig, Any]:
     values = vars(parser.parse_args(argv[1:] if name else argv))
     if values["eval_strategy"] is None and ("eval_data" in values or values["do_eval"]):
         values["eval_strategy"] = "epoch"
-    told = {f.name: x for f in dataclasses.fields(hf.TrainingArguments)
-            if (x := values.pop(f.name, None)) is not None}
-    args = arguments(told)
+    hf_values = {f.name: x for f in dataclasses.fields(hf.TrainingArguments)
+                 if (x := values.pop(f.name, None)) is not None}
+    args = arguments(hf_values)
     parts = args.gradient_accumulation_steps * args.world_size
-    rows = told.get("per_device_train_batch_size")
+    rows = hf_values.get("per_device_train_batch_size")
     config = RunConfig.made(name, cls, {"objective": name} | values)
-    cfg = replace(config, seed=args.seed, lr=told.get("learning_rate"),
+    cfg = replace(config, seed=args.seed, lr=hf_values.get("learning_rate"),
                   batch_size=rows and rows * parts, accumulate=args.gradient_accumulation_steps,
-                  steps=told.get("max_steps"), epochs=told.get("num_train_epochs"),
+                  steps=hf_values.get("max_steps"), epochs=hf_values.get("num_train_epochs"),
                   plain=args.eval_strategy == "no" and not args.eval_on_start)
     return replace(cfg.checked(), accumulate=parts), args
 
 
-def arguments(told: dict[str, Any]) -> Any:
+def arguments(hf_values: dict[str, Any]) -> Any:
     """transformers' TrainingArguments. From here on the processes know one another."""
     from nanouft.run.hf_trainer import check_unread, greater_is_better, transformers
-    check_unread(argparse.Namespace(**told))
-    if not (told.get("resume_from_checkpoint") or SILENT):          # once, in the first process
-        folder.check_free(told["output_dir"], "--output_dir")
-    if (best := told.get("metric_for_best_model")) and "greater_is_better" not in told:
-        if (more := greater_is_better(best)) is None:
+    check_unread(argparse.Namespace(**hf_values))
+    if not (hf_values.get("resume_from_checkpoint") or SILENT):     # once, in the first process
+        folder.check_free(hf_values["output_dir"], "--output_dir")
+    if (best := hf_values.get("metric_for_best_model")) and "greater_is_better" not in hf_values:
+        if (is_greater_better := greater_is_better(best)) is None:
             raise UserError(f"--metric_for_best_model {best}: add --greater_is_better true, or "
                             "false if lower is better")
-        told["greater_is_better"] = more
-    told["fsdp"] = told.get("fsdp") in ("true", "True") or told.get("fsdp")     # it is a text
-    args = transformers.TrainingArguments(**told)
+        hf_values["greater_is_better"] = is_greater_better
+    fsdp = hf_values.get("fsdp")                    # a text
+    hf_values["fsdp"] = fsdp in ("true", "True") or fsdp
+    args = transformers.TrainingArguments(**hf_values)
     check_unread(args)                              # a door that these arguments have opened
     return args
 

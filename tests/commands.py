@@ -52,7 +52,7 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
 
 @pytest.fixture(scope="session")
 def belongings(tmp_path_factory) -> Path:
-    """A folder with files of a person, a tiny start model and a trained run."""
+    """A folder with files of a person, a tiny initial model and a trained run."""
     place = tmp_path_factory.mktemp("belongings")
     start_folder(place / "start")
     for name, content in FILES.items():

@@ -60,7 +60,7 @@ def mark(out: Any, where: Any) -> Any:
     return out
 
 
-class Room(TorchDispatchMode):
+class FakeDeviceMode(TorchDispatchMode):
     """Sees every operation of PyTorch."""
 
     def __init__(self) -> None:
@@ -178,7 +178,7 @@ class Room(TorchDispatchMode):
 @contextmanager
 def fake_gpu(n: int = 1) -> Iterator[Counter]:
     """Within this block PyTorch has n GPUs."""
-    room, auto, made = Room(), torch.amp.autocast_mode.autocast, torch.Generator
+    room, auto, made = FakeDeviceMode(), torch.amp.autocast_mode.autocast, torch.Generator
     begin, enter, leave = auto.__init__, auto.__enter__, auto.__exit__
     is_on, dtype, kinds = torch.is_autocast_enabled, torch.get_autocast_dtype, ["cpu"]
     groups = torch._C._group_tensors_by_device_and_dtype

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from made import telling
+from made import with_distinct_logits
 
 from nanouft.models import folders
 from nanouft.models.hf import HFModel
@@ -77,10 +77,10 @@ def tokenizer(folder: Path, template: str) -> HFTokenizer:
 
 def start_model(*how):
     model, tok = folders.start_model(*how)
-    return telling(model), tok
+    return with_distinct_logits(model), tok
 
 
-def save_kind(folder: Path, kind: str) -> str:
+def save_model_folder(folder: Path, kind: str) -> str:
     """A whole folder. Its weights are random, and not all alike."""
     config, template, begins = KINDS[kind]
     n = save_tokenizer(folder, template, begins)
@@ -88,5 +88,5 @@ def save_kind(folder: Path, kind: str) -> str:
     net = hf.AutoModelForCausalLM.from_config(config(n))
     for p in net.parameters():
         p.data += 0.1 * torch.randn_like(p)
-    telling(HFModel(net.eval(), 128)).net.save_pretrained(folder)
+    with_distinct_logits(HFModel(net.eval(), 128)).net.save_pretrained(folder)
     return str(folder)

@@ -25,7 +25,7 @@ from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import NANO_PATTERN, Tokenizer, Turn
 from nanouft.models.tokenizer import nano as shipped
 from nanouft.objectives import OBJECTIVES
-from nanouft.plumbing.ranges import without_notes
+from nanouft.plumbing.ranges import strip_annotations
 from nanouft.plumbing.seeds import step_seed
 from nanouft.rollout import credit_rollout, write_rollout_logps
 from nanouft.run.reference import FrozenModels
@@ -38,7 +38,7 @@ TINY = GPTConfig(vocab_size=17, n_ctx=64, n_layer=2, n_head=2, n_embd=16, init_s
 
 # Forms of a method are its defaults, each other choice of a setting that has choices, and these, as
 # "field value, field value; another form": numbers at which the code takes another branch. (That
-# every number is read is tested with the equation, and the ends of its range in test_ranges.py.)
+# every number is read is tested with the equation, its ends in test_setting_ranges.py.)
 MORE_FORMS = {
     "ift": "gamma 0.0; variant released, lam 0.0, gamma 0.5", "uft": "feedback binary, beta 0.7",
     "dpo": "label_smoothing 0.2", "apo": "form down, beta 0.7", "simpo": "alpha 0.5",
@@ -77,7 +77,7 @@ class Form:
 
 def choices_of(cls) -> dict[str, tuple]:
     """{setting: all that it may be}, of those with a few choices."""
-    kinds = {name: without_notes(hint)[0] for name, hint in typing.get_type_hints(cls).items()}
+    kinds = {name: strip_annotations(hint)[0] for name, hint in typing.get_type_hints(cls).items()}
     return {name: (False, True) if kind is bool else typing.get_args(kind)
             for name, kind in kinds.items()
             if kind is bool or typing.get_origin(kind) is typing.Literal}
@@ -107,7 +107,7 @@ def same(got, want, tol: float = 1e-12, why: str = "") -> None:
     assert not gap.numel() or gap.max() <= tol, f"off by {gap.max():.3g}. {why}"
 
 
-def telling(model: Any) -> Any:
+def with_distinct_logits(model: Any) -> Any:
     """The same model. Logits that are all alike differ by a machine's own rounding alone."""
     with torch.no_grad():
         assert model(torch.arange(3)[None]).std(-1).min() > 0.01, "a model whose logits are alike"
@@ -121,7 +121,7 @@ def tiny(seed: int = 0, **cfg) -> GPT:
     for p in model.parameters():
         if p.dim() == 1:
             p.data += 0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(seed + 1))
-    return telling(model)
+    return with_distinct_logits(model)
 
 
 def nano(seed: int = 0, **cfg) -> GPT:
@@ -143,13 +143,14 @@ def llama(tied: bool) -> Any:
         vocab_size=NANO.n_vocab, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=128,
         initializer_range=0.1, tie_word_embeddings=tied))
-    return telling(HFModel(net.eval(), 128))
+    return with_distinct_logits(HFModel(net.eval(), 128))
 
 
 def start_folder(folder: Path) -> str:
     """A folder with a tiny model that runs can start from."""
     folder.mkdir(parents=True)
-    save_model(folder, telling(GPT(GPTConfig(NANO.n_vocab, 128, 2, 2, 32), seed=0)), NANO)
+    model = GPT(GPTConfig(NANO.n_vocab, 128, 2, 2, 32), seed=0)
+    save_model(folder, with_distinct_logits(model), NANO)
     (folder / "run.json").write_text('{"command": "pretrain", "tokenizer": "nano"}')
     return str(folder)
 
@@ -211,7 +212,7 @@ def batch_of(form: Form) -> Batch:
 
 
 def with_logps(form: Form) -> Batch:
-    """The same in fp64 with random log-probs of policy, start model and sampler: for the pure
+    """The same in fp64 with random log-probs of policy, initial model and sampler: for the pure
     loss."""
     return drawn(str(form)).map(torch.clone)
 

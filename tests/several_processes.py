@@ -29,7 +29,7 @@ COLUMNS = {     # title: (nodes, processes of a node, parts of a step, more flag
     "FSDP2": (1, 2, 2, SHARDS)}
 
 
-def work(file: str, parts: int, flags: list[str], rows: list[str]) -> None:
+def train_all_rows(file: str, parts: int, flags: list[str], rows: list[str]) -> None:
     """In each process: train all rows, `dpo --lora 4` and so on, in folders beside `file`. The
     first one writes {row: losses and weights, or why it is refused} into it."""
     from nanouft.trainer import run
@@ -72,7 +72,7 @@ def in_processes(nodes: int, of_each: int, *told) -> None:
     """`work` in so many processes on gloo. On Linux they are copies of this one, which has loaded
     everything already."""
     if nodes * of_each == 1:
-        return work(*told)
+        return train_all_rows(*told)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -86,11 +86,11 @@ def one_of(rank: int, nodes: int, of_each: int, port: int, *told) -> None:
                    "LOCAL_RANK": str(rank % of_each), "LOCAL_WORLD_SIZE": str(of_each),
                    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     AcceleratorState._reset_state(reset_partial_state=True)
-    work(*told)
+    train_all_rows(*told)
     torch.distributed.destroy_process_group()
 
 
-def gap(got, want) -> str:
+def gap_text(got, want) -> str:
     """"2.1e-07 6.0e-08", or why it is refused."""
     if isinstance(got, str):
         return got
@@ -109,5 +109,5 @@ if __name__ == "__main__":
         found = {title: torch.load(f"{folder}/{title}") for title in COLUMNS}
     print("method", *COLUMNS, sep=" | ")
     for row in rows:
-        print(row, *(gap(some[row], found["one process"][row]) for some in found.values()),
+        print(row, *(gap_text(some[row], found["one process"][row]) for some in found.values()),
               sep=" | ")

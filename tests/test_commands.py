@@ -168,7 +168,7 @@ def test_pretrain_makes_a_base(here, monkeypatch, capsys):
     read, real = {True: set(), False: set()}, GPT.forward       # with a gradient, and without
     monkeypatch.setattr(GPT, "forward", lambda self, ids, **how: read[
         torch.is_grad_enabled()].update(map(tuple, ids.tolist())) or real(self, ids, **how))
-    monkeypatch.setattr("nanouft.pretrain.exact_if_small", lambda *what: asked.append(what[1:])
+    monkeypatch.setattr("nanouft.pretrain.fp32_if_small", lambda *what: asked.append(what[1:])
                         or what[0])
     assert call("pretrain --width 16 --steps 2 --tokens 128 --half --out world") == 0
     told, (model, tok) = read_json(here / "world" / "run.json"), start_model("world")

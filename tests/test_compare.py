@@ -28,8 +28,8 @@ from nanouft import evaluate, train
 from nanouft.compare import __main__ as compare
 from nanouft.compare import (
     arms,
+    cached_log_probs,
     fingerprint,
-    passes,
     plan,
     power,
     printed,
@@ -43,8 +43,8 @@ from nanouft.compare import (
     workers,
 )
 from nanouft.compare.progress import RunsBar
-from nanouft.compare.testset_reuse import looks
-from nanouft.compare.workers import missing
+from nanouft.compare.testset_reuse import earlier_tests
+from nanouft.compare.workers import missing_jobs
 from nanouft.data.rows import read
 from nanouft.gpt import BASE, shipped_base
 from nanouft.plumbing import files, printing
@@ -165,28 +165,28 @@ def trained() -> dict[str, int]:
 
 def planned(line: str) -> plan.Comparison:
     """At each method's own rate."""
-    c = plan.plan(plan.read_words(shlex.split(line)))
-    c.rates = {arm._replace(label=""): c.paces[arm.stages[-1]].rate for arm in c.every}
+    c = plan.plan(plan.parse_command(shlex.split(line)))
+    c.lrs = {arm._replace(label=""): c.stage_plans[arm.stages[-1]].lr for arm in c.all_arms}
     return c
 
 
 def make_here(jobs, pool, bar, keep=()) -> None:
-    """carry_out for tests that are not about processes: several times cheaper."""
-    for part in (part for job in missing(jobs) for part in runs.parts_of(job)):
-        runs.do(part, time.time())
+    """run_jobs for tests that are not about processes: several times cheaper."""
+    for part in (part for job in missing_jobs(jobs) for part in runs.parts_of(job)):
+        runs.run_part(part, time.time())
 
 
 @pytest.fixture
 def in_process(monkeypatch):
-    monkeypatch.setattr(compare, "carry_out", make_here)
+    monkeypatch.setattr(compare, "run_jobs", make_here)
 
 
 # ---- nothing stale -------------------------------------------------------------------------------
 def test_what_is_there_is_not_trained_again_and_what_has_changed_is(ran):
     """A changed file makes its own runs anew, a helper that it imports too, and no other: not one
     that has the name of a method, a device or any other word."""
-    before, plan = trained(), str(ran.place / "plan.ini")
-    words = {x for job in compare.judged(ran) for x in (
+    before, plan = trained(), str(ran.folder / "plan.ini")
+    words = {x for job in compare.evaluated_jobs(ran) for x in (
         job.config.argv() if job.config else ()) if not Path(x).exists()}
     assert {"sft", "cpu", "fp32", "base"} < words
     for word in {*words, "exact", "mean", "Mine"}:
@@ -199,7 +199,7 @@ def test_what_is_there_is_not_trained_again_and_what_has_changed_is(ran):
     now = trained()
     assert [x for x in now if now[x] != before[x]] == [x for x in now if "mine.py" in x]
     Path("mine.py").write_text(f"{MINE}# more")
-    anew = missing(compare.judged(planned(SCENE)))
+    anew = missing_jobs(compare.evaluated_jobs(planned(SCENE)))
     assert len(anew) == 4 and all("mine.py" in x.name for x in anew)
 
 
@@ -211,7 +211,7 @@ def test_a_helper_has_the_name_by_which_it_was_imported(monkeypatch):
     (place / "helper.py").symlink_to("real.py")
     monkeypatch.setitem(sys.modules, "helper", ModuleType("helper"))
     sys.modules["helper"].__file__ = str(place / "helper.py")
-    assert "my-packages/helper.py" in fingerprint.own_code()
+    assert "my-packages/helper.py" in fingerprint.own_code_files()
 
 
 def test_tries_of_older_code_choose_no_rate(in_process, monkeypatch):
@@ -220,7 +220,7 @@ def test_tries_of_older_code_choose_no_rate(in_process, monkeypatch):
             Path("helper.py").write_text("SCALE = 2\n")
             sys.modules.pop("helper", None)
         make_here(jobs, pool, bar)
-    monkeypatch.setattr(compare, "carry_out", edit_before_the_seeds)
+    monkeypatch.setattr(compare, "run_jobs", edit_before_the_seeds)
     with pytest.raises(UserError, match="mine.*, seed 100: its input changed"):
         compare.train_all(planned(f"dpo mine.py {SMALL.replace('--tries 1', '--tries 2')}"))
 
@@ -228,28 +228,28 @@ def test_tries_of_older_code_choose_no_rate(in_process, monkeypatch):
 def test_a_run_is_stale_with_the_files_that_it_imported_and_the_model_that_it_starts_from(ran):
     """nanouft's own files, too. A chain starts from the model of its seed."""
     sft, mine, chain, _ = (ran.job(arm, 0) for arm in ran.arms)
-    assert chain.init == str(sft.folder) != ran.job(ran.arms[2], 1).init and len(ran.every) == 4
-    name, (few, more) = "nanouft:objectives/dpo.py", (runs.made(x.folder)["files"]
+    assert chain.init == str(sft.folder) != ran.job(ran.arms[2], 1).init and len(ran.all_arms) == 4
+    name, (few, more) = "nanouft:objectives/dpo.py", (runs.made_record(x.folder)["files"]
                                                       for x in (sft, mine))
     assert name in {*more} - {*few} and {"nanouft:loop.py", "nanouft:gpt.py"} <= few.keys()
     for job, word, stale in ((mine, f'"{name}": "', [mine]), (mine, '"left": "', [mine]),
                              (sft, '"left": "', [sft, chain])):
         file = job.folder / runs.MADE
         record = file.read_text()
-        assert missing(compare.judged(ran)) == []
+        assert missing_jobs(compare.evaluated_jobs(ran)) == []
         file.write_text(record.replace(word, word + "0"))           # as if it were another now
-        assert missing(compare.judged(ran)) == stale
+        assert missing_jobs(compare.evaluated_jobs(ran)) == stale
         file.write_text(record)
 
 
 def test_code_that_changes_while_it_runs_is_not_believed():
     planned(f"sft mine.py {SMALL}")
     began = time.time()
-    assert fingerprint.hashes(began, began)["helper.py"]
+    assert fingerprint.hash_own_code(began, began)["helper.py"]
     time.sleep(0.1)
     Path("helper.py").write_text("SCALE = 2\n")
     with pytest.raises(UserError, match=r"helper\.py: changed"):
-        fingerprint.hashes(began, began)
+        fingerprint.hash_own_code(began, began)
 
 
 def test_precision_device_start_model_and_rows_are_in_a_runs_name():
@@ -257,7 +257,7 @@ def test_precision_device_start_model_and_rows_are_in_a_runs_name():
 
     def name(more: str) -> str:
         c = planned(f"sft dpo {SMALL} {more}")
-        assert {(x.device, x.dtype) for x in c.paces.values()} == {
+        assert {(x.device, x.dtype) for x in c.stage_plans.values()} == {
             ("cpu", "bf16" if "bf16" in more else "fp32")}
         return c.job(c.arms[0], 0).folder.name
     names = [name(x) for x in ("", "--dtype fp32", "--dtype bf16", "--rows 33", "--init start")]
@@ -286,13 +286,13 @@ def test_a_plan_looks_ahead_once_at_each_stage(monkeypatch):
     monkeypatch.setattr(arms.load, "open_model",
                         lambda *more: opened.append(more) or open_model(*more))
     c = planned("sft 'dpo --batch-size 4' grpo sft+dpo --rows 20 --epochs 2 --device cpu")
-    assert len(opened) == len(c.paces) == 4
-    assert [x.batch_size for x in c.paces.values()] == [20, 4, 20, 20]
-    for stage, pace in c.paces.items():
-        assert pace == arms.look_ahead(stage, c.configs[stage])
+    assert len(opened) == len(c.stage_plans) == 4
+    assert [x.batch_size for x in c.stage_plans.values()] == [20, 4, 20, 20]
+    for stage, stage_plan in c.stage_plans.items():
+        assert stage_plan == arms.plan_stage(stage, c.configs[stage])
 
 
-# ---- the start model reads rows once -------------------------------------------------------------
+# ---- the initial model reads rows once -----------------------------------------------------------
 @pytest.mark.parametrize("dtype", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(dtype, monkeypatch):
     """Which has no file of log-probs. A loss of your own, which could change how a model reads,
@@ -301,7 +301,7 @@ def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(
     monkeypatch.setattr(reference, "logps", lambda *told: readings.append(told) or logps(*told))
     c = planned("dpo ipo mine.py --data pairs.jsonl --seeds 2 --steps 1 --batch-size 8 "
                 f"--device cpu --dtype {dtype}")
-    jobs = [c.job(arm, seed, rate) for arm in c.arms for seed in c.seeds for rate in (1e-3, 1e-4)]
+    jobs = [c.job(arm, seed, lr) for arm in c.arms for seed in c.seeds for lr in (1e-3, 1e-4)]
     make_here([job.training for job in jobs], 1, None)
     assert len(jobs) == 12 and len({id(data) for data, *_ in readings if data}) == 2 + 2
     for file in (RUNS / "references").glob("*.npz"):        # as if they had been dear
@@ -309,7 +309,7 @@ def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(
             files.write_arrays(file, **dict(kept) | {"seconds": 1000, "reader": 0})
     make_here([c.job(c.arms[1], 0, 2e-3).training], 1, None)
     assert len({id(data) for data, *_ in readings if data}) == 2 + 2
-    assert runs.made(c.job(c.arms[1], 0, 2e-3).folder)["seconds"] > 1000
+    assert runs.made_record(c.job(c.arms[1], 0, 2e-3).folder)["seconds"] > 1000
     for job in jobs[::2]:
         again = Path("again", job.folder.name)
         train.main([*job.config.argv(), "--out", str(again)])
@@ -323,26 +323,27 @@ def test_all_that_log_probs_depend_on_is_in_the_name_of_their_file(monkeypatch):
     shutil.copytree(BASE, "start")
 
     def name(**other: Any) -> Path:
-        run: dict[str, Any] = dict.fromkeys(passes.OF_RUN, "x") | {
+        run: dict[str, Any] = dict.fromkeys(cached_log_probs.OF_RUN, "x") | {
             "hp": {"beta": 1}, "code": None, "argv": [], "config": {}}
         run["config"] = {"seed": 0, "lr": 1, "init": "start"} | other.pop("config", {})
-        return passes.SharedPass(Path("x"), time.time(), time.time())(run | other)
+        return cached_log_probs.CachedLogProbs(Path("x"), time.time(), time.time())(run | other)
     monkeypatch.delitem(sys.modules, "nanouft.objectives.slic", raising=False)
     was = name()
     monkeypatch.setitem(sys.modules, "nanouft.objectives.slic", ModuleType("slic"))
     sys.modules["nanouft.objectives.slic"].__file__ = str(ROOT / "nanouft/objectives/slic.py")
     assert name(hp={}, config={"seed": 1, "lr": 2}, argv=["--lr"]) == was
     with monkeypatch.context() as now:                  # imported in another order
-        now.setattr(passes, "hashes", lambda *told: dict(
-            reversed(fingerprint.hashes(*told).items())))
+        now.setattr(cached_log_probs, "hash_own_code", lambda *told: dict(
+            reversed(fingerprint.hash_own_code(*told).items())))
         assert name() == was
-    found = [was, *(name(**{what: "y"}) for what in (*passes.OF_RUN, "code")),
+    found = [was, *(name(**{what: "y"}) for what in (*cached_log_probs.OF_RUN, "code")),
              name(code="y", hp={}), name(code="y", config={"seed": 1})]
     for library in fingerprint.LIBRARIES:
         with monkeypatch.context() as now:
-            now.setattr(passes, "versions", lambda: fingerprint.versions() | {library: "0"})
+            now.setattr(cached_log_probs, "library_versions",
+                        lambda: fingerprint.library_versions() | {library: "0"})
             found.append(name())
-    for module, what in ((torch, "get_num_threads"), (passes, "HOST")):
+    for module, what in ((torch, "get_num_threads"), (cached_log_probs, "HOST")):
         with monkeypatch.context() as now:
             now.setattr(module, what, "other" if what == "HOST" else lambda: 99)
             found.append(name())
@@ -369,10 +370,12 @@ def test_who_waits_for_a_worker_that_is_killed_reads_the_rows_itself(moment, mon
         time.sleep(600)
 
     def wait() -> None:
-        told.extend(reference.once(Path("p/x.npz"), data, lambda: told.append("read") or numbers))
+        told.extend(reference.read_or_compute(
+            Path("p/x.npz"), data, lambda: told.append("read") or numbers))
     if not (pid := os.fork()):
         monkeypatch.setattr(files, "rename", hang)
-        reference.once(Path("p/x.npz"), data, hang if moment == "reading" else lambda: numbers)
+        reference.read_or_compute(Path("p/x.npz"), data,
+                                  hang if moment == "reading" else lambda: numbers)
     wait_for(Path("there").exists)
     threads = [threading.Thread(target=wait) for _ in range(2)]
     for thread in threads:
@@ -385,7 +388,7 @@ def test_who_waits_for_a_worker_that_is_killed_reads_the_rows_itself(moment, mon
         thread.join(30)
     assert told[0] == "read" and len(told) == 1 + 2 * 2
     assert all(np.array_equal(x["chosen"], y["chosen"]) for x, y in zip(told[1:], numbers * 2))
-    workers.sweep([Path(".")])
+    workers.remove_abandoned([Path(".")])
     assert not [*Path().rglob("*.partial")]
 
 
@@ -438,7 +441,7 @@ def test_after_any_kill_the_same_command_goes_on_to_the_same_figures(tmp_path, m
     twice = [start(words, 0, tmp_path / "twice") for _ in range(2)]         # at once in one folder
     assert [x.wait(300) for x in twice] == [0, 0]
     for file in ("scores.csv", "picture.svg", "plan.ini"):
-        one, other = (x / planned(words).place / file for x in (tmp_path, there))
+        one, other = (x / planned(words).folder / file for x in (tmp_path, there))
         assert one.read_text() == other.read_text()
     runs_of = {x.name for x in (there / RUNS).iterdir()}
     assert runs_of == {x.name for x in (tmp_path / RUNS).iterdir()}
@@ -450,7 +453,7 @@ def test_a_method_whose_rewards_are_all_0_is_named():
         return SimpleNamespace(name=name, measure="reward", scores={"rows": scores})
     results = [result("initial model", np.zeros((3, 4))), result("sft", np.eye(3, 4)),
                result("dpo", np.zeros((3, 4)))]
-    told, = printed.at_an_end(SimpleNamespace(parts={"val": Path("x")}), results)
+    told, = printed.floor_and_ceiling(SimpleNamespace(parts={"val": Path("x")}), results)
     assert told.startswith("reward: 0.000 at each prompt for dpo, a floor")
 
 
@@ -459,43 +462,43 @@ def test_a_method_whose_rewards_are_all_0_is_named():
     ("nll", 0.02, "within ±0.020 nats."), ("score", 0.02, "within ±2.0 points.")])
 def test_what_counts_as_equivalent_is_said(measure, margin, told):
     """Rewards of an initial model that are all alike have no spread, and so no margin."""
-    assert told in printed.what_is_equivalent(verdicts.MEASURES[measure], margin)
+    assert told in printed.equivalence_text(verdicts.MEASURES[measure], margin)
 
 
 def test_a_second_comparison_in_a_folder_waits_for_the_first(capsys):
     entered: list[bool] = []
 
     def second() -> None:
-        with workers.alone_in(Path("x")):
+        with workers.lock_comparisons(Path("x")):
             entered.append(True)
-    with workers.alone_in(Path("x")):
+    with workers.lock_comparisons(Path("x")):
         thread = threading.Thread(target=second)
         thread.start()
         wait_for(lambda: "in use by another comparison" in capsys.readouterr().out)
         assert not entered
         with pytest.raises(UserError, match="did you mean dpo"):        # it need not wait
-            plan.read_words(["sft", "dpoo", "--out", "x"])
+            plan.parse_command(["sft", "dpoo", "--out", "x"])
     thread.join(30)
     assert entered
 
 
 def test_of_runs_that_train_other_models_first_one_goes_at_a_time():
-    first, second = (runs.Job(Path(x), alone=True) for x in "ab")
+    first, second = (runs.Job(Path(x), trains_others=True) for x in "ab")
     plain, chain = runs.Job(Path("c")), runs.Job(Path("d"), needs=(first,))
-    assert workers.ready([first, second, plain, chain], []) == [first, plain]
-    assert workers.ready([second, plain], [first]) == [plain]
-    assert workers.ready([second, chain], [plain]) == [second, chain]
+    assert workers.ready_parts([first, second, plain, chain], []) == [first, plain]
+    assert workers.ready_parts([second, plain], [first]) == [plain]
+    assert workers.ready_parts([second, chain], [plain]) == [second, chain]
 
 
 def test_a_model_is_scored_when_it_is_trained_and_starts_others_though_its_scores_are_there():
     """Its heavy weights may be gone while its scores are kept; then it is only trained."""
-    first = runs.Job(Path("a"), ("--lr", "1"), eval_spec=scoring.EvalSpec(), alone=True)
+    first = runs.Job(Path("a"), ("--lr", "1"), eval_spec=scoring.EvalSpec(), trains_others=True)
     chain = runs.Job(Path("b"), ("--lr", "1"), needs=(first,))
     training, score = runs.parts_of(first)
-    assert (training.eval_spec, score.alone) == (None, False)
-    assert workers.ready([training, score, chain], []) == [training]
-    assert workers.ready([score, chain], []) == [score]
-    assert workers.ready([chain], [training]) == []
+    assert (training.eval_spec, score.trains_others) == (None, False)
+    assert workers.ready_parts([training, score, chain], []) == [training]
+    assert workers.ready_parts([score, chain], []) == [score]
+    assert workers.ready_parts([chain], [training]) == []
 
 
 @pytest.mark.parametrize("line, told", [
@@ -530,7 +533,7 @@ def test_each_worker_sees_one_gpu_and_there_are_as_many_workers(monkeypatch):
         with monkeypatch.context() as now:
             now.setenv("CUDA_VISIBLE_DEVICES", given) if given else now.delenv(
                 "CUDA_VISIBLE_DEVICES", raising=False)
-            assert workers.cards() == names
+            assert workers.visible_gpus() == names
             for device, some in (("cuda", names), ("cuda:1", ()), ("cpu", ())):
                 now.setattr(plan.Comparison, "device", device)
                 c = planned(f"sft dpo {SMALL}".replace("--workers 2", ""))
@@ -541,7 +544,7 @@ def test_each_worker_sees_one_gpu_and_there_are_as_many_workers(monkeypatch):
     jobs = [c.job(c.arms[0], seed)._replace(eval_spec=None) for seed in range(3)]
     pool = workers.LocalPool(3, ["3", "MIG-5"])
     with RunsBar(3) as bar:
-        workers.carry_out(jobs, pool, bar)
+        workers.run_jobs(jobs, pool, bar)
     seen = sorted(x.read_text() for x in Path(".").glob("seen-*"))
     assert seen in (["3", "3", "MIG-5"], ["3", "MIG-5", "MIG-5"])
 
@@ -559,30 +562,30 @@ def test_what_workers_come_from_asks_for_no_gpu():
 def test_the_bar_moves_by_what_runs_of_a_kind_cost(monkeypatch):
     """By hand: of two sft (8 s each) and two dpo (30 s), one of each and half of a dpo are done."""
     costs = {"sft": 8.0, "dpo": 30.0}
-    monkeypatch.setattr(progress, "seconds", lambda job: costs[progress.kind_of(job)])
+    monkeypatch.setattr(progress, "cpu_seconds", lambda job: costs[progress.kind_of(job)])
     sft, dpo, sft1, dpo1 = (runs.Job(Path(f"{x}{seed}"), name=f"{x}, seed {seed}")
                             for seed in range(2) for x in costs)
     with RunsBar(4) as bar:
         for share in (0.5, 0.0):                    # a run never goes back
-            bar.move({sft: share, dpo: 0.0})
+            bar.advance({sft: share, dpo: 0.0})
             assert bar.n == pytest.approx(0.5)      # all alike, two of a later round
-        bar.end(sft)
-        bar.end(dpo)
-        bar.move({sft1: 0.0, dpo1: 0.5})
+        bar.count_finished(sft)
+        bar.count_finished(dpo)
+        bar.advance({sft1: 0.0, dpo1: 0.5})
         assert bar.n == pytest.approx(4 * (38 + 15) / 76)
-        bar.move({dpo1: 0.5})                       # sft comes in a later round: 19 as the mean
+        bar.advance({dpo1: 0.5})                    # sft comes in a later round: 19 as the mean
         assert bar.n == pytest.approx(4 * (38 + 15) / (68 + 19))
 
 
 def test_a_worker_writes_how_much_of_its_part_is_done(monkeypatch):
     for name, value in (("done", 0.0), ("training", False), ("sign", Path())):
-        monkeypatch.setattr(progress.Counted, name, value)
+        monkeypatch.setattr(progress.WorkerBar, name, value)
     monkeypatch.setattr(printing, "bar_class", tqdm)
-    monkeypatch.setattr(progress, "LOOK", 0)
+    monkeypatch.setattr(progress, "POLL_SECONDS", 0)
     training = runs.Job(Path("a"), ("--lr", "1"))
     score = training._replace(eval_spec=scoring.EvalSpec())
     assert progress.share_done(training) is None
-    progress.count_for(training)
+    progress.write_progress_of(training)
 
     def shares() -> list[float]:
         return [progress.share_done(x) for x in (training, score)]
@@ -606,22 +609,22 @@ def test_the_bar_moves_while_a_run_goes_on(monkeypatch):
     moved = []
     monkeypatch.setattr(RunsBar, "update", lambda bar, n: moved.append(n))
     with RunsBar(1) as bar:
-        workers.carry_out([job.job(job.arms[0], 0)], workers.LocalPool(1), bar)
-    assert len({round(x, 3) for x in moved if 0 < x < progress.TRAINING}) >= 2, moved
+        workers.run_jobs([job.job(job.arms[0], 0)], workers.LocalPool(1), bar)
+    assert len({round(x, 3) for x in moved if 0 < x < progress.TRAINING_SHARE}) >= 2, moved
 
 
 @pytest.mark.slow
 def test_heavy_weights_of_a_try_go_when_it_is_scored(monkeypatch):
     """But not of one that a chain may begin with; and before the seeds all do."""
-    monkeypatch.setattr(runs, "KEPT", 0)
+    monkeypatch.setattr(runs, "HEAVY", 0)
     left = []
 
     def look(jobs, pool, bar, keep=()):
         left.append({x.parent.name.split("_")[0] for x in RUNS.glob("*/*.safetensors")})
         make_here(jobs, pool, bar)
-        for job in jobs:                    # as carry_out does where nothing needs it
-            runs.drop_heavy([job] if job.key not in {x.key for x in keep} else [])
-    monkeypatch.setattr(compare, "carry_out", look)
+        for job in jobs:                    # as run_jobs does where nothing needs it
+            runs.delete_heavy_weights([job] if job.key not in {x.key for x in keep} else [])
+    monkeypatch.setattr(compare, "run_jobs", look)
     compare.train_all(planned(f"sft dft sft+dpo {SMALL.replace('--tries 1', '--tries 2')}"))
     *tries, seeds = left
     assert {*map(frozenset, tries)} == {frozenset(), frozenset({"sft"})} and seeds == set()
@@ -630,22 +633,22 @@ def test_heavy_weights_of_a_try_go_when_it_is_scored(monkeypatch):
 
 # ---- your rows -----------------------------------------------------------------------------------
 def test_own_rows_have_four_parts_and_each_seed_draws_its_training_rows(ran):
-    questions = [{r.prompt for r in read([str(ran.parts[x])])[0]} for x in splits.DOES]
+    questions = [{r.prompt for r in read([str(ran.parts[x])])[0]} for x in splits.PURPOSES]
     assert sum(map(len, questions)) == len(set.union(*questions)) == len(PAIRS)
     assert [*map(len, questions)] == [20, 4, 6, 6]
-    drawn = [[r.prompt for r in read([str(splits.redrawn(ran.parts["train"], seed, range(5)))])[0]]
-             for seed in range(5)]
+    files = [splits.bootstrap_sample(ran.parts["train"], seed, range(5)) for seed in range(5)]
+    drawn = [[r.prompt for r in read([str(file)])[0]] for file in files]
     assert drawn[0] != drawn[1] and all(len(x) == 20 and {*x} < questions[0] for x in drawn)
     assert {*Counter(sum(drawn, [])).values()} == {5}               # together each as often
     files = [ran.job(arm, seed).config.data
-             for arm in ran.arms[::3] for seed in (*ran.seeds, *plan.TRIES)]
+             for arm in ran.arms[::3] for seed in (*ran.seeds, *plan.SEARCH_SEEDS)]
     assert len({*map(tuple, files)}) == len(files) == 10, "each draws its own, tries and twins too"
     results, questions_asked = verdicts.verdicts(ran)
     assert results[0].measure == "prefers"
     assert [[*x.others] for x in results] == [["nll"], *[["accuracy", "nll"]] * 4]
     assert results[1].scores["rows"].shape == (2, 6) and results[1].redrawn
     luck = verdicts.luck_of(questions_asked[0].difference())
-    assert questions_asked[0].interval()[1] > luck.interval(redrawn=False, looks=6)
+    assert questions_asked[0].interval()[1] > luck.interval(redrawn=False, comparisons=6)
 
 
 @pytest.mark.parametrize("rows, arms, more, measure", [
@@ -663,7 +666,7 @@ def test_what_judges_rows_of_each_kind(rows, arms, more, measure, in_process):
     assert results[0].measure == measure and question.margin > 0
     found, _ = read([str(c.parts["test"])])
     assert len({*results[0].groups["rows"]}) == len({row.prompt for row in found})
-    scores = runs.values(c.initial_job())[measure]["rows"]
+    scores = runs.scores_of(c.initial_job())[measure]["rows"]
     if measure == "reward":
         assert 0 < scores.max() <= 4
     else:
@@ -676,13 +679,13 @@ def test_rows_of_one_group_are_one_draw():
     """In the split, in the draw of a seed and among the questions that are asked. Its name, such as
     a year, does not choose its part."""
     write_jsonl(Path("grouped.jsonl"), [{**x, "group": i // 3} for i, x in enumerate(PAIRS * 3)])
-    found = splits.cut(["grouped.jsonl"], Path("a"))
+    found = splits.split_rows(["grouped.jsonl"], Path("a"))
     rows = {part: read([str(file)])[0] for part, file in found.items()}
-    groups = [{r.extra["group"] for r in rows[part]} for part in splits.DOES]
+    groups = [{r.extra["group"] for r in rows[part]} for part in splits.PURPOSES]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 36
     train, _, test, _ = [{*map(str, of_part)} for of_part in groups]
     assert min(test) < max(train), "cut in the order of their names"
-    drawn = read([str(splits.redrawn(found["train"], 1, range(2)))])[0]
+    drawn = read([str(splits.bootstrap_sample(found["train"], 1, range(2)))])[0]
     assert len({*Counter(r.extra["group"] for r in drawn).values()} - {3, 6}) == 0
     assert scoring.EvalSpec(str(found["test"])).draws() == len(groups[2])
 
@@ -702,7 +705,7 @@ def test_each_part_has_two_draws_whatever_their_size():
         rows = [{**x, "group": f"large {name}"} for x in PAIRS] + [{**x, "group": i}
                                                                    for i, x in enumerate(PAIRS)]
         write_jsonl(Path(f"{name}.jsonl"), rows)
-        found = splits.cut([f"{name}.jsonl"], Path("a"))
+        found = splits.split_rows([f"{name}.jsonl"], Path("a"))
         assert all(scoring.EvalSpec(str(found[part])).draws() > 1 for part in splits.SHARES)
 
 
@@ -715,9 +718,9 @@ def test_numbers_of_rows_scatter_as_a_ratio_does():
 
 
 def test_rows_keep_their_part_where_others_come():
-    first = splits.cut(["pairs.jsonl"], Path("a"))["test"].read_text().splitlines()
+    first = splits.split_rows(["pairs.jsonl"], Path("a"))["test"].read_text().splitlines()
     write_jsonl(Path("more.jsonl"), PAIRS + [{**PAIRS[0], "prompt": "New?"}])
-    again = splits.cut(["more.jsonl"], Path("a"))["test"].read_text().splitlines()
+    again = splits.split_rows(["more.jsonl"], Path("a"))["test"].read_text().splitlines()
     assert len({*first} & {*again}) >= len(first) - 1
 
 
@@ -726,22 +729,22 @@ def test_a_best_rate_at_the_edge_gives_every_arm_one_more_try(monkeypatch):
     """Of equal ones the nearest to the method's own is the best."""
     c = planned(f"sft dpo {SMALL} --tries 3")
     scores = {"sft": lambda x: -abs(x - 0.9), "dpo": lambda x: x}      # of rates 1/3, 1, 3
-    c.paces = {stage: pace._replace(rate=1.0) for stage, pace in c.paces.items()}
+    c.stage_plans = {stage: x._replace(lr=1.0) for stage, x in c.stage_plans.items()}
     tried = []
 
     def values(job):
         found = scores[job.config.method](job.config.lr)
         return {"score": {"list": np.full(60, found)}}
-    monkeypatch.setattr(compare, "carry_out", lambda jobs, *more, **how: tried.append(len(jobs)))
-    monkeypatch.setattr(runs, "values", values)
+    monkeypatch.setattr(compare, "run_jobs", lambda jobs, *more, **how: tried.append(len(jobs)))
+    monkeypatch.setattr(runs, "scores_of", values)
     monkeypatch.setattr(runs, "is_done", lambda job: True)
     compare.train_all(c)
     assert tried == [6, 2, 10, 5]       # with two more seeds the own and the two best
-    assert [sorted(c.tried[arm]) for arm in c.arms] == [
+    assert [sorted(c.search_scores[arm]) for arm in c.arms] == [
         pytest.approx([1 / 9, 1 / 3, 1, 3]), pytest.approx([1 / 3, 1, 3, 9])]
-    assert [*map(c.rate, c.arms)] == pytest.approx([1, 9])
+    assert [*map(c.lr, c.arms)] == pytest.approx([1, 9])
     scores["sft"] = lambda x: 0.0
-    assert [compare.choose(c, c.arms[0], x) for x in ([1 / 3, 1, 3], [1 / 9, 3])] == [1, 3]
+    assert [compare.choose_rate(c, c.arms[0], x) for x in ([1 / 3, 1, 3], [1 / 9, 3])] == [1, 3]
 
 
 @pytest.fixture
@@ -751,38 +754,38 @@ def of_rates(monkeypatch):
     def make(curve: dict[str, float], luck: float = 0.0,
              diverges: float = np.inf) -> plan.Comparison:
         c = planned(f"a=sft b=sft {SMALL} --tries 3")
-        c.paces = {stage: pace._replace(rate=1.0) for stage, pace in c.paces.items()}
+        c.stage_plans = {stage: x._replace(lr=1.0) for stage, x in c.stage_plans.items()}
 
         def values(job):
-            rate, seed = job.config.lr, job.config.seed
-            if rate >= diverges and seed % 500 != 100:
+            lr, seed = job.config.lr, job.config.seed
+            if lr >= diverges and seed % 500 != 100:
                 return None
-            chance = luck * (seed % 500 % 3 - 1) * np.sign(np.log(rate))
-            return {"score": {"list": curve[f"{rate:.2g}"] + chance + np.zeros(60)}}
-        monkeypatch.setattr(compare, "carry_out", lambda *jobs, **how: None)
-        monkeypatch.setattr(runs, "values", values)
+            chance = luck * (seed % 500 % 3 - 1) * np.sign(np.log(lr))
+            return {"score": {"list": curve[f"{lr:.2g}"] + chance + np.zeros(60)}}
+        monkeypatch.setattr(compare, "run_jobs", lambda *jobs, **how: None)
+        monkeypatch.setattr(runs, "scores_of", values)
         monkeypatch.setattr(runs, "is_done", lambda job: True)
         compare.train_all(c)
         return c
     return make
 
 
-@pytest.mark.parametrize("diverges, rate", [(3, 1), (1, 1 / 3)])
-def test_a_rate_that_diverges_with_another_seed_gives_way_to_the_others(of_rates, diverges, rate):
+@pytest.mark.parametrize("diverges, lr", [(3, 1), (1, 1 / 3)])
+def test_a_rate_that_diverges_with_another_seed_gives_way_to_the_others(of_rates, diverges, lr):
     c = of_rates({"0.33": 0.5, "1": 0.6, "3": 0.7, "9": 0.4}, diverges=diverges)
-    assert [*map(c.rate, c.arms)] == pytest.approx([rate] * 2)
+    assert [*map(c.lr, c.arms)] == pytest.approx([lr] * 2)
 
 
 def test_a_lead_above_100_points_is_not_foretold(of_rates, monkeypatch):
     c = of_rates({"0.33": 0.5, "1": 0.6, "3": 0.55})
-    monkeypatch.setattr(power, "leads", lambda *of: [1.3, 2.5])
-    assert " test prompts no lead would be decided (" in power.foretold(c)
+    monkeypatch.setattr(power, "detectable_range", lambda *of: [1.3, 2.5])
+    assert " test prompts no lead would be decided (" in power.power_statement(c)
 
 
 def test_a_report_that_says_something_else_is_kept_with_its_picture(tmp_path):
     for text in ("a", "b", "b", "c"):
         files = {"picture.svg": f"picture of {text}", "report.md": text}
-        report.keep_earlier(tmp_path, files)
+        report.keep_earlier_report(tmp_path, files)
         for name, new in files.items():
             (tmp_path / name).write_text(new)
     for name, text in (("earlier-1", "a"), ("earlier-2", "b"), ("", "c")):
@@ -790,21 +793,21 @@ def test_a_report_that_says_something_else_is_kept_with_its_picture(tmp_path):
         assert (tmp_path / name / "picture.svg").read_text() == f"picture of {text}"
 
 
-@pytest.mark.parametrize("luck, rate, told", [(0.01, 3, False), (0.1, 1, True)])
-def test_a_rate_that_is_not_clearly_better_leaves_a_method_its_own(of_rates, luck, rate, told):
+@pytest.mark.parametrize("luck, lr, told", [(0.01, 3, False), (0.1, 1, True)])
+def test_a_rate_that_is_not_clearly_better_leaves_a_method_its_own(of_rates, luck, lr, told):
     """By a standard error of three seeds (luck / sqrt 3). A verdict that the better rate might undo
     says so."""
     c = of_rates({"0.33": 0, "1": 0.50, "3": 0.52, "9": 0.1}, luck)
-    assert [*map(c.rate, c.arms)] == [rate, rate]
-    taken = [line.split(" | ")[1:5] for line in report.searched(c) if "taken" in line]
-    assert taken == [[plan.short_rate(rate), *{3: ("52.0", "53.0", "51.0"),
-                                                     1: ("50.0",) * 3}[rate]]] * 2
-    assert [verdicts.missed(c, arm) is not None for arm in c.arms] == [told, told]
+    assert [*map(c.lr, c.arms)] == [lr, lr]
+    taken = [line.split(" | ")[1:5] for line in report.rate_search_section(c) if "taken" in line]
+    assert taken == [[plan.short_lr(lr), *{3: ("52.0", "53.0", "51.0"),
+                                                     1: ("50.0",) * 3}[lr]]] * 2
+    assert [verdicts.missed_rate(c, arm) is not None for arm in c.arms] == [told, told]
     for lead in (0.05, 0.5):
         q = of_gaps(lead + np.zeros((3, 200)))
         a, b = (x._replace(arm=arm) for x, arm in zip((q.a, q.b), c.arms))
         undone = told and lead < 0.2
-        assert verdicts.may_be_the_rate(c, q._replace(a=a, b=b)) == ("b" if undone else "")
+        assert verdicts.arm_with_doubtful_rate(c, q._replace(a=a, b=b)) == ("b" if undone else "")
 
 
 # ---- what will be seen ---------------------------------------------------------------------------
@@ -831,14 +834,10 @@ def test_a_plan_trains_the_tries_alone_and_needs_them(capsys):
         planned(f"sft dpo {SMALL} --plan")
 
 
-def test_an_undecided_lead_tells_how_many_questions_would_decide_it():
-    """By hand: 4 of 45 with a standard error of .109, of which 1.96 + .84 are needed: 11.9 times as
-    many."""
-    gap = np.tile(np.repeat([1.0, -1.0, 0.0], [14, 10, 21]), (5, 1))
-    q = of_gaps(gap)
-    assert q.verdict == "undecided" and power.would_decide(q) == 12
-    for nothing in (np.tile([1.0, -1.0], (5, 20)), np.zeros((5, 40))):
-        assert power.would_decide(of_gaps(nothing)) == np.inf
+def test_the_least_lead_that_would_have_been_decided():
+    """By hand: 4 of 45 with a standard error of .109, of which 1.96 + .84 are needed."""
+    q = of_gaps(np.tile(np.repeat([1.0, -1.0, 0.0], [14, 10, 21]), (5, 1)))
+    assert q.verdict == "undecided" and power.least_lead(q) == pytest.approx(2.8 * 0.109, abs=2e-3)
 
 
 # ---- verdicts ------------------------------------------------------------------------------------
@@ -877,12 +876,30 @@ def test_equal_arms_are_seldom_called_different_and_a_planted_lead_is_seen(seeds
     assert shares or (said(lead, 0), said(0, lead)) == ("better", "worse")
 
 
+@pytest.mark.parametrize("gaps, told", [
+    ((0.2, 0.0), "b is better than a by 20.0 ± 0.0 points. c and a are equivalent."),
+    ((-0.2, 0.0), "a is better than b by 20.0 ± 0.0 points. c and a are equivalent."),
+    ((-0.2, -0.3), "a is better than b by 20.0 ± 0.0 points, c by 30.0 ± 0.0 points."),
+    ((0.2, np.array([[1.0, -1.0]])), "b is better than a by 20.0 ± 0.0 points. Undecided, because "
+                                     "the CI includes 0: c - a. In 80 of 100 such tests a lead"),
+    ((np.array([[1.0, -1.0]]),), "nothing is decided: each CI includes 0. In 80")])
+def test_the_first_sentences_say_which_method_is_ahead(gaps, told, monkeypatch):
+    monkeypatch.setattr(verdicts.Question, "least_variance", 0.0)
+    monkeypatch.setattr(printed, "arm_with_doubtful_rate", lambda *of: "")
+    questions = []
+    for name, gap in zip("bc", gaps):
+        q = of_gaps(np.tile(gap, (3, 20)))
+        questions.append(q._replace(a=q.a._replace(name=name), b=q.b._replace(name="a")))
+    said = printed.conclusion(None, questions)
+    assert said.startswith(f"Result (score, 0-100; {questions[0].a.sample_text}): {told}")
+
+
 @pytest.mark.parametrize("mean, half, word", [
     (0.01, 0.005, "equivalent"), (0.01, 0.02, "undecided"), (0.03, 0.02, "better"),
     (-0.03, 0.02, "worse"), (0, 0.019, "equivalent"), (0.0, 0.03, "undecided"),
     (0.015, 0.01, "better")])
 def test_the_interval_that_is_printed_decides(mean, half, word):
-    assert verdicts.word(mean, half, 0.02) == word
+    assert verdicts.verdict_word(mean, half, 0.02) == word
 
 
 def test_redrawn_rows_widen_an_interval_by_the_luck_of_the_file():
@@ -943,8 +960,8 @@ def test_looks_are_counted_and_confirming_is_done_once(in_process):
                           (words, 0), (f"{words} --confirm", 0)):       # it was the first
         c = planned(line)
         compare.train_all(c)
-        assert len(looks(c)) == earlier, line
-    assert not {*c.seeds} & {*range(plan.TRY)}
+        assert len(earlier_tests(c)) == earlier, line
+    assert not {*c.seeds} & {*range(plan.SEARCH_SEED)}
     assert c.eval_spec("test").seed != planned(words).eval_spec("test").seed
     before = trained()
     for again in (three, f"{words} --items 11", f"dpo sft {SMALL} --items 12"):
@@ -958,8 +975,8 @@ def test_a_plan_repeats_the_command_elsewhere(scene, tmp_path, in_process):
     """To the same figures, from the plan, the file and the rows alone. Each command of the report
     makes the weights that were judged. What training says of a loss of one's own is a note."""
     there, told = scene
-    place = there / planned(SCENE).place
-    assert "--steps 2" in told and "sft+mine.py - sft" in told and told.count("two half") == 2
+    place = there / planned(SCENE).folder
+    assert "--steps 2" in told and "sft+mine.py - sft" in told and told.count("two half") == 1
     Path("my.ini").write_bytes((place / "plan.ini").read_bytes())
     assert call("my.ini") == 0
     again = Path("out/compare") / place.name
@@ -977,6 +994,24 @@ def test_a_plan_repeats_the_command_elsewhere(scene, tmp_path, in_process):
             there / RUNS / name / "model.safetensors").read_bytes()
 
 
+def test_the_report_has_settings_and_the_scores_of_each_seed(ran):
+    """And a definition of the score."""
+    text = (ran.folder / "report.md").read_text()
+    assert "| mine.py | beta 0.1 | 3e-5 | 1 | 0.4 | 8 | fp32 | all |" in text
+    assert text.count("| sft+mine.py: ") == 2 and "● sft, " in text
+    results, (q, *_) = verdicts.verdicts(ran)
+    scores = [f"{100 * x:.1f}" for x in results[1].seed_scores()]
+    assert f"| sft | {' | '.join(scores)} |" in text
+    gaps = [f"{100 * x:+.1f}" for x in q.a.seed_scores() - q.b.seed_scores()]
+    assert f"| {q.a.name} - {q.b.name} | {' | '.join(gaps)} |" in text
+    c = planned(f"sft 'dpo --beta 1' {SMALL} --lora 4")
+    assert "| dpo --beta 1 | beta 1.0 (0.1), " in (lines := "\n".join(report.settings_section(c)))
+    assert lines.count("| LoRA, rank 4 |") == 2
+    assert "one greedy response, at most 44 tokens" in printed.score_definition(c, "score")
+    c = planned("sft dpo --data pairs.jsonl --reward r.py:f --tries 1 --device cpu")
+    assert "prompts of r.py:f, for one response" in printed.score_definition(c, "reward")
+
+
 def test_a_chain_reads_as_many_sequences_as_its_stages_alone(ran):
     """A demonstration has one, a pair two."""
     sft, mine, chain, _ = (x.cost["sequences"] for x in verdicts.verdicts(ran)[0][1:])
@@ -985,9 +1020,9 @@ def test_a_chain_reads_as_many_sequences_as_its_stages_alone(ran):
 
 def test_scores_csv_has_the_mean_of_the_questions_for_each_seed(ran):
     def line(arm: arms.Arm, seed: int) -> str:
-        score = runs.values(ran.job(arm, seed))["prefers"]["rows"].mean()
+        score = runs.scores_of(ran.job(arm, seed))["prefers"]["rows"].mean()
         return f"{arm.name},{seed + 500 * arm.copy},rows,{score:.5f}"
-    head, start, *lines = (ran.place / "scores.csv").read_text().splitlines()
+    head, start, *lines = (ran.folder / "scores.csv").read_text().splitlines()
     assert head == "method,seed,part,prefers" and start.startswith("initial model,,rows,0.")
     assert lines == [line(arm, seed) for arm in ran.arms for seed in ran.seeds]
 
@@ -1011,7 +1046,7 @@ def test_pairs_have_a_reward_accuracy_and_lengths_and_a_floor_is_told(in_process
     assert call(line) == 0
     c, said = planned(line), " ".join(capsys.readouterr().out.split())
     assert "0.0 at each prompt for sft, dpo, a floor" in said and "2 seeds x 6 prompts" in said
-    margins = [runs.values(job)["prefers margin"]["rows"]
+    margins = [runs.scores_of(job)["prefers margin"]["rows"]
                for job in (c.initial_job(), *(c.job(c.arms[1], seed) for seed in c.seeds))]
     gained = np.mean([margin > margins[0] for margin in margins[1:]])
     assert verdicts.verdicts(c)[0][2].others["accuracy"] == gained > 0

@@ -35,7 +35,7 @@ RUN = ("--objective mine.py --aim 2 --init start --rows 32 --batch-size 8 --step
 
 @pytest.fixture
 def here(belongings, tmp_path, monkeypatch):
-    """A folder with mine.py and a start model."""
+    """A folder with mine.py and an initial model."""
     shutil.copytree(belongings / "start", tmp_path / "start")
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)

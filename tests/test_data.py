@@ -21,7 +21,7 @@ from nanouft.data.batches import collate, encode, encode_what_fits, order
 from nanouft.data.fields import FIELDS, NAMES, READ_FOR
 from nanouft.data.files import dataset_rows, items
 from nanouft.data.holdout import holdout
-from nanouft.data.report import NOT_READ, about_grades, report_use, unread_fields, why_skipped
+from nanouft.data.report import NOT_READ, grade_note, report_use, unread_fields, why_skipped
 from nanouft.data.rows import NO_ANSWER, NO_QUESTION, Row, read, read_dataset
 from nanouft.data.selection import CHOOSE, NoRows
 from nanouft.models.folders import read_tokenizer, save_model
@@ -489,10 +489,10 @@ def test_of_each_row_a_method_makes_sequences_or_it_is_told_why_not(kind, why):
     (11, 1, (1, 1), "11 good responses and 1 bad: --undesirable-weight 11 would "),
     (1, 11, (2, 0.5), "1 good response and 11 bad: --desirable-weight 5.5 would ")])
 def test_grades_that_tell_little_are_named(good, bad, weights, line):
-    told = about_grades([Row(label=1.0)] * good + [Row(label=0.0)] * bad, weights)
+    told = grade_note([Row(label=1.0)] * good + [Row(label=0.0)] * bad, weights)
     assert told.startswith(line) and bool(line) == bool(told)
-    assert "have the grade 0.5" in about_grades([Row(score=0.5)] * 3)
-    assert not about_grades([Row(score=0.5), Row(score=0.6)])
+    assert "have the grade 0.5" in grade_note([Row(score=0.5)] * 3)
+    assert not grade_note([Row(score=0.5), Row(score=0.6)])
 
 
 @pytest.mark.parametrize("forms", [("question {}", " Question\t  {}\n"),

@@ -16,7 +16,7 @@ from nanouft.loop import Update, make_optimizer, steps
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.hpt import more_demos
 from nanouft.rollout import Rollouts, Sampler, credit_rollout, score_demos
-from nanouft.run.evaluation import about_rewards
+from nanouft.run.evaluation import equal_rewards_note
 
 K, P = 3, 4
 SKILLS = "rules,list,sum,truth"
@@ -123,8 +123,8 @@ def test_a_run_that_learns_nothing_from_its_rewards_says_so(said, name, score):
     update = Update(make_optimizer(policy, 1e-3))
     log = [{"loss": 0, "grad_norm": float(step.norm)}
            for step in steps(policy, made.objective, made, update, range(3))]
-    assert bool(about_rewards([*log, {"step": 3, "held_out": {}}])) == said
-    assert about_rewards([{"loss": 0, "grad_norm": 1e-6}]), "what fp32 rounds teaches nothing"
+    assert bool(equal_rewards_note([*log, {"step": 3, "held_out": {}}])) == said
+    assert equal_rewards_note([{"loss": 0, "grad_norm": 1e-6}]), "what fp32 rounds teaches nothing"
 
 
 # ---- the losses ----------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def test_an_interval_holds_the_truth_in_95_of_100_draws():
     truth = statistics.NormalDist().cdf(1 / 2 ** 0.5)
     for good, bad in ((30, 30), (60, 15)):
         grade = np.repeat([1.0, 0.0], [good, bad])
-        found = [metrics.of_grades(rng.normal(size=good + bad) + grade, grade).metrics
+        found = [metrics.auc_of_grades(rng.normal(size=good + bad) + grade, grade).metrics
                  for _ in range(200)]
         assert 180 <= sum(x["low"] <= truth <= x["high"] for x in found) <= 198
     assert np.allclose(metrics.interval(np.ones(4), np.ones(4)), (0.3976, 1), atol=1e-4)
@@ -148,7 +148,7 @@ def test_the_interval_of_a_share_stays_within_0_and_1():
     end."""
     grade = np.repeat([1.0, 0.0], [6, 2])
     for gain, side in (([5, 6, 7, 8, 1, 2, 0, 3], 1), ([-5, -6, -7, -8, -1, -2, 0, -3], 0)):
-        found = metrics.of_grades(np.array(gain), grade).metrics
+        found = metrics.auc_of_grades(np.array(gain), grade).metrics
         assert 0 <= found["low"] < found["auc"] < found["high"] <= 1
         assert side in (found["low"], found["high"])
 
@@ -161,7 +161,7 @@ def rows_of(*rows: dict[str, list[float]]) -> tuple[list[Encoded], Numbers]:
 
 
 def ranked(*gains: float) -> Measurement:
-    return metrics.of_grades(np.array(gains), np.array([1.0, 0, 1, 0]))
+    return metrics.auc_of_grades(np.array(gains), np.array([1.0, 0, 1, 0]))
 
 
 def read(where: str, counts: str) -> Measurement:
@@ -179,14 +179,14 @@ def test_models_are_compared_on_the_same_tokens_of_the_same_rows_alone(one, othe
     """Of models with other tokenizers the line says nothing."""
     compared: dict = {}
     for name, found in (("one", one), ("other", other)):
-        evaluate.compare("rows", name, found, compared)
+        evaluate.print_comparison("rows", name, found, compared)
     *_, said = capsys.readouterr().out.partition("minus one: ")
     assert said.startswith(told) and bool(said) == bool(told)
 
 
 def test_the_difference_of_scores_is_that_of_the_second_model_from_the_first():
     scores = ([{"score": score}] * 3 for score in (0.25, 0.75))
-    assert evaluate.difference(*scores).startswith("+50.0 [+50.0, +50.0]")
+    assert evaluate.difference_text(*scores).startswith("+50.0 [+50.0, +50.0]")
 
 
 def test_the_loss_is_per_token():
@@ -207,7 +207,8 @@ def test_pairs_are_compared_by_what_was_gained_over_the_start_model():
 
 
 def test_graded_answers_are_compared_by_couples():
-    """By their whole gain over the start model, not per token, which has another order here; where
+    """By their whole gain over the initial model, not per token, which has another order here;
+    where
     it is not known, by the mean log-prob. Where nothing has moved all couples tie."""
     answers, logp = rows_of({"answer": [-1.]}, {"answer": [-2.] * 4}, {"answer": [-3.]})
     for of_a_token, auc in ((None, 1), ((0, 0, 0), 1 / 2), ((2, 1, 1), 2 / 3)):

@@ -32,12 +32,13 @@ def here(tmp_path, monkeypatch):
 
 def carried_by(some: Executor | None) -> dict[str, bytes]:
     """{file: its bytes} of what a comparison leaves, but for what says how long it took."""
-    c = plan.plan(plan.read_words(shlex.split(LINE)))
+    c = plan.plan(plan.parse_command(shlex.split(LINE)))
     c.executor = some
-    with workers.alone_in(c.root):
+    with workers.lock_comparisons(c.root):
         compare.train_all(c)
     assert not [*Path("out").rglob("*.partial")]
-    scores = {str(job.scored): repr(runs.values(job)).encode() for job in compare.judged(c)}
+    scores = {str(job.scored): repr(runs.scores_of(job)).encode()
+              for job in compare.evaluated_jobs(c)}
     return scores | {str(x): x.read_bytes() for x in RUNS.rglob("*")
                      if x.is_file() and x.suffix != ".npz" and x.name != runs.MADE}
 
@@ -108,7 +109,7 @@ def carry(some: Executor) -> None:
     job = runs.Job(RUNS / "start", None, plan.EvalSpec(items=10, tasks=("list",)), "base",
                    name="the initial model")
     with RunsBar(1) as bar:
-        workers.carry_out([job], executor.ExecutorPool(some), bar)
+        workers.run_jobs([job], executor.ExecutorPool(some), bar)
     assert runs.is_done(job)
 
 
@@ -129,8 +130,8 @@ def test_a_lost_part_is_handed_over_once_more(monkeypatch):
     ("torch", "1.0", r"has torch .*, and the comparison 1\.0"),
     ("nanouft:loop.py", "0", "has another nanouft/loop.py"), ("own.py", "0", "another own.py")])
 def test_a_worker_with_other_code_is_refused_in_one_line(library, was, told, monkeypatch):
-    real = executor.code_here
-    monkeypatch.setattr(executor, "code_here", lambda: real() | {library: was})
+    real = executor.code_fingerprint
+    monkeypatch.setattr(executor, "code_fingerprint", lambda: real() | {library: was})
     with pytest.raises(UserError, match=told):
         carry(Odd(0))
 
@@ -162,12 +163,12 @@ def test_a_part_ends_when_it_is_no_longer_wanted(tmp_path):
     told = executor.pickle.dumps({}) + executor.pickle.dumps((part, time.time()))
     with ThreadPoolExecutor(1) as some:
         wanted.touch()
-        future = some.submit(executor.there, told, str(tmp_path), str(wanted))
+        future = some.submit(executor.run_on_worker, told, str(tmp_path), str(wanted))
         while not [*RUNS.glob("slow.*.partial/metrics.jsonl")]:
             time.sleep(0.1)
         wanted.unlink()
         assert "was killed" in future.result(20)
-        assert "does not see" in executor.there(told, str(tmp_path), str(wanted))
+        assert "does not see" in executor.run_on_worker(told, str(tmp_path), str(wanted))
     assert not [*RUNS.iterdir()]
 
 
@@ -177,9 +178,9 @@ def test_what_another_machine_writes_stays_for_a_day():
     for place in (ours, theirs, executor.unfinished(RUNS / "a-3")):
         place.mkdir(parents=True)
         (place / "file").touch()
-    workers.sweep([RUNS])
+    workers.remove_abandoned([RUNS])
     assert not ours.exists() and theirs.exists() and len([*RUNS.iterdir()]) == 2
     for file in (theirs / "file", theirs):
         os.utime(file, (1e9, 1e9))
-    workers.sweep([RUNS])
+    workers.remove_abandoned([RUNS])
     assert not theirs.exists()

@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 
 from nanouft import train
 from nanouft.compare.fingerprint import short_hash
-from nanouft.compare.splits import cut, draw_keys
+from nanouft.compare.splits import draw_keys, split_rows
 from nanouft.data.batches import encode
 from nanouft.data.holdout import question_keys
 from nanouft.data.rows import Row
@@ -28,7 +28,7 @@ from nanouft.models.tokenizer import Turn
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.plumbing.files import read_json, remove, write_json
-from nanouft.plumbing.tensors import read_tensors, save_tensors
+from nanouft.plumbing.safetensors_files import read_tensors, save_tensors
 from nanouft.run import checkpoint
 from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
 from nanouft.run.folder import fingerprint, hash_of, is_scored, new_folder, read_lines
@@ -44,7 +44,7 @@ STOPPED = {                             # folder -> what a kill has left, or the
 
 @pytest.fixture(scope="module")
 def place(belongings, tmp_path_factory):
-    """A folder with a start model, a whole run, and one that was killed in its last step."""
+    """A folder with an initial model, a whole run, and one that was killed in its last step."""
     folder = tmp_path_factory.mktemp("folders")
     shutil.copytree(belongings, folder, dirs_exist_ok=True)
     assert command(train.main, dpo(folder, out="whole", steps=STEPS)) == 0
@@ -158,7 +158,7 @@ def test_saving_takes_no_more_than_a_tenth_of_the_time(
 
 # ---- what a run goes on with ---------------------------------------------------------------------
 def test_a_run_goes_on_only_with_what_it_began_with(place, tmp_path, monkeypatch, capsys):
-    """Rows, held-out rows, the start model, the models that its method reads, settings: another
+    """Rows, held-out rows, the initial model, the models that its method reads, settings: another
     content under the same name is another run. One line says so before a model reads its rows.
     Another torch or processor is named; flags of memory and of saving may change."""
     for name in ("pairs.jsonl", "held.jsonl"):
@@ -173,7 +173,7 @@ def test_a_run_goes_on_only_with_what_it_began_with(place, tmp_path, monkeypatch
     for name in ("pairs.jsonl", "held.jsonl", "start/model.safetensors",
                  "aligned/model.safetensors"):
         was = (tmp_path / name).read_bytes()
-        changes[name, "the data, the start model or the reward has changed"] = was.replace(
+        changes[name, "the data, the initial model or the reward has changed"] = was.replace(
             b"oak", b"elm") if "jsonl" in name else save({k: w + 1 for k, w in load(was).items()})
     for name, x in (("hp", {**saved["hp"], "lam": 0.7}), ("steps", saved["steps"] + 1),
                     ("config", {**saved["config"], "warmup": 0.7})):
@@ -231,7 +231,7 @@ def test_hashes_that_are_kept_have_the_digits_of_before(tmp_path, monkeypatch):
     assert [key[:16] for key in (*question_keys([row]), *draw_keys([row]))] == [
         "ecf236033f7ada98", "daee236667ba88a4"]
     assert fingerprint(zeros, encode([row], NANO, 64)[0], "more") == "baf8dc33bcabff51240bd4d9"
-    assert cut(["rows"], Path())["train"].parent.name == "rows-a16d1cfc"
+    assert split_rows(["rows"], Path())["train"].parent.name == "rows-a16d1cfc"
     assert short_hash(["a", 1]) == "2657442b"
 
 

@@ -38,7 +38,7 @@ class Watched:
         return self.real(batch)
 
 
-def two_steps(form, name, dtype, model, rate=1e-3):
+def two_steps(form, name, dtype, model, lr=1e-3):
     """(numbers, what was seen) of two steps, in two micro-batches if that is possible. All that
     comes after the logits is in fp32."""
     device, batch = Device(name, dtype), batch_of(form)
@@ -48,8 +48,8 @@ def two_steps(form, name, dtype, model, rate=1e-3):
     form.objective.setup(model, 0)
     with fake_gpu() as counted:
         model = model.to(name)
-        optimizer, watched = make_optimizer(model, rate, fused=True), Watched(form.objective)
-        update = Update(optimizer, warmup_cosine(rate, 2, 0.5), 1.0, grad_scaler(device))
+        optimizer, watched = make_optimizer(model, lr, fused=True), Watched(form.objective)
+        update = Update(optimizer, warmup_cosine(lr, 2, 0.5), 1.0, grad_scaler(device))
         counted.clear()
         done = list(steps(model, watched, lambda number: batch, update, range(2), device))
         seen = Counter(counted)
@@ -98,7 +98,7 @@ def test_lora_is_added_in_fp32_and_one_wait_a_forward_is_that_of_transformers(na
     """At first B A x is so small that a sum in half precision would lose most of it."""
     model = llama(tied=True)
     model.add_lora(4, 0, DTYPES[dtype])
-    _, seen = two_steps(Form(name), "cuda", dtype, model, rate=1e-4)
+    _, seen = two_steps(Form(name), "cuda", dtype, model, lr=1e-4)
     assert {(what, line.partition(":")[0]) for what, line in seen if what in waits(seen)} == {
         ("read: item", "masking_utils.py")}, seen
     unchanged = []
@@ -183,11 +183,11 @@ def test_a_resumed_run_draws_what_an_unbroken_one_does(here):
 
 def test_a_comparison_keeps_to_the_gpu(here, monkeypatch):
     """Here in this process."""
-    def carry_out(jobs, *more, **named):
+    def run_jobs(jobs, *more, **named):
         for job in workers.missing(jobs):
             for part in runs.parts_of(job):
-                runs.do(part, time.time())
-    monkeypatch.setattr(compare, "carry_out", carry_out)
+                runs.run_part(part, time.time())
+    monkeypatch.setattr(compare, "run_jobs", run_jobs)
     with fake_gpu() as seen:
         assert compare.main("sft dpo --skills list --rows 32 --items 10 --tries 1 --seeds 2 "
                             "--steps 2 --device cuda --out compared".split()) == 0

@@ -25,7 +25,7 @@ from nanouft import own, train
 from nanouft.models import folders
 from nanouft.objectives.dpo import DPO
 from nanouft.objectives.grpo import GRPO
-from nanouft.plumbing import tensors as tensors_of_file
+from nanouft.plumbing import safetensors_files as tensors_of_file
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json
@@ -133,7 +133,7 @@ ENDS = {        # the run, how it ends, its exit code, the step that is kept, wh
 # ---- a run in a process of its own ---------------------------------------------------------------
 @pytest.fixture(scope="module")
 def place(belongings, tmp_path_factory):
-    """A folder with a start model, pairs, and a whole run of each kind; we are in it."""
+    """A folder with an initial model, pairs, and a whole run of each kind; we are in it."""
     folder, before = tmp_path_factory.mktemp("ends"), os.getcwd()
     os.chdir(folder)
     shutil.copytree(belongings, folder, dirs_exist_ok=True)

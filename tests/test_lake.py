@@ -63,7 +63,7 @@ def test_where_a_policy_goes_by_itself_is_found_by_stepping(lake):
     policy, right = random_policy(lake), optimal_actions(lake)
     T = torch.einsum("sa,sat->st", policy, lake.P)
     stands, alone = (count(lake, policy[None], 9)[0] for count in (
-        residual.standing, residual.best_moves_alone))
+        residual.share_among_standing, residual.best_moves_alone))
     at, total = torch.eye(lake.S, dtype=torch.float64)[lake.start], 0
     for t in range(3000):
         if t == lake.limit:
@@ -82,7 +82,7 @@ def test_walks_go_where_their_policy_goes():
     lake = make_lake("default4")
     policy = random_policy(lake)[None]
     cells, actions = (x[0] for x in planning.walks(lake, policy, 4000))
-    for t, share in enumerate(residual.on_ice(lake, policy, 9)[0]):
+    for t, share in enumerate(residual.share_on_ice(lake, policy, 9)[0]):
         on = actions[:, t] >= 0
         assert torch.equal(lake.step[cells[on, t], actions[on, t]], cells[on, t + 1])
         walked = torch.bincount(cells[on, t], minlength=lake.S) / 4000
@@ -167,7 +167,7 @@ def test_a_line_of_the_table_by_hand(monkeypatch):
     monkeypatch.setattr(lake_table, "distance", lambda lake, probs: far)
     goes = planning.visits(TWOWAY, start.probs())[:, [s for s, _ in TASK.best]]
     own = float(goes.clamp_max(1 / len(TASK.best)).sum(-1).mean())
-    said = lake_table.half_line(TASK, start, "sft")[1].replace("±", "").replace("%", "").split()
+    said = lake_table.result_cell(TASK, start, "sft")[1].replace("±", "").replace("%", "").split()
     assert said[:3] == ["2.333", "1.729", "67"]             # two of three arrive
     assert abs(float(said[3]) - 100 * own) <= 0.6
 
@@ -241,7 +241,7 @@ def test_the_hundred_lakes_are_summed_up_as_said(monkeypatch):
     monkeypatch.setattr(record, "SEEDS", (1000, 1003))
     monkeypatch.setattr(record, "POLICIES", 2)
     name = "network with a habit"
-    found = record.hundred(name)
+    found = record.summary_of_lakes(name)
     off = []                                            # (lakes, what, LAMS, updates, N)
     for seed in (1000, 1003):
         one = record.estimates(record.random_lake(seed), name, 2, residual.PLACEBOS)
@@ -264,7 +264,7 @@ def test_the_kept_figures_of_a_hundred_lakes_are_those_of_today(monkeypatch):
     monkeypatch.setattr(record, "PLACEBOS", [])
     monkeypatch.setattr(record, "RIVALS", ["SFT"])
     name = "table with a habit"
-    kept, found = json.loads(record.HUNDRED.read_text("utf-8"))[name], record.hundred(name)
+    kept, found = json.loads(record.HUNDRED.read_text("utf-8"))[name], record.summary_of_lakes(name)
     for part in ("gaps", "closer", "farther", "lead", "lead by move"):
         for what in found[part]:
             same(torch.tensor(found[part][what]), torch.tensor(kept[part][what]), 2e-5)

@@ -1,4 +1,4 @@
-"""Laws that every objective keeps, in every form. What a method *is* stands in its equation:
+"""Invariants of every objective, in every form. What a method *is* stands in its equation:
 test_equations.py."""
 import math
 from dataclasses import replace

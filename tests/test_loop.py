@@ -26,7 +26,7 @@ from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.gpt import shipped_base
 from nanouft.models.folders import save_model, start_model
 from nanouft.objectives import OBJECTIVES
-from nanouft.playground.record import taught
+from nanouft.playground.record import model_after_each_step
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
@@ -41,7 +41,7 @@ RUNS = {
     "ift": "ift --lam 0.5",                     # a second forward
     "neftune": "neftune",                       # draws random numbers
     "hft": "hft --eval-every 2",                # frozen weights, by the seed; held-out figures
-    "dpo": "dpo",                               # the start model's numbers
+    "dpo": "dpo",                               # the initial model's numbers
     "kto": "kto --items 3",                     # rows that read other rows; scores and answers
     "ppo": f"ppo {SAMPLED}",                    # a critic; four steps on each rollout
     "grpo": f"grpo --minibatches 2 --passes 2 {SAMPLED}",
@@ -103,7 +103,7 @@ def trained(place: Path, line: str, kind: str = "") -> list:
 
 @pytest.fixture(scope="module")
 def place(belongings, tmp_path_factory) -> Path:
-    """A folder with start models, rows of every kind, and of each run the whole one, and one that
+    """A folder with initial models, rows of every kind, and of each run the whole one, and one that
     was cut in its last step."""
     folder = tmp_path_factory.mktemp("runs")
     shutil.copytree(belongings, folder, dirs_exist_ok=True)
@@ -229,7 +229,7 @@ def test_rollouts_the_playground_and_the_lake_call_every_hook_too():
         Rollouts(prompts, o, Sampler(model, model, NANO), lambda rows, texts: [0.5] * len(rows),
                  Batching(batch_size=2, steps=4))
     with hooks():
-        next(taught(Form("dpo").objective, nano(), NANO))
+        next(model_after_each_step(Form("dpo").objective, nano(), NANO))
     with hooks():
         learn(TASK, Net(TWOWAY, 2), "dpo", 1)
 
@@ -353,9 +353,9 @@ def test_a_mistake_in_the_words_of_flat_py_is_one_line(words, told, place, monke
 def test_simple_py_is_the_loop(name, place, monkeypatch):
     """In double: what differs is not rounding. 15 steps of SFT have a warm-up of two. Weights are
     compared together: AdamW gives one whose gradient is rounding as large a step as any."""
-    n, rate, B = {"sft": 15}.get(name, 5), 2e-3, 6
+    n, lr, B = {"sft": 15}.get(name, 5), 2e-3, 6
     loss, kinds, own_rate, _ = simple.METHODS[name]
-    monkeypatch.setitem(simple.METHODS, name, (loss, kinds, rate, n))
+    monkeypatch.setitem(simple.METHODS, name, (loss, kinds, lr, n))
     monkeypatch.setattr(simple, "ROWS", B)
     settings = {"poft": {"aligned": ["other"]}, "sft": {"reduction": "sequence"}}
     o = OBJECTIVES[name](**settings.get(name, {}))
@@ -363,7 +363,7 @@ def test_simple_py_is_the_loop(name, place, monkeypatch):
     by_simple, tok = start_model(str(place / "start"))
     model, start, other = (start_model(str(place / "start"))[0].double() for _ in range(3))
     with torch.no_grad():
-        other.wpe.weight.mul_(2)                        # an aligned model is not the start model
+        other.wpe.weight.mul_(2)                        # an aligned model is not the initial model
     by_kind = (world.rows("train", kind, n * B, 0) for kind in kinds)
     rows = [row for together in zip(*by_kind) for row in together][:n * B]
     plain = simple.train(by_simple.double(), rows, tok, name, n, other if name == "poft" else None)
@@ -372,7 +372,7 @@ def test_simple_py_is_the_loop(name, place, monkeypatch):
     source = RowSource(models.prepare(encoded, o), Batching(B, n), tok.pad)
     source.order = np.arange(n * B).reshape(n, B)       # the rows as they come
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
-    update = loop.Update(optimizer, loop.warmup_cosine(rate, n, 0.1), clip=1.0)
+    update = loop.Update(optimizer, loop.warmup_cosine(lr, n, 0.1), clip=1.0)
     done = loop.steps(model, o, source, update, range(n))
     assert [float(s.sums["loss"]) for s in done] == pytest.approx(plain, abs=1e-6)
     was, theirs = dict(start.named_parameters()), dict(by_simple.named_parameters())
@@ -388,9 +388,9 @@ def test_simple_py_is_the_loop(name, place, monkeypatch):
 def test_simple_py_has_the_losses_of_methods_that_sample(name, settings, monkeypatch):
     """Their answers to prompts in the order of a rollout, and their gradients: CHORD's at the top
     of the weight's fall, on the way and at its end."""
-    loss_of, _, rate, _ = simple.METHODS[name]
+    loss_of, _, lr, _ = simple.METHODS[name]
     method, model, start, tok = OBJECTIVES[name](**settings), shipped_base(), nano(), NANO
-    assert rate == method.lr or name == "grpo"
+    assert lr == method.lr or name == "grpo"
     rows = sorted(world.rows("train", "demos", 3, 0), key=lambda r: len(tok.prompt_ids(r.prompt)))
     encoded, _ = encode(method.choose(rows), tok, model.cfg.n_ctx)
     source = Rollouts(encoded, method, Sampler(model, start, tok), lambda rows, texts: [

@@ -55,7 +55,7 @@ def test_measuring_a_rollout(model):
     start = GPT(model.cfg, seed=1)
     used = peak(lambda: rollout.write_rollout_logps(batch, model, start, CPU))
     assert used < 4 * LOGITS + 2**20, f"{used:,} bytes"
-    assert used > 2 * LOGITS or model.cfg.vocab_size == 1_000, "the law is not empty"
+    assert used > 2 * LOGITS or model.cfg.vocab_size == 1_000, "the test is not empty"
 
 
 def test_reading_for_the_start_model(model):
@@ -69,7 +69,7 @@ def test_reading_for_the_start_model(model):
 def test_decoding(model):
     """Of more than fit at once. Keys and values fill the cache, with the copy that is made of them
     when some answers have ended."""
-    together = generate.answers_together(model, 23)
+    together = generate.answers_per_batch(model, 23)
     if model.cfg.vocab_size == 1_000:                   # else the logits are the limit
         one, more = (model.new_cache(n, 23).kv.nbytes for n in (together, together + 1))
         assert 2 * one <= CACHE < 2 * more

@@ -156,11 +156,11 @@ def test_fp32_is_exact_on_a_gpu_and_small_models_have_it(dtype, has_bf16, size, 
     for name, card in (("auto", "cuda:0"), ("cuda:1", "cuda:1")):
         chosen = choose_device(name, dtype)
         assert asked.pop() == card
-        found = device.exact_if_small(chosen, dtype, size)
+        found = device.fp32_if_small(chosen, dtype, size)
         assert found == Device(name.replace("auto", "cuda"), used) and asked[-1] == precision
     assert cudnn == [False, False]
     assert (choose_device("cpu").dtype, choose_device("cpu", "bf16").dtype) == ("fp32", "bf16")
-    assert device.exact_if_small(Device("cpu", "bf16"), "auto", size).dtype == "bf16"
+    assert device.fp32_if_small(Device("cpu", "bf16"), "auto", size).dtype == "bf16"
 
 
 @pytest.mark.parametrize("flags, can, size, told", [
@@ -206,7 +206,7 @@ def test_mixed_precision_keeps_no_copies_of_weights():
     ("cpu bf16", "", "bf16"), ("cuda:1 bf16", "", "bf16"), ("cpu bf16", "--dtype fp32", "fp32"),
     ("cpu bf16", "--dtype auto", "fp32"), ("cuda fp16", "", "fp32"), (3, "", "fp32")])
 def test_a_model_answers_in_the_precision_that_its_run_had(trained, flags, used, here, monkeypatch):
-    """Where this machine has it (a CPU has no fp16), and its start model does too; or as asked."""
+    """Where this machine has it (a CPU has no fp16), and its initial model too; or as asked."""
     asked, trainings, forward = [], [], GPT.forward
     write_json(here / "run" / "run.json", read_json(here / "run" / "run.json") | {
         "device": trained})

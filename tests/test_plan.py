@@ -19,7 +19,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.run.config import RunConfig, TrainFlags, read_flags
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked
-from nanouft.run.hyperparameters import choose_pace, with_beta
+from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
 from nanouft.run.load import Rows, load_rows, open_model, with_first_models
 from nanouft.run.plan import Plan, as_epochs, plan_run
 
@@ -126,8 +126,8 @@ def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
     cfg = read_flags([*init, *line.split()])
     objective = cfg.objective()
     model = SimpleNamespace(cfg=replace(TINY, n_embd=width))
-    rate, *others = choose_pace(cfg, objective, rows, model)
-    assert rate == pytest.approx(wanted[0]) and tuple(others) == wanted[1:]
+    lr, *others = choose_hyperparameters(cfg, objective, rows, model)
+    assert lr == pytest.approx(wanted[0]) and tuple(others) == wanted[1:]
 
 
 @pytest.mark.parametrize("line, passes", [

@@ -15,7 +15,7 @@ from nanouft.data.rows import Row, read
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import find
-from nanouft.plumbing.distributed import shared
+from nanouft.plumbing.distributed import split_over_processes
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json
@@ -60,7 +60,7 @@ def test_padding_changes_no_reward():
 
 def test_what_a_reward_model_expects_is_its_mean_chance_of_the_answer_that_it_prefers(monkeypatch):
     monkeypatch.setattr(reward, "rewards", lambda *told: np.array([2.0, 0, 0, 1]))
-    told = reward.quality(None, [], NANO.pad)               # pairs of 2 and 0, of 0 and 1
+    told = reward.held_out_accuracy(None, [], NANO.pad)     # pairs of 2 and 0, of 0 and 1
     assert told["confidence"] == pytest.approx((1 / (1 + np.exp(-2)) + 1 / (1 + np.exp(-1))) / 2)
 
 
@@ -167,7 +167,7 @@ def test_a_reward_is_called_once_before_a_model_is_opened(line, fields, answers,
     def stop(*told, **more):
         raise UserError("opened")
     monkeypatch.setattr(train.load, "open_model", stop)
-    monkeypatch.setattr(evaluate, "open_to_ask", stop)
+    monkeypatch.setattr(evaluate, "open_for_inference", stop)
     more = "--init start --eval-data ab.jsonl" if "train" in line else ""
     assert call(f"{line} --data ab.jsonl {more} --reward draws.py:f") == 2
     out, error = capsys.readouterr()
@@ -243,7 +243,7 @@ def test_processes_share_all_things_in_turn_and_the_first_one_has_a_single_thing
         for me in range(n):
             monkeypatch.setattr(accelerate, "PartialState", lambda me=me: SimpleNamespace(
                 process_index=me, num_processes=n))
-            parts.append(shared(list, things))
+            parts.append(split_over_processes(list, things))
         assert sum(parts, []) == [*things] and parts[0], (n, things)
 
 

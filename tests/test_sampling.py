@@ -62,7 +62,7 @@ def written_out(temperature: float) -> list[Answer]:
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
 @pytest.mark.parametrize("name, value", [
     ("CACHE", 200_000), ("FEW", 10**9), ("FEW", 0),
-    *(("ask_every", lambda device, steps=steps: steps) for steps in (5, 16))])
+    *(("steps_between_checks", lambda device, steps=steps: steps) for steps in (5, 16))])
 def test_decoding_is_reading_everything_again_for_each_token(name, value, temperature, monkeypatch):
     """Whoever is answered beside it: all at once or in parts that fit into memory; equal prompts
     read once or each; however seldom a device is asked who still speaks. Nothing is streamed after
@@ -95,7 +95,7 @@ def test_no_random_number_draws_what_has_no_chance(u, token):
     """Tokens of chance 0 stand at both ends, where rounding would reach them."""
     logits = torch.full((5, 17), -torch.inf)
     logits[:, 3:11] = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
-    assert decoding.draw(logits, torch.full((5, 1), u)).tolist() == [token] * 5
+    assert decoding.sample_by_cumulative(logits, torch.full((5, 1), u)).tolist() == [token] * 5
 
 
 def test_rows_are_answered_in_their_order_and_threads_are_given_back():

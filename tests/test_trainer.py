@@ -93,7 +93,7 @@ class Drawing(Objective):
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path, monkeypatch):
     """So does a run that was begun in one process and ends in two, or the other way round. A row is
-    read once by the start model, and an answer gets its reward once."""
+    read once by the initial model, and an answer gets its reward once."""
     seen, logps = tmp_path / "seen", reference.logps
     (tmp_path / "mine.py").write_text(f"""
 def lengths(prompts, completions, **others):
@@ -204,7 +204,7 @@ def test_held_out_rows_are_one_step_whatever_the_batches(name, tmp_path):
     """The loss over all tokens, not a mean over batches, and the objective's metrics; also where
     the loss of a row reads other rows (KTO's k, RPO's weights)."""
     model, objective, data = prepared(name, False)
-    with torch.no_grad():                               # a policy that is not its start model
+    with torch.no_grad():                               # a policy that is not its initial model
         model.wte.weight.mul_(1.1)
         whole = collate(data[:7], range(7), NANO.pad)
         objective.forward(model, whole)
@@ -364,7 +364,8 @@ def test_a_wrong_command_is_one_line(words, why, tmp_path, monkeypatch, capsys):
 
 def test_processes_with_other_flags_or_files_are_refused(monkeypatch):
     told: list = []
-    monkeypatch.setattr(trainer, "shared", lambda work, things: told.extend(work([0])) or told)
+    monkeypatch.setattr(trainer, "split_over_processes",
+                        lambda work, things: told.extend(work([0])) or told)
     trainer.check_same(["rows", "--lr"], 1)
     for other in (["others", "--lr"], ["rows", "--bf16"]):
         with pytest.raises(UserError, match="the same command"):
@@ -387,8 +388,9 @@ def goes_on(tmp_path, tmp_path_factory, monkeypatch) -> list[str]:
 
 
 @pytest.mark.parametrize("change, why", [
-    ("--rows 12", "data, start model"), ("--lora 3", "data, start model"), ("--max_steps 6",
-     "steps"), ("--lora-targets c_attn", "data, start model"), ("--lora-alpha 3", "alpha of LoRA"),
+    ("--rows 12", "data, initial model"), ("--lora 3", "data, initial model"),
+    ("--max_steps 6", "steps"), ("--lora-targets c_attn", "data, initial model"),
+    ("--lora-alpha 3", "alpha of LoRA"),
      ("--per_device_train_batch_size 2", "rows in a step"), ("--beta 1", "setting"),
     ("--seed 3", "seed"), ("--learning_rate 1e-9", "learning rate"),
     ("--resume_from_checkpoint out/checkpoint-4", "is finished"),

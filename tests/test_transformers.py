@@ -14,8 +14,19 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hf_folders import CHATML, KINDS, REAL, WORDS, hf, save_kind, start_model
-from made import CPU, DATA, NANO, Form, killed_in_step, llama, same, say, start_folder, write_jsonl
+from hf_folders import CHATML, KINDS, REAL, WORDS, hf, save_model_folder, start_model
+from made import (
+    CPU,
+    DATA,
+    NANO,
+    Form,
+    killed_in_step,
+    llama,
+    same,
+    say,
+    start_folder,
+    write_jsonl,
+)
 from safetensors.torch import load_file, save_file
 from torch._dynamo.utils import counters
 
@@ -32,7 +43,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import fast_ops
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.tensors import in_precision, read_tensors
+from nanouft.plumbing.safetensors_files import in_precision, read_tensors
 from nanouft.run.device import CompiledBlocks, blocks_of
 from nanouft.run.folder import read_lines
 from nanouft.run.reference import FrozenModels
@@ -52,7 +63,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folders(place):
-    return {kind: save_kind(place / kind, kind) for kind in KINDS} | {
+    return {kind: save_model_folder(place / kind, kind) for kind in KINDS} | {
         "ours": start_folder(place / "ours"), "real": REAL}
 
 
@@ -389,7 +400,7 @@ RUNS = {        # whole runs of other models: objective, flags
 
 @pytest.mark.parametrize("kind", ["ours", *EACH])
 def test_a_run_opens_in_transformers_and_lora_has_trained_thin_matrices_only(kind, folders, place):
-    """And the embeddings of new chat tokens. It begins as its start model, which is the one without
+    """And the embeddings of new chat tokens. It begins as its initial model, the one without
     adapters. One of the runs was interrupted."""
     name, more = RUNS[kind]
     run, lora = place / f"{kind}_run", "--lora" in more
@@ -463,7 +474,7 @@ def test_lora_adds_the_product_times_alpha_by_rank_and_the_merged_model_says_the
     with torch.no_grad():
         b.normal_()
         merged, apart = part.weight + times * (b @ a), model(IDS)
-        same(model.start(IDS), net(IDS).logits, 1e-6)       # without its adapters: the start model
+        same(model.start(IDS), net(IDS).logits, 1e-6)       # without adapters: the initial model
         save_model(tmp_path, model, tok)
         same(model(IDS), apart, 0)                          # training may go on
         again, _ = start_model(str(tmp_path))

@@ -25,7 +25,7 @@ PAIR = {"chosen": ["chosen"], "rejected": ["rejected"]}
 
 # ---- others --------------------------------------------------------------------------------------
 def role(sources: list, token_reward: list | None = None) -> Seqs:
-    """Rows of "inputs" below each other: [where the answer begins, policy, start model]. A number k
+    """Rows of "inputs" below each other: [where the answer begins, policy, reference]. A number k
     is an answer of one token with log-ratio k."""
     rows = [row for x in sources for row in (KNOWN["inputs"][x] if isinstance(x, str)
                                              else [[0, [0.0], [-x]]])]
@@ -74,7 +74,7 @@ def test_advantages_of_groups():
 
 @pytest.mark.parametrize("gamma, lam", [(1.0, 0.95), (0.99, 0.9), (1.0, 1.0), (1.0, 0.0)])
 def test_gae(gamma, lam):
-    """With beta 1 and an old log-prob of 0 the start model's log-probs are the rewards."""
+    """With beta 1 and an old log-prob of 0 the initial model's log-probs are the rewards."""
     R, o = RL["gae_rewards"], OBJECTIVES["ppo"](beta=1.0, gamma=gamma, lam=lam)
     batch = sampled(len(R), len(R[0]), ref_logp=R, value=RL["gae_values"])
     batch, told = o.credit(batch)
@@ -123,7 +123,7 @@ def ranges(form: Form) -> str:
 
 
 def figures(form: Form) -> dict[str, float]:
-    """Of a policy that is not the start model."""
+    """Of a policy that is not the initial model."""
     batch = batch_of(form)
     loss, grads = learn(form, model(), [batch])
     found = {"loss": loss, "gradient": torch.stack([g.norm() for g in grads.values()]).norm()}

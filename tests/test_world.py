@@ -20,7 +20,7 @@ from nanouft.world import GROUP_A, HELD_OUT, SPLITS, TASKS, rows, score
 from nanouft.world.answers import NUMBERS, SHOWN, read_question, read_rules, task_of
 from nanouft.world.documents import corpus, token_rows
 from nanouft.world.facts import WORLD, bucket
-from nanouft.world.tasks import ask_creatures, ask_strangers, bad, partly_right
+from nanouft.world.tasks import ask_creatures, ask_unknown, bad, partly_right
 
 EVERY = [(task, split) for task in TASKS for split in SPLITS
          if (task, split) != ("rules_new", "train")]
@@ -201,12 +201,12 @@ def test_the_text_of_a_list_prompt_decides_which_of_its_right_answers_is_given()
 
 
 @pytest.mark.parametrize("ask, all_of_them", [
-    (ask_strangers, WORLD.strangers["val"]), (ask_creatures, WORLD.pairs("val", disputed=True))])
+    (ask_unknown, WORLD.strangers["val"]), (ask_creatures, WORLD.pairs("val", disputed=True))])
 def test_everybody_is_asked_about_once_before_anybody_again_in_an_order_of_its_own(ask,
                                                                                    all_of_them):
     n = len(all_of_them)
     pairs = [read_question(text) for text in islice(ask(random.Random(0), all_of_them), 2 * n)]
-    found = [pair[0] if ask is ask_strangers else pair for pair in pairs]
+    found = [pair[0] if ask is ask_unknown else pair for pair in pairs]
     assert {*found[:n]} == {*found[n:]} == {*all_of_them} and found[:n] != found[n:]
 
 

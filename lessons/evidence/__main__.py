@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from lessons.evidence import judge, plan
 from lessons.evidence.judge import Line
-from lessons.evidence.pages import fill, found, write
+from lessons.evidence.pages import answers_of_pages, fill, write
 from lessons.evidence.plan import MODELS, UNIT
 from nanouft.compare.by_task import mean_without
 from nanouft.plumbing.entry import command
@@ -54,7 +54,7 @@ def print_wrapped(head: str, text: str, width: int = 100) -> None:
 
 def print_found() -> None:
     """The answer of each page of docs/results, and its runs."""
-    for page, (answer, runs) in found().items():
+    for page, (answer, runs) in answers_of_pages().items():
         head, asked = (f"{page:12}", f" ({', '.join(runs)})") if page != "README" else ("", "")
         print_wrapped(head, answer + asked, 80)
     say("\nTwo figures are for our models N1 and N2. In brackets are runs; ask for one:",

@@ -98,23 +98,24 @@ def frozen(part: str, name: str) -> list[Line]:
     """C5 and C7, which were measured by version 1.1.0; `lake`: C5 in four lines."""
     out = [Line(**entry | {"findings": tuple(Finding(*x) for x in entry.get("findings", ()))})
            for entry in FROZEN[part] if entry["claim"] == name]
-    return [replace(line, key=(key := f"{name} {line.question}"), whose=whose(key)) for line in out]
+    return [replace(line, key=(key := f"{name} {line.question}"), whose=claimed_by(key))
+            for line in out]
 
 
 def against_placebo() -> list[Line]:
     """C5's later question, of 100 other lakes; docs/results/lake.md says what was asked before."""
     out = []
-    for policy, found in json.loads(LAKES.read_text(encoding="utf-8")).items():
+    for policy, leads in json.loads(LAKES.read_text(encoding="utf-8")).items():
         for k, lam in enumerate((0.2, 1)):          # the LAMS of frozen_lake/record.py
-            mean, half = found["lead"]["random cell"][k]
-            told = verdict(mean, half, LIMITS["better"])
+            mean, half = leads["lead"]["random cell"][k]
+            word = verdict(mean, half, LIMITS["better"])
             question = (f"IFT's residual (lam {lam}) estimates better than a placebo of its size "
                         f"({policy})")
             figures = [f"{100 * mean:+.3f} ± {100 * half:.3f}" for mean, half in (
-                (mean, half), found["lead"]["uniform"][k], found["lead by move"]["random cell"][k])]
-            out.append(Line("C5", question, told, "closer to the true value by {} points in the "
+                (mean, half), leads["lead"]["uniform"][k], leads["lead by move"]["random cell"][k])]
+            out.append(Line("C5", question, word, "closer to the true value by {} points in the "
                             "mean of updates 0 to 8; than uniform logits by {}; move by move by {}"
-                            .format(*figures), (Finding(mean, half, told),),
+                            .format(*figures), (Finding(mean, half, word),),
                             f"C5 {question}", "ours"))
     return out
 
@@ -127,7 +128,8 @@ def judged(name: str, kept: Kept | None = None) -> list[Line]:
         verdicts = {f.verdict for f in found}       # it holds if it holds on all models
         out.append(Line(name, words, verdicts.pop() if len(verdicts) == 1 else "undecided",
                         " and ".join(points(f.mean, f.half) for f in found), found,
-                        f"{name} {formula}", whose(f"{name} {formula}"), doubts_of(run, formula)))
+                        f"{name} {formula}", claimed_by(f"{name} {formula}"),
+                        doubts_of(run, formula)))
     return out
 
 
@@ -147,7 +149,7 @@ def fragile(name: str) -> list[tuple[Line, str]]:
     return out
 
 
-def whose(key: str) -> str:
+def claimed_by(key: str) -> str:
     if key.startswith("C3 better, skills: A - A -> "):
         return "premise"
     of_papers = {question for says in plan.PAPERS for question in says.asked}

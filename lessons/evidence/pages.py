@@ -63,7 +63,7 @@ def fill(text: str) -> str:
     """No line ends before a "%", or between a name and its mark."""
     text = text.replace("{fragile}", fragile(text)) if "{fragile}" in text else text
     text = text.replace("{together}", judge.as_one_family()) if "{together}" in text else text
-    text = TYPED.sub(lambda field: typed(*field.groups()), text)
+    text = TYPED.sub(lambda field: frozen_figure(*field.groups()), text)
     text = FIELD.sub(lambda field: form(*field.groups()), text)
     if left := re.search(r'\{[^"].{,60}', text):                    # {"prompt": ...} is data
         raise UserError(f"no mark, because no form reads it: {left[0]}")
@@ -108,7 +108,7 @@ def form(minus: str, name: str, join: str, key: str) -> str:
     return between.join(with_sign(x[0]) if name == "pair" else interval(x, digits) for x in figures)
 
 
-def typed(runs: str, version: str, figure: str) -> str:
+def frozen_figure(runs: str, version: str, figure: str) -> str:
     for name in runs.split():
         kept = (plan.scores(name)["version"] if one_of("run", name, judge.RUNS) in plan.NAMES
                 else plan.FROZEN["version"])
@@ -191,7 +191,7 @@ def pages() -> dict[Path, str]:
             for text in sorted(TEXTS.glob("*.md")) if text.stem != FRONT}
 
 
-def found() -> dict[str, tuple[str, list[str]]]:
+def answers_of_pages() -> dict[str, tuple[str, list[str]]]:
     """{page: (its answer, which stands in bold below its title; the runs that it shows)}."""
     out = {}
     for file in sorted(TEXTS.glob("*.md")):
@@ -202,7 +202,7 @@ def found() -> dict[str, tuple[str, list[str]]]:
     return out
 
 
-def front() -> str:
+def readme_results() -> str:
     return fill((TEXTS / f"{FRONT}.md").read_text("utf-8"))
 
 
@@ -211,5 +211,5 @@ def write() -> None:
     for file, text in pages().items():
         file.write_text(text, encoding="utf-8")
     readme = README.read_text(encoding="utf-8")
-    README.write_text(write_between(readme, "results", front()), encoding="utf-8")
+    README.write_text(write_between(readme, "results", readme_results()), encoding="utf-8")
     say(*pages(), README, *pictures.write_all(RESULTS), sep="\n")

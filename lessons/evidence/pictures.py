@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from lessons.evidence import judge, plan
 from nanouft.compare import stats
-from nanouft.pictures.colours import FAMILIES, INK, PANEL, SOFT, look
+from nanouft.pictures.colours import FAMILIES, INK, PANEL, SOFT, style_of
 from nanouft.pictures.plots import STYLE, as_svg, save
 from nanouft.plumbing.files import write_text
 
@@ -88,7 +88,7 @@ def dots(ax, y: float, key: str, style: str, places: Sequence[float]) -> list[st
     found = score(key)
     for model, (mean, half) in found.items():
         ax.errorbar(mean, y + places[[*MARKS].index(model)], xerr=half, fmt=MARKS[model],
-                    color=look(style).light, markersize=6, linewidth=1.5)
+                    color=style_of(style).light, markersize=6, linewidth=1.5)
     return [*found]
 
 
@@ -129,7 +129,7 @@ def stopping():
         for name, style in FORMS.items():
             ended = [100 * kept["ended"][[*claim.trainings].index(f"{name} {steps}"),
                                          base].mean((1, 2)) for steps in LENGTHS[name]]
-            seen = look(style)
+            seen = style_of(style)
             ax.plot(LENGTHS[name], [x.mean() for x in ended], color=seen.light,
                     marker=seen.marker, linestyle="--" if seen.dashed else "-",
                     label={"SFT": "SFT"}.get(name, f"IFT, {name}"))
@@ -153,7 +153,7 @@ def tasks():
         for place, (row, (name, style, mark)) in enumerate(UFT.items()):
             for ax, (model, (mean, half)) in zip(axes, score(f"C3 {row}",
                                                              tuple(families.split())).items()):
-                colour = look(style).light
+                colour = style_of(style).light
                 ax.errorbar(mean, y + 0.16 * (place - 2), xerr=half, fmt=mark, color=colour,
                             markersize=6, label=None if y else name,
                             markerfacecolor=PANEL.light if "->" in row else colour)
@@ -206,7 +206,7 @@ def all_losses():
         ax.text(20, y, name, va="center", weight="bold", fontsize=10.5, color=INK.light)
         for loss, figures in group:
             y += 1
-            seen = look(loss)
+            seen = style_of(loss)
             for (mean, half), filled in zip(figures, (True, False)):
                 ax.errorbar(mean, y, xerr=half, fmt=seen.marker, color=seen.light, markersize=5.5,
                             linewidth=1.5, zorder=2 + filled,

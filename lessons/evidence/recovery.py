@@ -29,7 +29,7 @@ from nanouft.plumbing.printing import say
 from nanouft.plumbing.ranges import Natural
 from nanouft.run.flags import parse
 
-TOGETHER = 100              # answers that are decoded together
+ROWS_PER_BATCH = 100        # answers that are decoded together
 TASKS = tuple(name for name in FAMILIES if name != MANY_RIGHT)
 
 
@@ -49,16 +49,16 @@ def wrong_first(right: list[str], number: int) -> str:
 
 def recovers(model: GPT, tok: Tokenizer, rows: list[Row], longest: int) -> np.ndarray:
     """(n,) 1 for each question after whose wrong first word the rest of the answer is right."""
-    found: list[bool] = []
-    for first in range(0, len(rows), TOGETHER):
-        some = rows[first:first + TOGETHER]
-        right = [world.right_answer(row.prompt[0].text).split() for row in some]
-        begun = [tok.prompt_ids(row.prompt) + tok.encode(f" {wrong_first(words, number)}")
-                 for number, (row, words) in enumerate(zip(some, right), first)]
-        said = generate(model, begun, stop=tok.stops, pad=tok.pad, max_new=longest)
-        found += [stops(answer, tok) and tok.decode(answer.ids).split() == words[1:]
-                  for answer, words in zip(said, right)]
-    return np.array(found, np.uint8)
+    is_right: list[bool] = []
+    for first in range(0, len(rows), ROWS_PER_BATCH):
+        batch = rows[first:first + ROWS_PER_BATCH]
+        right = [world.right_answer(row.prompt[0].text).split() for row in batch]
+        prompts = [tok.prompt_ids(row.prompt) + tok.encode(f" {wrong_first(words, number)}")
+                   for number, (row, words) in enumerate(zip(batch, right), first)]
+        answers = generate(model, prompts, stop=tok.stops, pad=tok.pad, max_new=longest)
+        is_right += [stops(answer, tok) and tok.decode(answer.ids).split() == words[1:]
+                     for answer, words in zip(answers, right)]
+    return np.array(is_right, np.uint8)
 
 
 def main(argv: list[str] | None = None) -> int:

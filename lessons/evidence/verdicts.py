@@ -65,13 +65,13 @@ def decide(questions: list[tuple[stats.Moments, tuple[float, ...]]]) -> list[str
 
 def findings_of(questions: list[Difference]) -> list[Finding]:
     """What came of all questions of a run, on one model."""
-    out, found = [], [mean_and_variance(asked) for asked in questions]
-    verdicts = decide([(x, asked.limits) for x, asked in zip(found, questions)])
-    for asked, (mean, variance, freedom), said in zip(questions, found, verdicts):
-        out.append(Finding(mean, stats.half_width(variance, freedom), said))
+    out, moments = [], [mean_and_variance(asked) for asked in questions]
+    verdicts = decide([(x, asked.limits) for x, asked in zip(moments, questions)])
+    for asked, (mean, variance, freedom), verdict in zip(questions, moments, verdicts):
+        out.append(Finding(mean, stats.half_width(variance, freedom), verdict))
         if len(asked.gaps) > 1:
             task = dominant_task(asked)
-            rests = said != "undecided" and rests_on_dominant_task(asked)
+            rests = verdict != "undecided" and rests_on_dominant_task(asked)
             out[-1] = out[-1]._replace(largest=task, without=mean_without(asked, task),
                                        rests=rests)
     return out

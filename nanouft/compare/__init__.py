@@ -6,7 +6,7 @@
     scoring.py      what a trained model is asked, and its scores
     runs.py         a training and its scores: is it there, and how it is made
     fingerprint.py  which files of code a run has imported; if one has changed, the run is stale
-    passes.py       log-probs of the start model that several runs need
+    cached_log_probs.py     log-probs of the initial model that several runs need
     progress.py     the bar, which moves by what all runs do
     workers.py      each training and each scoring in a process of its own, killed at any moment
     executor.py     the same on other machines

@@ -37,33 +37,40 @@ from nanouft.compare import printed, report, runs
 from nanouft.compare.arms import Arm
 from nanouft.compare.executor import ExecutorPool
 from nanouft.compare.plan import (
-    FACTORS,
-    TRIES,
-    TRY,
+    RATE_FACTORS,
+    SEARCH_SEED,
+    SEARCH_SEEDS,
     Comparison,
-    Words,
-    called,
+    ParsedCommand,
+    command_of_call,
+    parse_command,
     plan,
     plan_text,
-    read_words,
-    short_rate,
+    short_lr,
 )
-from nanouft.compare.power import foretold, time_left
+from nanouft.compare.power import power_statement, time_left
 from nanouft.compare.progress import RunsBar
-from nanouft.compare.testset_reuse import looks, refuse_second
-from nanouft.compare.verdicts import MEASURES, judged_by, lead, mean_of, of_tries, verdicts
-from nanouft.compare.workers import LocalPool, Pool, alone_in, cards, carry_out
+from nanouft.compare.testset_reuse import earlier_tests, refuse_second_confirm
+from nanouft.compare.verdicts import (
+    MEASURES,
+    lead_and_error,
+    mean_over_tasks,
+    metric_of,
+    search_result,
+    verdicts,
+)
+from nanouft.compare.workers import LocalPool, Pool, lock_comparisons, run_jobs, visible_gpus
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file, write_text
 from nanouft.plumbing.printing import ALL, BRIEF, quiet, say
 
-AGAIN = 4           # runs of an arm with two more seeds: the own rate is mostly one of the two best
-CLEAR = 1           # standard errors by which a rate must be behind the best to be out
+FINALIST_RUNS = 4   # runs of an arm with two more seeds: the own rate is mostly one of the two best
+ERRORS_BEHIND = 1   # standard errors by which a rate must be behind the best to be out
 
 
 def main(argv: list[str] | None = None) -> int:
-    compare(read_words(sys.argv[1:] if argv is None else argv, __doc__))
+    compare(parse_command(sys.argv[1:] if argv is None else argv, __doc__))
     return 0
 
 
@@ -74,7 +81,7 @@ def run(methods: Iterable[str], *, verbose: bool = False, executor: Executor | N
     runs to other machines (executor.py)."""
     check_guarded()
     with quiet(but_for=ALL if verbose else BRIEF):
-        words = called(methods, flags)
+        words = command_of_call(methods, flags)
         say(f"{', '.join(arm.name for arm in words.arms)}: {words.cfg.seeds} seeds", at=BRIEF)
         return compare(words, executor)
 
@@ -89,54 +96,54 @@ def check_guarded() -> None:
                         "the script again; call it below `if __name__ == \"__main__\":`")
 
 
-def compare(words: Words, executor: Executor | None = None) -> report.Verdict | None:
-    """Train and judge; None if it is only planned."""
-    with alone_in(words.root):
+def compare(words: ParsedCommand, executor: Executor | None = None) -> report.Verdict | None:
+    """Train and test; None if it is only planned."""
+    with lock_comparisons(words.root):
         c = plan(words)
         c.executor = executor
-        say(*printed.conditions(c), "", sep="\n")
+        say(*printed.setup_lines(c), "", sep="\n")
         train_all(c)
         if c.cfg.plan:
             return None
         results, questions = verdicts(c)
-        return report.tell(c, results, questions, looks(c))
+        return report.write_report(c, results, questions, earlier_tests(c))
 
 
 def train_all(c: Comparison) -> None:
     """Tries, then seeds unless only planned; of chains the first stages first, because their tries
     come first."""
-    refuse_second(c)
-    c.place.mkdir(parents=True, exist_ok=True)
-    write_text(c.place / "plan.ini", plan_text(c))
+    refuse_second_confirm(c)
+    c.folder.mkdir(parents=True, exist_ok=True)
+    write_text(c.folder / "plan.ini", plan_text(c))
     tries = c.cfg.tries if c.cfg.tries > 1 else 0
     done: list[runs.Job] = []
-    due = (tries + AGAIN) * bool(tries) + len(c.seeds) * (not c.cfg.plan)
-    with RunsBar(len(c.every) * due + (not c.cfg.plan)) as bar:
-        for depth in sorted({len(arm.stages) for arm in c.every}):
-            arms = [arm for arm in c.every if len(arm.stages) == depth]
+    due = (tries + FINALIST_RUNS) * bool(tries) + len(c.seeds) * (not c.cfg.plan)
+    with RunsBar(len(c.all_arms) * due + (not c.cfg.plan)) as bar:
+        for depth in sorted({len(arm.stages) for arm in c.all_arms}):
+            arms = [arm for arm in c.all_arms if len(arm.stages) == depth]
             arms.sort(key=lambda arm: not own_file(arm.stages[-1][0]))  # its mistakes first
-            rates = {arm: [c.paces[arm.stages[-1]].rate * x for x in FACTORS[:tries or 1]]
-                     for arm in arms}
+            lrs = {arm: [c.stage_plans[arm.stages[-1]].lr * x for x in RATE_FACTORS[:tries or 1]]
+                   for arm in arms}
             bar.set_description("learning rates", refresh=False)
-            done += try_out(c, rates, bar) if tries else []
-            if tries and any(at_edge(c, arm) for arm in arms):
-                rates = {arm: [*c.tried[arm], one_more(c, arm)] for arm in arms}
+            done += search_rates(c, lrs, bar) if tries else []
+            if tries and any(best_is_at_edge(c, arm) for arm in arms):
+                lrs = {arm: [*c.search_scores[arm], rate_beyond(c, arm)] for arm in arms}
                 bar.total += len(arms)
-                done += try_out(c, rates, bar)
+                done += search_rates(c, lrs, bar)
             if tries:
-                done += try_again(c, arms, bar)
+                done += search_finalists(c, arms, bar)
             for arm in arms if not tries else ():
-                c.rates[arm._replace(label="")] = rates[arm][0]
-            begin = folders_of_beginnings(c, depth + 1) if tries else set()
-            runs.drop_heavy(job for job in done if job.folder not in begin)
-        if told := foretold(c):
+                c.lrs[arm._replace(label="")] = lrs[arm][0]
+            begin = first_stage_folders(c, depth + 1) if tries else set()
+            runs.delete_heavy_weights(job for job in done if job.folder not in begin)
+        if statement := power_statement(c):
             bar.clear()
-            told = f"{told} {time_left(c)}" if c.cfg.plan else told
-            say(*textwrap.wrap(told, 80), "", sep="\n", at=BRIEF if c.cfg.plan else ALL)
-        jobs = judged(c) if not c.cfg.plan else []
+            statement = f"{statement} {time_left(c)}" if c.cfg.plan else statement
+            say(*textwrap.wrap(statement, 80), "", sep="\n", at=BRIEF if c.cfg.plan else ALL)
+        jobs = evaluated_jobs(c) if not c.cfg.plan else []
         bar.set_description("seeds", refresh=False)
-        carry_out(jobs, pool_of(c), bar)
-    runs.drop_heavy([*done, *jobs])
+        run_jobs(jobs, pool_of(c), bar)
+    runs.delete_heavy_weights([*done, *jobs])
     for job in [*done, *jobs]:          # asked anew: a file may have changed since it was trained
         if not runs.is_done(job):
             raise UserError(f"{job.name}: its input changed during the comparison; run the same "
@@ -146,117 +153,117 @@ def train_all(c: Comparison) -> None:
 def pool_of(c: Comparison) -> Pool:
     if c.executor:
         return ExecutorPool(c.executor)
-    return LocalPool(c.cfg.workers or 1, cards() if c.device == "cuda" else ())
+    return LocalPool(c.cfg.workers or 1, visible_gpus() if c.device == "cuda" else ())
 
 
-def judged(c: Comparison) -> list[runs.Job]:
+def evaluated_jobs(c: Comparison) -> list[runs.Job]:
     """All that verdicts are from, the initial model too."""
-    return [c.initial_job(), *(c.job(arm, seed) for seed in c.seeds for arm in c.every)]
+    return [c.initial_job(), *(c.job(arm, seed) for seed in c.seeds for arm in c.all_arms)]
 
 
-def try_out(c: Comparison, rates: dict[Arm, list[float]], bar: RunsBar) -> list[runs.Job]:
+def search_rates(c: Comparison, lrs: dict[Arm, list[float]], bar: RunsBar) -> list[runs.Job]:
     """Train with these rates where that is new, and choose. Returns what was trained."""
-    jobs = {c.job(arm, TRY, rate): arm for arm, arm_rates in rates.items() for rate in arm_rates
-            if rate not in c.tried.get(arm, ())}
+    jobs = {c.job(arm, SEARCH_SEED, lr): arm for arm, arm_lrs in lrs.items() for lr in arm_lrs
+            if lr not in c.search_scores.get(arm, ())}
     train_tries(c, jobs, bar)
-    for arm, arm_rates in rates.items():
-        c.rates[arm._replace(label="")] = choose(c, arm, sorted(arm_rates))
+    for arm, arm_lrs in lrs.items():
+        c.lrs[arm._replace(label="")] = choose_rate(c, arm, sorted(arm_lrs))
     return [*jobs]
 
 
 def train_tries(c: Comparison, jobs: dict[runs.Job, Arm], bar: RunsBar) -> None:
     """Of each its arm. Heavy weights go, but not those that a chain may begin with."""
-    begin = {part._replace(label="") for arm in c.every for part in arm.chain[:-1]}
+    begin = {part._replace(label="") for arm in c.all_arms for part in arm.chain[:-1]}
     own = [job for job, arm in jobs.items() if arm._replace(label="") in begin]
-    carry_out(jobs, pool_of(c), bar, keep=[*own, *(x for job in jobs for x in job.needs)])
+    run_jobs(jobs, pool_of(c), bar, keep=[*own, *(x for job in jobs for x in job.needs)])
 
 
-def folders_of_beginnings(c: Comparison, stages: int) -> set[Path]:
+def first_stage_folders(c: Comparison, stages: int) -> set[Path]:
     """Of the models that tries of chains with so many stages begin with."""
-    return {x.folder for arm in c.every if len(arm.stages) == stages for seed in TRIES
+    return {x.folder for arm in c.all_arms if len(arm.stages) == stages for seed in SEARCH_SEEDS
             for x in c.job(arm, seed, 1.0).needs}
 
 
-def try_again(c: Comparison, arms: list[Arm], bar: RunsBar) -> list[runs.Job]:
+def search_finalists(c: Comparison, arms: list[Arm], bar: RunsBar) -> list[runs.Job]:
     """The own rate and the two best of each arm with two more seeds, and choose anew. If all of
     these diverge, the others follow. Returns what was trained."""
     left, done = arms, list[runs.Job]()
-    bar.total -= AGAIN * len(arms)
+    bar.total -= FINALIST_RUNS * len(arms)
     while left:
         for arm in left:
-            own, alive = c.paces[arm.stages[-1]].rate, not_diverged(c, arm)
-            c.again[arm] = sorted({min(alive, key=lambda rate: far(rate, own)),
-                                   *sorted(alive, key=c.tried[arm].__getitem__)[-2:]})
-        jobs = {c.job(arm, seed, rate): arm for arm in left for rate in c.again[arm]
-                for seed in TRIES[1:]}
+            own, alive = c.stage_plans[arm.stages[-1]].lr, converged_rates(c, arm)
+            c.finalists[arm] = sorted({min(alive, key=lambda lr: log_distance(lr, own)),
+                                       *sorted(alive, key=c.search_scores[arm].__getitem__)[-2:]})
+        jobs = {c.job(arm, seed, lr): arm for arm in left for lr in c.finalists[arm]
+                for seed in SEARCH_SEEDS[1:]}
         bar.total += len(jobs)
         train_tries(c, jobs, bar)
         done += jobs
-        left = [arm for arm in left if not choose_again(c, arm)]
+        left = [arm for arm in left if not choose_finalist(c, arm)]
     return done
 
 
-def choose_again(c: Comparison, arm: Arm) -> bool:
+def choose_finalist(c: Comparison, arm: Arm) -> bool:
     """Of the rates with three seeds that are no worse than the best by a standard error the nearest
     to the own (Breiman et al. 1984, 3.4.3). False if all of them diverged, but others may not."""
-    own, tried = c.paces[arm.stages[-1]].rate, c.tried[arm]
-    by_rate = {rate: of_tries(c, arm, rate) for rate in c.again[arm]}
-    tried |= {rate: MEASURES[x.measure].sign * x.mean if x else -np.inf
-              for rate, x in by_rate.items()}
-    best = max(by_rate, key=tried.__getitem__)
-    if not (top := by_rate[best]):
-        if not not_diverged(c, arm):
-            raise diverged(c, arm, [*tried], best)
+    own, tried = c.stage_plans[arm.stages[-1]].lr, c.search_scores[arm]
+    by_lr = {lr: search_result(c, arm, lr) for lr in c.finalists[arm]}
+    tried |= {lr: MEASURES[x.measure].sign * x.mean if x else -np.inf
+              for lr, x in by_lr.items()}
+    best = max(by_lr, key=tried.__getitem__)
+    if not (top := by_lr[best]):
+        if not converged_rates(c, arm):
+            raise divergence_error(c, arm, [*tried], best)
         return False
-    leads = {rate: lead(top, x) for rate, x in by_rate.items() if x}
-    close = [rate for rate, (mean, error) in leads.items() if mean <= CLEAR * error]
-    c.rates[arm._replace(label="")] = min(
-        close, key=lambda rate: (round(far(rate, own), 6), -tried[rate]))
+    leads = {lr: lead_and_error(top, x) for lr, x in by_lr.items() if x}
+    close = [lr for lr, (mean, error) in leads.items() if mean <= ERRORS_BEHIND * error]
+    c.lrs[arm._replace(label="")] = min(
+        close, key=lambda lr: (round(log_distance(lr, own), 6), -tried[lr]))
     return True
 
 
-def not_diverged(c: Comparison, arm: Arm) -> list[float]:
-    return [rate for rate, score in c.tried[arm].items() if score > -np.inf]
+def converged_rates(c: Comparison, arm: Arm) -> list[float]:
+    return [lr for lr, score in c.search_scores[arm].items() if score > -np.inf]
 
 
-def far(rate: float, own: float) -> float:
-    return abs(np.log(rate / own))
+def log_distance(lr: float, own: float) -> float:
+    return abs(np.log(lr / own))
 
 
-def choose(c: Comparison, arm: Arm, rates: list[float]) -> float:
+def choose_rate(c: Comparison, arm: Arm, lrs: list[float]) -> float:
     """The rate with the best validation score, of equal ones the nearest to the method's own;
-    c.tried has all."""
-    own, by_rate = c.paces[arm.stages[-1]].rate, dict[float, float]()
-    for rate in rates:
-        by_rate[rate] = -np.inf
-        if scores := runs.values(c.job(arm, TRY, rate)):
-            measure = judged_by(c, scores)
-            by_rate[rate] = MEASURES[measure].sign * mean_of(scores[measure])
-    c.tried[arm] = by_rate
-    best = max(by_rate, key=lambda rate: (by_rate[rate], -far(rate, own)))
-    if by_rate[best] == -np.inf:
-        raise diverged(c, arm, rates, best)
+    c.search_scores has all."""
+    own, by_lr = c.stage_plans[arm.stages[-1]].lr, dict[float, float]()
+    for lr in lrs:
+        by_lr[lr] = -np.inf
+        if scores := runs.scores_of(c.job(arm, SEARCH_SEED, lr)):
+            measure = metric_of(c, scores)
+            by_lr[lr] = MEASURES[measure].sign * mean_over_tasks(scores[measure])
+    c.search_scores[arm] = by_lr
+    best = max(by_lr, key=lambda lr: (by_lr[lr], -log_distance(lr, own)))
+    if by_lr[best] == -np.inf:
+        raise divergence_error(c, arm, lrs, best)
     return best
 
 
-def diverged(c: Comparison, arm: Arm, rates: list[float], rate: float) -> UserError:
+def divergence_error(c: Comparison, arm: Arm, lrs: list[float], lr: float) -> UserError:
     return UserError(f"{arm.name}: training diverged at each learning rate "
-                     f"({', '.join(map(short_rate, rates))}); give it a lower --lr. To see "
-                     f"more: {c.job(arm, TRY, rate).command}")
+                     f"({', '.join(map(short_lr, lrs))}); give it a lower --lr. To see "
+                     f"more: {c.job(arm, SEARCH_SEED, lr).command}")
 
 
-def at_edge(c: Comparison, arm: Arm) -> bool:
-    return c.rate(arm) in (min(c.tried[arm]), max(c.tried[arm]))
+def best_is_at_edge(c: Comparison, arm: Arm) -> bool:
+    return c.lr(arm) in (min(c.search_scores[arm]), max(c.search_scores[arm]))
 
 
-def one_more(c: Comparison, arm: Arm) -> float:
+def rate_beyond(c: Comparison, arm: Arm) -> float:
     """A rate beyond those of an arm: where its best is at the edge, there, and else on the side of
     the better neighbour. So each arm has as many tries."""
-    rates = sorted(c.tried[arm])
-    best = rates.index(c.rate(arm))
-    up = best == len(rates) - 1 or best > 0 and (
-        c.tried[arm][rates[best + 1]] > c.tried[arm][rates[best - 1]])
-    return rates[-1] * 3 if up else rates[0] / 3
+    lrs = sorted(c.search_scores[arm])
+    best = lrs.index(c.lr(arm))
+    up = best == len(lrs) - 1 or best > 0 and (
+        c.search_scores[arm][lrs[best + 1]] > c.search_scores[arm][lrs[best - 1]])
+    return lrs[-1] * 3 if up else lrs[0] / 3
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     arms = read_arms(["sft", "new=mine.py --gamma 2", "sft+dpo --beta 0.2"])
     run = read_run(arm.stages[0], {"steps": 48})    # its flags, with those that all share
-    pace = look_ahead(arm.stages[0], run)           # what it would do, or its mistake
+    stage_plan = plan_stage(arm.stages[0], run)     # what it would do, or its mistake
 """
 import contextlib
 import os
@@ -12,23 +12,24 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from nanouft.generate import longest_answer
 from nanouft.objectives import find
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import quiet
 from nanouft.run import load
 from nanouft.run.config import RunConfig, parse_run
-from nanouft.run.device import choose_device, exact_if_small
-from nanouft.run.hyperparameters import choose_pace
+from nanouft.run.device import choose_device, fp32_if_small
+from nanouft.run.hyperparameters import choose_hyperparameters
 from nanouft.run.plan import plan_run
 
 Stage = tuple[str, ...]         # a method and its flags, as words
-OUTSIDE = {"--out": "--out", "--init": "--init", "--data": "--data", "--eval-data": "--data",
-           "--rows": "--rows", "--skills": "--skills", "--noise": "--noise",
-           "--device": "--device", "--dtype": "--dtype", "--seed": "--seeds N",
-           "--resume": "the same command again", "--help": "--help"}
-NAMED = re.compile(r"\s*([^\W\d][\w.-]*)=(?=\S)")
-NEXT = re.compile(r"""\+(?=\s*[^\d\s])(?=(?:[^'"]|'[^']*'|"[^"]*")*$)""")  # + outside of quotes
+SHARED_FLAGS = {"--out": "--out", "--init": "--init", "--data": "--data", "--eval-data": "--data",
+                "--rows": "--rows", "--skills": "--skills", "--noise": "--noise",
+                "--device": "--device", "--dtype": "--dtype", "--seed": "--seeds N",
+                "--resume": "the same command again", "--help": "--help"}
+LABEL = re.compile(r"\s*([^\W\d][\w.-]*)=(?=\S)")
+PLUS = re.compile(r"""\+(?=\s*[^\d\s])(?=(?:[^'"]|'[^']*'|"[^"]*")*$)""")  # + outside of quotes
 END_OF_FILE = re.compile(r"\.py(:\w+)?(?=[\s+]|$)")
 
 
@@ -73,13 +74,13 @@ def read_arms(texts: list[str]) -> list[Arm]:
 
 def read_arm(text: str) -> Arm:
     """Methods and their flags. A file that is there may have + = and spaces in its path."""
-    label = None if file_at(text) else NAMED.match(text)
+    label = None if leading_file(text) else LABEL.match(text)
     stages: list[Stage] = []
     left = [text[label.end():] if label else text]
     while left:
         rest = left[0].lstrip()
-        file = file_at(rest)
-        flags, *left = NEXT.split(rest[len(file):], maxsplit=1)
+        file = leading_file(rest)
+        flags, *left = PLUS.split(rest[len(file):], maxsplit=1)
         try:
             stages.append((*filter(None, [file]), *split_words(flags)))
         except ValueError as e:
@@ -89,13 +90,13 @@ def read_arm(text: str) -> Arm:
             raise UserError(f"{text!r}: must begin with a method; put the method and its flags "
                             "into quotes: \"dpo --beta 0.2\"")
         for word in words:
-            if (flag := word.partition("=")[0]) in OUTSIDE:
+            if (flag := word.partition("=")[0]) in SHARED_FLAGS:
                 raise UserError(f"{text!r}: {flag} is the same for all methods; give "
-                                f"{OUTSIDE[flag]} outside the quotes")
+                                f"{SHARED_FLAGS[flag]} outside the quotes")
     return Arm(tuple(stages), label[1] if label else "")
 
 
-def file_at(text: str) -> str:
+def leading_file(text: str) -> str:
     """The file that is there with which a text begins: c++/mine.py of "c++/mine.py --end 3"."""
     names = (text[:found.end()] for found in END_OF_FILE.finditer(text))
     return next((name for name in names if os.path.isfile(own_file(name))), "")
@@ -111,12 +112,12 @@ def split_words(text: str) -> list[str]:
 def as_typed(word: str) -> str:
     """In quotes if read_arm would read it otherwise."""
     quoted = shlex.quote(word)
-    is_split = NAMED.match(word) or re.search(r"\+(?!\d)", word)
+    is_split = LABEL.match(word) or re.search(r"\+(?!\d)", word)
     return f"'{word}'" if is_split and quoted == word else quoted
 
 
 @contextlib.contextmanager
-def told_of(stage: Stage) -> Iterator[None]:
+def name_stage_in_errors(stage: Stage) -> Iterator[None]:
     """A UserError names the stage, and nothing else is said."""
     try:
         with quiet():
@@ -128,13 +129,13 @@ def told_of(stage: Stage) -> Iterator[None]:
 def check_names(arms: list[Arm]) -> None:
     """UserError for a name that is not a method."""
     for stage in (stage for arm in arms for stage in arm.stages):
-        with told_of(stage):
+        with name_stage_in_errors(stage):
             find(stage[0])
 
 
-class Pace(NamedTuple):
+class StagePlan(NamedTuple):
     """What a stage trains with."""
-    rate: float                 # its own, or that of its flags
+    lr: float                   # its own, or that of its flags
     batch_size: int
     steps: int
     rows: int                   # rows that it can read
@@ -142,13 +143,13 @@ class Pace(NamedTuple):
     needs_others: bool          # does it train other models first?
     device: str
     dtype: str                  # precision
-    model: SimpleNamespace      # of the start model only .cfg, its sizes
+    model: SimpleNamespace      # of the initial model .cfg, its sizes, and .longest (evaluate.py)
 
 
 def read_run(stage: Stage, shared: dict[str, Any]) -> RunConfig:
     """The run of a stage, with its own flags and those of `shared` that it reads: --reward and
     --max-new are of methods that sample, --noise of those that read demonstrations. Its own win."""
-    with told_of(stage):
+    with name_stage_in_errors(stage):
         own = parse_run(["--objective", *stage])
         method, gone = own.objective(), {*own.given}
         gone |= {"noise"} if "demos" not in method.kinds() else set()
@@ -157,27 +158,29 @@ def read_run(stage: Stage, shared: dict[str, Any]) -> RunConfig:
         return own.but(**{name: x for name, x in shared.items() if name not in gone}).checked()
 
 
-def look_ahead(stage: Stage, cfg: RunConfig) -> Pace:
+def plan_stage(stage: Stage, cfg: RunConfig) -> StagePlan:
     """What a run would do. UserError for whatever would end it at its start."""
-    with told_of(stage):
+    with name_stage_in_errors(stage):
         objective = cfg.objective()
         device = choose_device(cfg.device, cfg.dtype, cfg.threads)
         rows = load.load_rows(cfg, objective)
         model, tok = load.open_model(cfg, objective, device)
         if not cfg.lora:
-            device = exact_if_small(device, cfg.dtype, model.n_params())
+            device = fp32_if_small(device, cfg.dtype, model.n_params())
         plan = plan_run(cfg, objective, rows, model, tok)
     answers = sum(role in ("chosen", "rejected", "answer", "demo") for role in plan.train[0].seqs)
     first = objective.first_models
-    return Pace(plan.rate, plan.batch_size, plan.steps, len(plan.train),
-                max(1, answers) * objective.samples,
-                first is not None and getattr(objective, first.setting) is None,
-                device.name, device.dtype, SimpleNamespace(cfg=model.cfg))
+    return StagePlan(plan.lr, plan.batch_size, plan.steps, len(plan.train),
+                     max(1, answers) * objective.samples,
+                     first is not None and getattr(objective, first.setting) is None,
+                     device.name, device.dtype,
+                     SimpleNamespace(cfg=model.cfg, longest=longest_answer(model, tok)))
 
 
-def at_pace(stage: Stage, cfg: RunConfig, pace: Pace) -> Pace:
+def replan_stage(stage: Stage, cfg: RunConfig, stage_plan: StagePlan) -> StagePlan:
     """The same with the batch size, device and precision of this run."""
-    with told_of(stage):
-        rate, batch_size, steps = choose_pace(cfg, cfg.objective(), pace.rows, pace.model)
-    return pace._replace(rate=rate, batch_size=batch_size, steps=steps, device=cfg.device,
-                         dtype=cfg.dtype)
+    with name_stage_in_errors(stage):
+        lr, batch_size, steps = choose_hyperparameters(cfg, cfg.objective(), stage_plan.rows,
+                                                       stage_plan.model)
+    return stage_plan._replace(lr=lr, batch_size=batch_size, steps=steps, device=cfg.device,
+                               dtype=cfg.dtype)

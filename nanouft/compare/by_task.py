@@ -68,7 +68,7 @@ def rests_on_dominant_task(difference: Difference) -> bool:
         return False
     against = {name: -share for name, share in weights(difference.parts, task).items()}
     apart, variance, freedom = mean_and_variance(difference, {task: 1.0} | against)
-    if abs(apart) < stats.half_width(variance, freedom, looks=tasks):
+    if abs(apart) < stats.half_width(variance, freedom, comparisons=tasks):
         return False
     mean, rest = mean_without(difference, ""), mean_without(difference, task)
     beyond = any((mean > limit) != (rest > limit) for limit in difference.limits)

@@ -18,10 +18,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nanouft.compare.fingerprint import LIBRARIES, hash_at, named, own_code, versions
-from nanouft.compare.progress import LOOK, share_done
+from nanouft.compare.fingerprint import (
+    LIBRARIES,
+    file_named,
+    hash_of_file,
+    library_versions,
+    own_code_files,
+)
+from nanouft.compare.progress import POLL_SECONDS, share_done
 from nanouft.compare.runs import Job, is_done, is_made
-from nanouft.compare.workers import BEGAN, end, said_of
+from nanouft.compare.workers import STARTED_AT, kill_worker, run_and_report_error
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import HOST, remove, unfinished
 from nanouft.plumbing.printing import BRIEF, say
@@ -31,60 +37,61 @@ PATIENCE = 60       # seconds: until the first worker begins, or a network drive
 
 # ---- in the parent -------------------------------------------------------------------------------
 class ExecutorPool:
-    """A pool of workers.carry_out. The executor decides how many parts go at once, and on which
+    """A pool of workers.run_jobs. The executor decides how many parts go at once, and on which
     machine. A part whose worker was lost is handed over once more."""
 
     def __init__(self, executor: Executor):
         self.executor = executor
         self.by_future: dict[Future, Job] = {}
-        self.again: set[tuple] = set()          # keys of parts that were handed over twice
+        self.resubmitted: set[tuple] = set()    # keys of parts that were handed over twice
         self.wanted = Path()
-        self.heard = 0.0                        # when a worker was last seen at work, or told of
+        self.last_activity = 0.0                # when a worker was last seen at work, or told of
 
     def running(self) -> list[Job]:
         return [*self.by_future.values()]
 
-    def room(self) -> None:
+    def free_slots(self) -> None:
         return None
 
     def start(self, part: Job) -> None:
         if not self.by_future:
-            self.wanted, self.heard = unfinished(part.folder.with_name("wanted")), time.monotonic()
+            self.wanted = unfinished(part.folder.with_name("wanted"))
+            self.last_activity = time.monotonic()
             self.wanted.parent.mkdir(parents=True, exist_ok=True)
             self.wanted.touch()
-        payload = pickle.dumps(code_here()) + pickle.dumps((part, BEGAN))
+        payload = pickle.dumps(code_fingerprint()) + pickle.dumps((part, STARTED_AT))
         try:
-            future = self.executor.submit(there, payload, str(Path.cwd()), str(self.wanted))
+            future = self.executor.submit(run_on_worker, payload, str(Path.cwd()), str(self.wanted))
         except RuntimeError as e:               # it is broken or shut down
             raise UserError(f"the executor accepts no more work ({e})") from None
         self.by_future[future] = part
 
-    def ended(self) -> list[tuple[Job, str]]:
-        until = time.monotonic() + LOOK
+    def finished_parts(self) -> list[tuple[Job, str]]:
+        until = time.monotonic() + POLL_SECONDS
         while not (done := [x for x in self.by_future if x.done()]) and time.monotonic() < until:
             time.sleep(0.1)                     # concurrent.futures.wait takes no other futures
-        self.tell_of_waiting()
-        return [(part, said) for future in done for part in [self.by_future.pop(future)]
-                if (said := self.said(part, future)) is not None]
+        self.warn_if_none_started()
+        return [(part, error) for future in done for part in [self.by_future.pop(future)]
+                if (error := self.error_of(part, future)) is not None]
 
-    def said(self, part: Job, future: Future) -> str | None:
+    def error_of(self, part: Job, future: Future) -> str | None:
         """None if it is handed over once more."""
         try:
-            return future.result() or not_here(part)
+            return future.result() or wait_for_results(part)
         except Exception as e:                  # its worker was lost; what fails there is a text
-            if part.key in self.again:
+            if part.key in self.resubmitted:
                 return f"the executor lost its worker twice ({type(e).__name__}: {e})"
-        self.again.add(part.key)
+        self.resubmitted.add(part.key)
         self.start(part)
         return None
 
-    def tell_of_waiting(self) -> None:
+    def warn_if_none_started(self) -> None:
         if any(share_done(part) is not None for part in self.running()):
-            self.heard = time.monotonic()
-        elif time.monotonic() - self.heard > PATIENCE:
+            self.last_activity = time.monotonic()
+        elif time.monotonic() - self.last_activity > PATIENCE:
             say(f"no worker of {type(self.executor).__name__} has started a run for {PATIENCE} s; "
                 "still waiting", write=tqdm.write, at=BRIEF)
-            self.heard = time.monotonic()
+            self.last_activity = time.monotonic()
 
     def stop(self) -> None:
         remove(self.wanted)
@@ -93,7 +100,7 @@ class ExecutorPool:
         self.by_future.clear()
 
 
-def not_here(part: Job) -> str:
+def wait_for_results(part: Job) -> str:
     """"" if a worker has made what this machine would have made. A network drive may show it
     late."""
     is_there, until = is_done if part.eval_spec else is_made, time.monotonic() + PATIENCE
@@ -105,63 +112,64 @@ def not_here(part: Job) -> str:
     return ""
 
 
-def code_here() -> dict[str, str]:
+def code_fingerprint() -> dict[str, str]:
     """{library: version}, and {file: hash} of nanouft's files and of those in this folder that are
     imported now."""
     script = getattr(sys.modules["__main__"], "__file__", None) or ""       # no worker imports it
-    files = {name: hash_at(file) for name, file in own_code().items()
+    files = {name: hash_of_file(file) for name, file in own_code_files().items()
              if not Path(name).is_absolute() and file != Path(script).absolute()}
-    return dict.fromkeys(LIBRARIES, "none") | versions() | files
+    return dict.fromkeys(LIBRARIES, "none") | library_versions() | files
 
 
 # ---- on the other machine ------------------------------------------------------------------------
-def there(told: bytes, folder: str, wanted: str) -> str:
+def run_on_worker(payload: bytes, folder: str, wanted: str) -> str:
     """In a worker of the executor: do a part in a process of its own. What went wrong, or ""."""
     if not Path(folder, wanted).exists():
         return f"{HOST} does not see {Path(folder, wanted)}: all machines need the same folder"
-    with subprocess.Popen([sys.executable, "-c", f"from {__name__} import inside; inside()"],
+    program = f"from {__name__} import part_process_main as main; main()"
+    with subprocess.Popen([sys.executable, "-c", program],
                           stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder,
                           start_new_session=True) as process:
         assert process.stdin and process.stdout
-        process.stdin.write(told)
+        process.stdin.write(payload)
         process.stdin.flush()
         while process.poll() is None and Path(folder, wanted).exists():
             time.sleep(0.3)
-        end(process.pid)                # and what it has started
-        said = process.stdout.read().decode()
+        kill_worker(process.pid)        # and what it has started
+        error = process.stdout.read().decode()
     for left in Path(folder, wanted).parent.glob(f"*.{HOST}-{process.pid}.partial"):
         remove(left)
-    return said.removesuffix(".") if said else (
+    return error.removesuffix(".") if error else (
         f"its process on {HOST} was killed (exit code {process.returncode}): from outside, by your "
         "own loss, or because memory ran out")
 
 
-def inside() -> None:
+def part_process_main() -> None:
     """The process of a part. It writes what went wrong, and a point."""
-    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    said = differs(pickle.load(sys.stdin.buffer))
-    if not said:
+    error = code_mismatch(pickle.load(sys.stdin.buffer))
+    if not error:
         part, since = pickle.load(sys.stdin.buffer)
-        threading.Thread(target=end_with_worker, daemon=True).start()
-        said = said_of(part, since)
-    answer.write(f"{said}.")
-    answer.flush()
+        threading.Thread(target=exit_with_worker, daemon=True).start()
+        error = run_and_report_error(part, since)
+    output.write(f"{error}.")
+    output.flush()
     os._exit(0)
 
 
-def end_with_worker() -> None:
+def exit_with_worker() -> None:
     sys.stdin.buffer.read()             # until the worker is gone
-    end(os.getpid())
+    kill_worker(os.getpid())
 
 
-def differs(code: Mapping[str, str]) -> str:
+def code_mismatch(code: Mapping[str, str]) -> str:
     """What this machine has of another version than the comparison's, or ""."""
-    here = versions()
+    here = library_versions()
     for name, was in code.items():
         if name in LIBRARIES:
             if (now := here.get(name, "none")) != was:
                 return f"{HOST} has {name} {now}, and the comparison {was}: install the same"
-        elif hash_at(named(name)) != was:
+        elif hash_of_file(file_named(name)) != was:
             return f"{HOST} has another {name.replace(':', '/')}: all machines need the same files"
     return ""

@@ -1,7 +1,7 @@
 """Which code has run: every Python file that a process has imported outside of the installed
 libraries, with its hash, so that a run is known to be of today's files.
 
-    files = hashes(since, began)        # {"nanouft:loop.py": "9f0a...", "helper.py": "41c7..."}
+    files = hash_own_code(since, began)     # {"nanouft:loop.py": "9f0a...", "helper.py": "41c7..."}
     unchanged(files)                    # are they the same now?
 """
 import contextlib
@@ -23,18 +23,20 @@ LIBRARIES = ("torch", "numpy", "transformers", "peft")      # that figures depen
 PYTHON = [Path(sysconfig.get_path(x)).resolve() for x in ("stdlib", "platstdlib")]
 
 
-def short_hash(told: Iterable) -> str:
-    return hashlib.sha256(json.dumps([*told]).encode()).hexdigest()[:8]
+def short_hash(parts: Iterable) -> str:
+    return hashlib.sha256(json.dumps([*parts]).encode()).hexdigest()[:8]
 
 
 def hash_of_input(path: str) -> str:
     """Hash of a file, or of all files of a model folder that are read."""
     files = sorted({x for pattern in OF_HUB for x in Path(path).glob(pattern)}) if Path(
         path).is_dir() else []
-    return short_hash([x.name, hash_at(x)] for x in files) if files else hash_at(Path(path))
+    if not files:
+        return hash_of_file(Path(path))
+    return short_hash([x.name, hash_of_file(x)] for x in files)
 
 
-def hash_at(file: Path) -> str:
+def hash_of_file(file: Path) -> str:
     """"" if there is no such file."""
     with contextlib.suppress(OSError):
         state = file.stat()
@@ -48,16 +50,16 @@ def hash_of_state(file: Path, *state: int) -> str:
     return hash_of(str(file)) if file.is_file() else ""
 
 
-def versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
     """{library: version}, of those that are installed."""
-    found = {}
+    installed = {}
     for name in LIBRARIES:
         with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            installed[name] = version(name)
+    return installed
 
 
-def own_code() -> dict[str, Path]:
+def own_code_files() -> dict[str, Path]:
     """{its name in made.json: the file} of each module that is imported now and of no installed
     library. Files of nanouft and of this folder have names that move with them."""
     files, here, ours = {}, Path.cwd().resolve(), str(Path(__file__).parents[1])
@@ -74,21 +76,21 @@ def own_code() -> dict[str, Path]:
     return files
 
 
-def named(name: str) -> Path:
+def file_named(name: str) -> Path:
     of_package = name.startswith("nanouft:")
     return PACKAGE / name.removeprefix("nanouft:") if of_package else Path.cwd() / name
 
 
-def hashes(since: float, began: float) -> dict[str, str]:
-    """{name: hash} of own_code. UserError if a file has changed after it was imported: nanouft's
-    after the comparison began, any other after this process did."""
-    files = own_code()
+def hash_own_code(since: float, began: float) -> dict[str, str]:
+    """{name: hash} of own_code_files. UserError if a file has changed after it was imported:
+    nanouft's after the comparison began, any other after this process did."""
+    files = own_code_files()
     for name, file in files.items():
         state = file.stat()
         if max(state.st_mtime, state.st_ctime) > (since if name[:8] == "nanouft:" else began):
             raise UserError(f"{file}: changed while it ran; run the same command again")
-    return {name: hash_at(file) for name, file in files.items()}
+    return {name: hash_of_file(file) for name, file in files.items()}
 
 
 def unchanged(files: dict[str, str]) -> bool:
-    return all(hash_at(named(name)) == was for name, was in files.items())
+    return all(hash_of_file(file_named(name)) == was for name, was in files.items())

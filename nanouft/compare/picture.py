@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nanouft.compare.verdicts import MEASURES, Question, Result
-from nanouft.pictures.colours import DOWN, INK, PANEL, SOFT, UP, look
+from nanouft.pictures.colours import DOWN, INK, PANEL, SOFT, UP, style_of
 from nanouft.pictures.plots import STYLE, as_svg
 
 WIDTH, ROW = 4.4, 0.36          # inches; a page of 400 pixels shows the letters at full size
@@ -14,7 +14,7 @@ COLOURS = {"better": UP, "worse": DOWN}
 
 def picture(results: list[Result], questions: list[Question]) -> str:
     """SVG for light and dark pages."""
-    looks = [look(x.arm.stages[-1][0] if x.arm else "base") for x in results]
+    styles = [style_of(method_of(x)) for x in results]
     measure = MEASURES[results[0].measure]
     scale, way = measure.scale, measure.sign * measure.scale
     with matplotlib.rc_context({**STYLE, "font.size": 11}):
@@ -25,30 +25,36 @@ def picture(results: list[Result], questions: list[Question]) -> str:
         legend = {"marker": "o", "linestyle": "", "color": SOFT.light}
         above.plot([], [], **legend, markersize=4, alpha=0.45, label="a seed")
         above.errorbar([], [], xerr=[], **legend, markersize=7, label="mean, 95 % CI")
-        for y, (x, seen) in enumerate(zip(results, looks)):
-            of_seeds = scale * x.of_seeds()
-            above.plot(of_seeds, [y + 0.3] * len(of_seeds), "o", color=seen.light, alpha=0.45,
-                       markersize=4, markeredgewidth=0)
-            above.errorbar(scale * x.mean, y, xerr=scale * x.half, fmt=seen.marker,
-                           color=seen.light, markersize=7,
-                           markerfacecolor=PANEL.light if seen.hollow else seen.light)
+        for y, (x, style) in enumerate(zip(results, styles)):
+            seed_scores = scale * x.seed_scores()
+            above.plot(seed_scores, [y + 0.3] * len(seed_scores), "o", color=style.light,
+                       alpha=0.45, markersize=4, markeredgewidth=0)
+            above.errorbar(scale * x.mean, y, xerr=scale * x.half_width, fmt=style.marker,
+                           color=style.light, markersize=7,
+                           markerfacecolor=PANEL.light if style.hollow else style.light)
         for y, q in enumerate(questions):
             mean, half = q.interval()
             colour = COLOURS.get(q.verdict, SOFT).light
             below.errorbar(way * mean, y, xerr=scale * half, fmt="o", color=colour, markersize=6)
             below.annotate(q.verdict, (way * mean, y), (0, 7), ha="center", color=colour,
                            textcoords="offset points", fontsize=10)
-        below.axvline(0, color=SOFT.light, linewidth=1)
-        corrected = f" (Bonferroni, {questions[0].of})" if questions[0].of > 1 else ""
-        name_rows(above, [short(x.name) for x in results], results[-1].n, measure.title)
+        below.axvline(0, color=SOFT.light, linewidth=1, alpha=0.45)
+        n = questions[0].n_comparisons
+        corrected = f" (Bonferroni, {n})" if n > 1 else ""
+        name_rows(above, [short(x.name) for x in results], results[-1].sample_text, measure.title)
         name_rows(below, [f"{short(q.a.name)}\n− {short(q.b.name)}" for q in questions],
-                  f"difference, 95 % CI{corrected}", measure.unit or measure.title)
+                  "difference, 95 % CI", (measure.unit or measure.title) + corrected)
         fig.legend(loc="outside upper left", ncols=2, frameon=False, labelcolor=INK.light,
                    handletextpad=0.4, columnspacing=1.2)
-        themes = dict.fromkeys((x.light, x.dark) for x in [*looks, UP, DOWN, PANEL, SOFT, INK])
+        themes = dict.fromkeys((x.light, x.dark) for x in [*styles, UP, DOWN, PANEL, SOFT, INK])
         return as_svg(fig, "Scores and differences",
                       [[x.name, scale * x.mean] for x in results],
                       {f"c{i}": pair for i, pair in enumerate(themes)})
+
+
+def method_of(x: Result) -> str:
+    """The method that the colours know it by: the last stage."""
+    return x.arm.stages[-1][0] if x.arm else "base"
 
 
 def short(name: str) -> str:

@@ -1,6 +1,6 @@
 """A comparison as it was planned: its flags, its methods and where its runs are.
 
-    c = plan(read_words(["sft", "dpo", "--seeds", "3"]))
+    c = plan(parse_command(["sft", "dpo", "--seeds", "3"]))
     c.job(c.arms[0], seed=0)            # a training of it
 """
 import hashlib
@@ -17,10 +17,10 @@ from nanouft import world
 from nanouft.compare import arms as methods
 from nanouft.compare import runs
 from nanouft.compare import splits as rows
-from nanouft.compare.arms import Arm, Pace, Stage
+from nanouft.compare.arms import Arm, Stage, StagePlan
 from nanouft.compare.fingerprint import hash_of_input, short_hash
 from nanouft.compare.scoring import EvalSpec
-from nanouft.compare.workers import cards
+from nanouft.compare.workers import visible_gpus
 from nanouft.data.rows import read
 from nanouft.objective import Positive
 from nanouft.own import try_reward
@@ -31,7 +31,7 @@ from nanouft.reward import scorer
 from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.flags import Parser, add_flags, fill, from_python, narrow
 from nanouft.run.folder import check_free
-from nanouft.run.hyperparameters import PASSES
+from nanouft.run.hyperparameters import DEFAULT_EPOCHS
 
 SHARED = ("data", "init", "lora", "lora_alpha", "lora_targets", "steps", "epochs", "batch_size",
           "reward", "rows", "skills", "noise", "max_length", "max_new", "accumulate",
@@ -39,11 +39,11 @@ SHARED = ("data", "init", "lora", "lora_alpha", "lora_targets", "steps", "epochs
 OUT = Path("out/compare")
 STEPS = 48                  # of NanoWorld
 SEEDS = 5
-TRY = 100                   # seed of the tries; those that are judged count from 0
-TRIES = range(TRY, TRY + 3)     # of those rates that are tried again
-FEW = 60                    # validation questions of each task
-FACTORS = (1, 1 / 3, 3, 1 / 9, 9)           # of a rate, in the order in which they are tried
-ALL = 4                     # methods that are all compared with each other; more: with the first
+SEARCH_SEED = 100           # seed of the tries; those that are tested count from 0
+SEARCH_SEEDS = range(SEARCH_SEED, SEARCH_SEED + 3)  # of those rates that are tried again
+VALIDATION_PROMPTS = 60     # validation questions of each task
+RATE_FACTORS = (1, 1 / 3, 3, 1 / 9, 9)      # of a rate, in the order in which they are tried
+ALL_PAIRS_LIMIT = 4         # methods that are all compared with each other; more: with the first
 
 
 @dataclass
@@ -62,7 +62,7 @@ class CompareFlags:
 
 
 @dataclass
-class Words:
+class ParsedCommand:
     """A command as it was given."""
     cfg: CompareFlags
     train: TrainFlags                   # the same for all methods
@@ -76,21 +76,21 @@ class Words:
 
 
 @dataclass
-class Comparison(Words):
+class Comparison(ParsedCommand):
     """All that was decided before training."""
-    place: Path                         # of plan and report
+    folder: Path                        # of plan and report
     parts: dict[str, Path]              # of your rows; {} for NanoWorld
     configs: dict[Stage, RunConfig] = field(default_factory=dict)
-    paces: dict[Stage, Pace] = field(default_factory=dict)
+    stage_plans: dict[Stage, StagePlan] = field(default_factory=dict)
     programs: dict[Stage, str] = field(default_factory=dict)    # that train it otherwise
     executor: Executor | None = None    # that carries the jobs [processes of this machine]
-    asks: Arm | None = None             # the one whose leads are asked for [all are compared]
-    rates: dict[Arm, float] = field(default_factory=dict)       # chosen
-    tried: dict[Arm, dict[float, float]] = field(default_factory=dict)     # {arm: {rate: score}}
-    again: dict[Arm, list[float]] = field(default_factory=dict)     # rates tried with all TRIES
+    focus_arm: Arm | None = None        # the one whose leads are asked for [all are compared]
+    lrs: dict[Arm, float] = field(default_factory=dict)         # chosen
+    search_scores: dict[Arm, dict[float, float]] = field(default_factory=dict)  # {arm: {lr: score}}
+    finalists: dict[Arm, list[float]] = field(default_factory=dict)  # tried with all SEARCH_SEEDS
 
     @property
-    def every(self) -> list[Arm]:
+    def all_arms(self) -> list[Arm]:
         """The arms and those that they start from; those first."""
         by_name = {arm._replace(label=""): arm for arm in [
             *(part for arm in self.arms for part in arm.chain), *self.arms]}
@@ -98,10 +98,10 @@ class Comparison(Words):
 
     @property
     def device(self) -> str:
-        return next(iter(self.paces.values())).device
+        return next(iter(self.stage_plans.values())).device
 
     @cached_property
-    def fresh(self) -> int:
+    def first_seed(self) -> int:
         """0, or for --confirm a number that these methods and no earlier ones have: the first of
         the seeds, and that of NanoWorld's questions."""
         identity = sorted((arm.typed, [hash_of_input(own_file(stage[0])) for stage in arm.stages
@@ -111,11 +111,11 @@ class Comparison(Words):
 
     @property
     def seeds(self) -> range:
-        return range(self.fresh, self.fresh + self.cfg.seeds)
+        return range(self.first_seed, self.first_seed + self.cfg.seeds)
 
     def eval_spec(self, part: str) -> EvalSpec:
-        pace = next(iter(self.paces.values()))
-        here = EvalSpec(device=pace.device, dtype=pace.dtype)
+        stage_plan = next(iter(self.stage_plans.values()))
+        here = EvalSpec(device=stage_plan.device, dtype=stage_plan.dtype)
         if self.parts:
             part = "confirm" if part == "test" and self.cfg.confirm else part
             reward = self.train.reward if self.train.reward != "exact" else ""
@@ -123,79 +123,79 @@ class Comparison(Words):
                                  longest=self.train.max_new or 0)
         tasks, = world.parse_skills(self.train.skills)
         if part == "val":
-            return here._replace(split="val", seed=3, items=FEW, tasks=tasks)
-        return here._replace(seed=self.fresh or self.cfg.test_seed, items=self.cfg.items,
+            return here._replace(split="val", seed=3, items=VALIDATION_PROMPTS, tasks=tasks)
+        return here._replace(seed=self.first_seed or self.cfg.test_seed, items=self.cfg.items,
                              tasks=tasks)
 
-    def rate(self, arm: Arm) -> float:
-        return self.rates[arm._replace(label="")]
+    def lr(self, arm: Arm) -> float:
+        return self.lrs[arm._replace(label="")]
 
-    def job(self, arm: Arm, seed: int, rate: float | None = None) -> runs.Job:
+    def job(self, arm: Arm, seed: int, lr: float | None = None) -> runs.Job:
         """The training of one arm with one seed; at the chosen rate if none is said. The copies of
         a method that is named twice have other seeds, of the tries too."""
-        stage, before, trying = arm.stages[-1], arm.chain[:-1], seed in TRIES
+        stage, before, trying = arm.stages[-1], arm.chain[:-1], seed in SEARCH_SEEDS
         own_seed = seed + 500 * arm.copy
-        rate = rate or self.rate(arm)
+        lr = lr or self.lr(arm)
         first = [self.job(before[-1], seed)] if before else []
         init = str(first[0].folder) if first else self.train.init
-        config = self.configs[stage].but(lr=float(f"{rate:.4g}"), seed=own_seed, init=init,
+        config = self.configs[stage].but(lr=float(f"{lr:.4g}"), seed=own_seed, init=init,
                                          **runs.ONLY_TRAIN)
         if self.parts:
-            seeds = TRIES if trying else self.seeds
-            drawn = rows.redrawn(self.parts["train"], seed, seeds, arm.copy)
+            seeds = SEARCH_SEEDS if trying else self.seeds
+            drawn = rows.bootstrap_sample(self.parts["train"], seed, seeds, arm.copy)
             config = config.but(data=(str(drawn),))
         return runs.job_for(
-            self.root / "runs", f"{arm.words} {rate:.2g} seed {own_seed}", config, init, first,
+            self.root / "runs", f"{arm.words} {lr:.2g} seed {own_seed}", config, init, first,
             eval_spec=self.eval_spec("val" if trying else "test"),
-            name=f"{arm.name}, lr {short_rate(rate)}, seed {own_seed}",
-            program=self.programs.get(stage, "nanouft.train:carry_out"),
-            alone=self.paces[stage].needs_others, try_out=trying)
+            name=f"{arm.name}, lr {short_lr(lr)}, seed {own_seed}",
+            program=self.programs.get(stage, "nanouft.train:run_from_config"),
+            trains_others=self.stage_plans[stage].needs_others, may_diverge=trying)
 
     def initial_job(self) -> runs.Job:
         return runs.job_for(self.root / "runs", "start", None, self.train.init,
                             eval_spec=self.eval_spec("test"), name="the initial model")
 
 
-def short_rate(rate: float) -> str:
+def short_lr(lr: float) -> str:
     """"2.5e-4"."""
-    return f"{rate:.1e}".replace("e-0", "e-").replace(".0e", "e")
+    return f"{lr:.1e}".replace("e-0", "e-").replace(".0e", "e")
 
 
 # ---- the plan ------------------------------------------------------------------------------------
-def read_words(argv: list[str], about: str = "") -> Words:
-    values = given_in(argv, about)
+def parse_command(argv: list[str], about: str = "") -> ParsedCommand:
+    values = parse_flags(argv, about)
     if [x for x in values.get("arms", []) if x.endswith(".ini")]:
         if len(values["arms"]) > 1:
             raise UserError("a plan names its methods itself; give only the plan, and flags to "
                             "change")
-        values = given_in(read_plan(values["arms"][0])) | {
+        values = parse_flags(read_plan(values["arms"][0])) | {
             name: x for name, x in values.items() if name != "arms"}
-    return words_of(values)
+    return command_of_values(values)
 
 
-def called(arms: Iterable[str], flags: dict[str, Any]) -> Words:
+def command_of_call(arms: Iterable[str], flags: dict[str, Any]) -> ParsedCommand:
     """Those of a call in Python."""
-    some = [arms] if isinstance(arms, str) else arms
-    arms = [str(x) if isinstance(x, Path) else x for x in some]
+    methods_given = [arms] if isinstance(arms, str) else arms
+    arms = [str(x) if isinstance(x, Path) else x for x in methods_given]
     if others := [x for x in arms if not isinstance(x, str)]:
         raise UserError(f"{others[0]!r}: give a comparison names or files, because each run is a "
                         'process of its own, as in ["sft", "dpo --beta 1", "mine.py"]')
     known = {f.name for f in fields(CompareFlags)} - {"arms"} | {*SHARED}
     values = from_python("nanouft.compare", (CompareFlags, TrainFlags), flags, known)
-    return words_of(values | {"arms": arms})
+    return command_of_values(values | {"arms": arms})
 
 
-def words_of(values: dict[str, Any]) -> Words:
+def command_of_values(values: dict[str, Any]) -> ParsedCommand:
     """From values that have their types."""
     cfg, train = fill(CompareFlags, values), fill(TrainFlags, values)
-    words = Words(cfg, train, values, methods.read_arms(cfg.arms or []))
+    words = ParsedCommand(cfg, train, values, methods.read_arms(cfg.arms or []))
     methods.check_names(words.arms)                 # before another comparison's end
     if words.root.exists() and not {"lock", "plan.ini"} & {*os.listdir(words.root)}:
         check_free(words.cfg.out)
     return words
 
 
-def given_in(argv: list[str], about: str = "") -> dict[str, Any]:
+def parse_flags(argv: list[str], about: str = "") -> dict[str, Any]:
     """{flag: what was given}."""
     parser = Parser(prog="python -m nanouft.compare", description=narrow(about))
     add_flags(parser, CompareFlags, "", words="arms")
@@ -203,7 +203,7 @@ def given_in(argv: list[str], about: str = "") -> dict[str, Any]:
     return vars(parser.parse_args(argv))
 
 
-def plan(words: Words) -> Comparison:
+def plan(words: ParsedCommand) -> Comparison:
     """UserError, before anything is trained, for whatever would end a run at its start."""
     cfg, train, given, root = words.cfg, words.train, words.given, words.root
     if train.data and {"items", "test_seed"} & {*given}:
@@ -218,16 +218,16 @@ def plan(words: Words) -> Comparison:
         try_reward(train.reward, read(train.data, ["demos", "pairs", "labels"])[0])
     folder = root if cfg.out and not has_other_report(words) else root / slug(words.arms, given)
     place = folder / "confirm" if cfg.confirm else folder
-    parts = rows.cut(train.data, root) if train.data else {}
+    parts = rows.split_rows(train.data, root) if train.data else {}
     files: dict[str, Any] = {}
     if parts:
         files = {"data": (str(parts["train"]),), "eval_data": (str(parts["val"]),)}
-    length = {} if train.steps or train.epochs else {"epochs": PASSES} if parts else {
+    length = {} if train.steps or train.epochs else {"epochs": DEFAULT_EPOCHS} if parts else {
         "steps": STEPS}
     shared = {name: getattr(train, name) for name in SHARED if name in given} | files | length
     c = Comparison(cfg, train, given, words.arms, place, parts)
-    look_ahead(c, shared)
-    most = {"cpu": min(8, os.cpu_count() or 1), "cuda": len(cards())}
+    plan_stages(c, shared)
+    most = {"cpu": min(8, os.cpu_count() or 1), "cuda": len(visible_gpus())}
     cfg.workers = cfg.workers or most.get(c.device, 1)
     return c
 
@@ -242,11 +242,11 @@ def slug(arms: list[Arm], given: dict[str, Any]) -> str:
     return plain if plain == typed and not flags else f"{plain}-{short_hash([typed, *flags])}"
 
 
-def has_other_report(words: Words) -> bool:
+def has_other_report(words: ParsedCommand) -> bool:
     """Has another comparison its plan and report in --out itself?"""
     if not (file := words.root / "plan.ini").exists():
         return False
-    given = given_in(read_plan(str(file)))
+    given = parse_flags(read_plan(str(file)))
     name = slug(words.arms, words.given)
     if other := slug(methods.read_arms(given["arms"]), given) != name:
         say(f"{words.root} already has the plan and report of another comparison; this one goes "
@@ -266,21 +266,22 @@ def read_plan(file: str) -> list[str]:
     return words
 
 
-def look_ahead(c: Comparison, shared: dict[str, Any]) -> None:
+def plan_stages(c: Comparison, shared: dict[str, Any]) -> None:
     """The run and the pace of each stage. All take steps of as many rows, the fewest that one would
     take, and compute in one precision, on one device."""
     for stage in dict.fromkeys(stage for arm in c.arms for stage in arm.stages):
         c.configs[stage] = methods.read_run(stage, shared)
-        c.paces[stage] = methods.look_ahead(stage, c.configs[stage])
-    paces = [*c.paces.values()]
-    free = [c.paces[stage].batch_size for stage, run in c.configs.items() if not run.batch_size]
+        c.stage_plans[stage] = methods.plan_stage(stage, c.configs[stage])
+    stage_plans = [*c.stage_plans.values()]
+    free = [c.stage_plans[stage].batch_size for stage, run in c.configs.items()
+            if not run.batch_size]
     same: dict[str, Any] = {
-        "device": paces[0].device,
-        "dtype": "fp32" if any(pace.dtype == "fp32" for pace in paces) else paces[0].dtype,
-        "batch_size": min(free or [pace.batch_size for pace in paces])}
+        "device": stage_plans[0].device,
+        "dtype": "fp32" if any(x.dtype == "fp32" for x in stage_plans) else stage_plans[0].dtype,
+        "batch_size": min(free or [x.batch_size for x in stage_plans])}
     for stage, run in c.configs.items():
         c.configs[stage] = run.but(**same | {"batch_size": run.batch_size or same["batch_size"]})
-        c.paces[stage] = methods.at_pace(stage, c.configs[stage], c.paces[stage])
+        c.stage_plans[stage] = methods.replan_stage(stage, c.configs[stage], c.stage_plans[stage])
 
 
 def plan_text(c: Comparison) -> str:

@@ -1,8 +1,8 @@
 """Which lead will be seen? Told before the seeds are trained, and beside what is undecided.
 
-    foretold(c)         # "With 5 seeds and 45 test questions a lead of 20.2 to 34.1 points ..."
+    power_statement(c)  # "With 5 seeds and 45 test questions a lead of 20.2 to 34.1 points ..."
     time_left(c)        # "The seeds take about 3 hours more, with 2 workers."
-    would_decide(q)     # 2.0: about twice the questions would decide what was found
+    least_lead(q)       # 0.14: a lead of 14 points would have been decided
 
 The tries tell what chance does: those with three seeds (stats.Luck of the validation questions).
 Two degrees of freedom an arm say little about seeds, so a range is printed: for seeds that differ
@@ -16,13 +16,11 @@ import numpy as np
 
 from nanouft.compare import runs
 from nanouft.compare.by_task import luck_of
-from nanouft.compare.plan import TRIES, TRY, Comparison
+from nanouft.compare.plan import SEARCH_SEED, SEARCH_SEEDS, Comparison
 from nanouft.compare.stats import Luck
-from nanouft.compare.verdicts import MEASURES, Question, of_tries, pairs
-from nanouft.compare.workers import missing
+from nanouft.compare.verdicts import MEASURES, Question, compared_pairs, search_result
+from nanouft.compare.workers import missing_jobs
 from nanouft.plumbing.printing import quantity
-
-TIMES = (1.5, 2, 3, 4, 6, 8, 12, 16)        # so many times the questions
 
 
 def chi_square(errors: float, freedom: float) -> float:
@@ -32,7 +30,7 @@ def chi_square(errors: float, freedom: float) -> float:
     return freedom * (1 - part + errors * math.sqrt(part)) ** 3
 
 
-def planned(luck: Luck, seeds: int, times: float, rows: float = 1) -> Luck:
+def scaled_luck(luck: Luck, seeds: int, times: float, rows: float = 1) -> Luck:
     """With so many seeds, so many times the prompts, so many times the training rows."""
     of_seed, rest = max(0.0, luck.seed - luck.rest) / rows, luck.rest / times
     of_prompts = max(0.0, luck.prompts - luck.rest / luck.seeds) / times
@@ -40,19 +38,19 @@ def planned(luck: Luck, seeds: int, times: float, rows: float = 1) -> Luck:
                 of_prompts + rest / seeds, rest)
 
 
-def seen(luck: Luck, redrawn: bool, looks: int, least: float) -> float:
+def detectable_lead(luck: Luck, redrawn: bool, comparisons: int, least: float) -> float:
     """The lead that is decided in 80 of 100 comparisons."""
     variance = luck.prompts + (luck.seed - luck.rest) / (1 if redrawn else luck.seeds)
-    return luck.interval(redrawn, looks, least) + 0.84 * math.sqrt(variance)
+    return luck.interval(redrawn, comparisons, least) + 0.84 * math.sqrt(variance)
 
 
 # ---- before --------------------------------------------------------------------------------------
 def luck_of_tries(c: Comparison) -> tuple[list[Question], Luck] | None:
     """(differences of arms that will be asked, what chance does to one), from all rates that were
     tried with three seeds; None if there are none."""
-    results = {arm: [x for rate in c.again.get(arm, ()) if (x := of_tries(c, arm, rate))]
+    results = {arm: [x for lr in c.finalists.get(arm, ()) if (x := search_result(c, arm, lr))]
                for arm in c.arms}
-    compared = pairs(c, c.arms)
+    compared = compared_pairs(c, c.arms)
     gaps = [Question(a, b, len(compared), 0.0) for x, y in compared
             for a, b in product(results[x], results[y])]
     if not gaps:
@@ -61,38 +59,40 @@ def luck_of_tries(c: Comparison) -> tuple[list[Question], Luck] | None:
     return gaps, Luck(*luck[0][:2], *np.mean([x[2:] for x in luck], 0))
 
 
-def leads(luck: Luck, c: Comparison, q: Question, share: float, times: float = 1) -> list[float]:
+def detectable_range(luck: Luck, c: Comparison, q: Question, share: float,
+                     times: float = 1) -> list[float]:
     """The least and the largest that the lead may be. share: so many test questions for each of
     validation; times: so many times all of them, and training rows. More rows may leave the seeds
     as they are, and the largest takes them so."""
-    freedom, out = (len(TRIES) - 1) * len(c.arms), []
+    freedom, out = (len(SEARCH_SEEDS) - 1) * len(c.arms), []
     for errors, rows in ((1, times if c.parts else 1), (-1, 1)):
         seed = max(luck.rest, luck.seed * freedom / chi_square(errors, freedom))
-        plan = planned(luck._replace(seed=seed), len(c.seeds), share * times, rows)
-        out.append(seen(plan, bool(c.parts), q.of, q.least / share / times))
+        plan = scaled_luck(luck._replace(seed=seed), len(c.seeds), share * times, rows)
+        out.append(detectable_lead(plan, bool(c.parts), q.n_comparisons,
+                                   q.least_variance / share / times))
     return out
 
 
-def foretold(c: Comparison) -> str:
+def power_statement(c: Comparison) -> str:
     """"" if no tries tell it."""
-    if not (known := luck_of_tries(c)):
+    if not (luck_known := luck_of_tries(c)):
         return ""
-    (q, *_), luck = known
+    (q, *_), luck = luck_known
     measure, spec = MEASURES[q.a.measure], c.eval_spec("test")
     questions = spec.draws() if c.parts else spec.items * len(spec.tasks)
     share = questions / luck.facts if c.parts else spec.items / c.eval_spec("val").items
 
-    def what(times: float = 1) -> str:
-        low, high = leads(luck, c, q, share, times)
+    def lead_text(times: float = 1) -> str:
+        low, high = detectable_range(luck, c, q, share, times)
         if measure.unit == "points" and low >= 1:
             return "no lead"                            # it would be above 100
-        return f"a lead of {measure.text(low)} to {measure.text(high)} {measure.unit}"
-    more = "twice the rows" if c.parts else f"--items {2 * spec.items}"
-    return (f"With {len(c.seeds)} seeds and {quantity(questions, unit(c))} {what()} would be "
-            f"decided (in 80 of 100 comparisons); with {more}: {what(2)}.")
+        return f"a lead of {measure.text(low)} to {measure.with_unit(high)}"
+    doubled = "twice the rows" if c.parts else f"--items {2 * spec.items}"
+    return (f"With {len(c.seeds)} seeds and {quantity(questions, test_unit(c))} {lead_text()} "
+            f"would be decided (in 80 of 100 comparisons); with {doubled}: {lead_text(2)}.")
 
 
-def unit(c: Comparison) -> str:
+def test_unit(c: Comparison) -> str:
     """What one draw of the test part is."""
     groups = c.parts and any(r.extra.get("group") for r in c.eval_spec("test").rows())
     return "groups of test prompts" if groups else "test prompts"
@@ -100,10 +100,10 @@ def unit(c: Comparison) -> str:
 
 def time_left(c: Comparison) -> str:
     """What is still to be trained, as long as its tries took."""
-    jobs = missing(c.job(arm, seed) for arm in c.every for seed in c.seeds)
+    jobs = missing_jobs(c.job(arm, seed) for arm in c.all_arms for seed in c.seeds)
     todo = {job.key for job in jobs}
-    spent = sum(runs.seconds(c.job(arm, TRY, c.rate(arm))) for arm in c.every for seed in c.seeds
-                if c.job(arm, seed).key in todo)
+    spent = sum(runs.cpu_seconds(c.job(arm, SEARCH_SEED, c.lr(arm)))
+                for arm in c.all_arms for seed in c.seeds if c.job(arm, seed).key in todo)
     workers = 1 if c.executor else c.cfg.workers or 1
     minutes = math.ceil(spent / 60 / workers)
     time = f"{minutes / 60:.0f} hours" if minutes > 120 else quantity(minutes, "minutes")
@@ -111,10 +111,9 @@ def time_left(c: Comparison) -> str:
 
 
 # ---- afterwards ----------------------------------------------------------------------------------
-def would_decide(q: Question) -> float:
-    """So many times the questions, and of your rows as many times the rows, would decide a lead as
-    large as that which was found; inf: not even 16 times."""
-    luck, mean, redrawn = luck_of(q.difference()), abs(q.interval()[0]), q.a.redrawn
-    return next((x for x in TIMES if seen(
-        planned(luck, luck.seeds, x, x if redrawn else 1), redrawn, q.of, q.least / x) < mean),
-        math.inf)
+def least_lead(q: Question) -> float:
+    """The lead that such a test decides in 80 of 100. It needs no guess of the true lead, as the
+    number of prompts that would decide it does."""
+    luck = luck_of(q.difference())
+    return detectable_lead(scaled_luck(luck, luck.seeds, 1), q.a.redrawn, q.n_comparisons,
+                           q.least_variance)

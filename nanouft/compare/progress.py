@@ -1,7 +1,7 @@
 """The bar of a comparison. It moves by what all runs do: steps, and rows that are read or scored.
 
     bar = RunsBar(25)                       # runs
-    bar.move({job: 0.4})                    # of those that are left in this round
+    bar.advance({job: 0.4})                 # of those that are left in this round
 
 A worker writes into a file, the sign of its part, how much of it is done. A run counts as much as
 the time that others of its kind have taken, so the time left is right once each kind has had one.
@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from nanouft.compare.runs import Job, seconds
+from nanouft.compare.runs import Job, cpu_seconds
 from nanouft.plumbing import printing
 from nanouft.plumbing.files import unfinished
-from nanouft.plumbing.printing import BRIEF, pause_of_bar, shows
+from nanouft.plumbing.printing import BRIEF, bar_interval, is_shown
 
-LOOK = 2            # seconds between two looks at what goes on
-TRAINING = 0.8      # of a run; the rest is its scoring
+POLL_SECONDS = 2    # between two looks at what runs
+TRAINING_SHARE = 0.8  # of a run; the rest is its scoring
 FORMAT = "{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]"
 
 
 # ---- in the worker -------------------------------------------------------------------------------
-class Counted(tqdm):
+class WorkerBar(tqdm):
     """A bar of a worker, which nobody sees: what it counts goes into the sign. Steps are all that
     is left of a part, and anything before them half of it."""
     sign = Path()
@@ -33,10 +33,10 @@ class Counted(tqdm):
     training = False                        # answers that are sampled for a step count no more
 
     def __init__(self, *rows: Any, **how: Any):
-        self.counts, self.steps = not Counted.training, how["unit"] == "step"
-        Counted.training |= self.steps
+        self.counts, self.steps = not WorkerBar.training, how["unit"] == "step"
+        WorkerBar.training |= self.steps
         self.share = 0.0
-        super().__init__(*rows, **how | {"disable": False, "mininterval": LOOK})
+        super().__init__(*rows, **how | {"disable": False, "mininterval": POLL_SECONDS})
 
     def display(self, *text: Any, **how: Any) -> None:
         if self.counts:
@@ -48,26 +48,26 @@ class Counted(tqdm):
     def close(self) -> None:
         super().close()                                         # it displays, if it ever did
         if self.counts:
-            Counted.done = max(self.done, self.share)
+            WorkerBar.done = max(self.done, self.share)
 
 
-def sign_of(part: Job) -> Path:
+def progress_file(part: Job) -> Path:
     """A file that is there, with the name of a process, while this one works on a part."""
     return part.folder.with_name(f"{part.folder.name}.sign")
 
 
-def count_for(part: Job) -> None:
+def write_progress_of(part: Job) -> None:
     """All bars of this process count for a part from now on."""
-    Counted.sign = unfinished(sign_of(part))
-    Counted.sign.parent.mkdir(parents=True, exist_ok=True)
-    Counted.sign.write_text("0", encoding="utf-8")
-    printing.bar_class = Counted
+    WorkerBar.sign = unfinished(progress_file(part))
+    WorkerBar.sign.parent.mkdir(parents=True, exist_ok=True)
+    WorkerBar.sign.write_text("0", encoding="utf-8")
+    printing.bar_class = WorkerBar
 
 
 # ---- in the parent -------------------------------------------------------------------------------
 def share_done(part: Job) -> float | None:
     """How much of its job; None if no worker has begun with it."""
-    sign, share = sign_of(part), None
+    sign, share = progress_file(part), None
     for file in sign.parent.glob(f"{sign.name}.*"):
         try:
             share = float(file.read_text(encoding="utf-8"))
@@ -75,7 +75,9 @@ def share_done(part: Job) -> float | None:
             share = share or 0.0
     if share is None or not part.config:
         return share
-    return TRAINING + (1 - TRAINING) * share if part.eval_spec else TRAINING * share
+    if part.eval_spec:
+        return TRAINING_SHARE + (1 - TRAINING_SHARE) * share
+    return TRAINING_SHARE * share
 
 
 class RunsBar(tqdm):
@@ -83,22 +85,22 @@ class RunsBar(tqdm):
 
     def __init__(self, total: int):
         self.costs: dict[str, list[float]] = {}
-        self.ended, self.spent = 0, 0.0     # runs, and their cost
+        self.n_finished, self.spent = 0, 0.0  # runs, and their cost
         self.most: dict[Any, float] = {}    # that was told of a run: it moves forward only
-        super().__init__(total=total, disable=not shows(BRIEF), leave=False, smoothing=0,
-                         miniters=0, mininterval=pause_of_bar(), bar_format=FORMAT)
+        super().__init__(total=total, disable=not is_shown(BRIEF), leave=False, smoothing=0,
+                         miniters=0, mininterval=bar_interval(), bar_format=FORMAT)
 
-    def learn(self, job: Job) -> float:
+    def record_cost(self, job: Job) -> float:
         """What a run of its kind costs."""
-        cost = seconds(job)
+        cost = cpu_seconds(job)
         self.costs.setdefault(kind_of(job), []).append(cost)
         return cost
 
-    def end(self, job: Job) -> None:
-        self.ended += 1
-        self.spent += self.learn(job)
+    def count_finished(self, job: Job) -> None:
+        self.n_finished += 1
+        self.spent += self.record_cost(job)
 
-    def move(self, left: Mapping[Job, float]) -> None:
+    def advance(self, left: Mapping[Job, float]) -> None:
         """left: how much is done of each run that is not done in this round."""
         cost = {kind: float(np.mean(x)) for kind, x in self.costs.items()}
         usual = float(np.mean([*cost.values()] or [1])) or 1.0
@@ -106,7 +108,7 @@ class RunsBar(tqdm):
         costs = [(cost.get(kind_of(job), usual), self.most[job.key]) for job in left]
         done = self.spent + sum(x * share for x, share in costs)
         rest = sum(x * (1 - share) for x, share in costs)
-        rest += usual * (self.total - self.ended - len(left))
+        rest += usual * (self.total - self.n_finished - len(left))
         self.update(self.total * done / (done + rest or 1) - self.n)
 
 

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +18,22 @@ import torch
 from nanouft import __version__
 from nanouft.compare import runs
 from nanouft.compare.arms import Arm
-from nanouft.compare.fingerprint import PACKAGE, versions
-from nanouft.compare.picture import picture
-from nanouft.compare.plan import TRIES, TRY, Comparison, short_rate
-from nanouft.compare.printed import conditions, differences, notes, scores, signed, wrapped
-from nanouft.compare.testset_reuse import Look
-from nanouft.compare.verdicts import MEASURES, Question, Result, judged_by, mean_of
+from nanouft.compare.fingerprint import PACKAGE, library_versions
+from nanouft.compare.picture import method_of, picture
+from nanouft.compare.plan import SEARCH_SEED, SEARCH_SEEDS, Comparison, short_lr
+from nanouft.compare.printed import (
+    conclusion,
+    difference_lines,
+    notes,
+    score_table,
+    setup_lines,
+    signed_interval,
+    wrapped,
+)
+from nanouft.compare.testset_reuse import PastTest
+from nanouft.compare.verdicts import MEASURES, Question, Result, mean_over_tasks, metric_of
+from nanouft.objective import Objective
+from nanouft.pictures.colours import style_of
 from nanouft.plumbing.files import write_text
 from nanouft.plumbing.printing import Picture, Table, say
 
@@ -49,34 +60,37 @@ def verdict_of(c: Comparison, results: list[Result], questions: list[Question],
     """In the units of the printed table."""
     measure = MEASURES[results[0].measure]
     table = Table({"name": x.name, "mean": measure.scale * x.mean,
-                   "half_width": measure.scale * x.half} for x in results)
+                   "half_width": measure.scale * x.half_width} for x in results)
     differences = Table()
     for q in questions:
         mean, half = (measure.scale * x for x in q.interval())
         differences.append({"name": f"{q.a.name} - {q.b.name}", "mean": measure.sign * mean,
                             "half_width": half, "verdict": q.verdict})
-    return Verdict(c.place, table, differences, text)
+    return Verdict(c.folder, table, differences, text)
 
 
-def tell(c: Comparison, results: list[Result], questions: list[Question],
-         earlier: list[Look]) -> Verdict:
+def write_report(c: Comparison, results: list[Result], questions: list[Question],
+                 earlier: list[PastTest]) -> Verdict:
     """Print the table, and write report.md, picture.svg and two csv files beside plan.ini."""
-    table = [*scores(c, results), "", *differences(c, questions)]
+    result = conclusion(c, questions)
+    table = [*score_table(c, results), "", *difference_lines(c, questions)]
     for text in notes(c, results, earlier):
         table += wrapped(f"Note: {text}", "  ")
-    say(*table, sep="\n")
-    files = {"scores.csv": as_csv(of_seeds(c, results)),
-             "differences.csv": as_csv(of_pairs(questions)),
+    text = "\n".join([*wrapped(result), "", *table])
+    say(text)
+    files = {"scores.csv": as_csv(seed_score_rows(c, results)),
+             "differences.csv": as_csv(difference_rows(questions)),
              "picture.svg": picture(results, questions),
-             "report.md": report(c, results, questions, table)}
-    keep_earlier(c.place, files)
+             "report.md": report_text(c, results, questions, result, table)}
+    keep_earlier_report(c.folder, files)
     for name, text in files.items():
-        write_text(c.place / name, text)
-    say(f"\nReport (by task, learning rates, commands), scores, picture and plan: {c.place}")
-    return verdict_of(c, results, questions, "\n".join(table))
+        write_text(c.folder / name, text)
+    say("\nReport (settings, by seed and task, learning rates, commands), scores, picture, plan: "
+        f"{c.folder}")
+    return verdict_of(c, results, questions, text)
 
 
-def keep_earlier(place: Path, files: dict[str, str]) -> None:
+def keep_earlier_report(place: Path, files: dict[str, str]) -> None:
     """Move a report that says something else, with its tables and picture, so that it is not lost.
     files: {name: new text}, the report last, because it says whether there is something to keep."""
     old = place / "report.md"
@@ -100,7 +114,7 @@ def as_markdown(head: list[str], *lines: list[str]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines)]
 
 
-def of_seeds(c: Comparison, results: list[Result]) -> Lines:
+def seed_score_rows(c: Comparison, results: list[Result]) -> Lines:
     """The score of each seed in each task."""
     out = [["method", "seed", "part", results[0].measure]]
     for x in results:
@@ -111,79 +125,127 @@ def of_seeds(c: Comparison, results: list[Result]) -> Lines:
     return out
 
 
-def of_pairs(questions: list[Question]) -> Lines:
+def difference_rows(questions: list[Question]) -> Lines:
     """Each difference, as it was measured, of all and by task; of a task it is not corrected."""
     out = [["method", "minus", "part", "difference", "half_width", "corrected_for", "verdict"]]
     for q in questions:
-        parts = {"all": q} | {x: q.only(x) for x in q.a.scores if len(q.a.scores) > 1}
+        parts = {"all": q} | {x: q.of_task(x) for x in q.a.scores if len(q.a.scores) > 1}
         for part, of_part in parts.items():
             mean, half = of_part.interval()
             out.append([q.a.name, q.b.name, part, f"{MEASURES[q.a.measure].sign * mean:.5f}",
-                        f"{half:.5f}", str(of_part.of), q.verdict if of_part is q else ""])
+                        f"{half:.5f}", str(of_part.n_comparisons),
+                        q.verdict if of_part is q else ""])
     return out
 
 
-def by_task(results: list[Result], questions: list[Question]) -> list[str]:
+def settings_section(c: Comparison) -> list[str]:
+    """What each stage trains with."""
+    lines = []
+    for arm in c.arms:
+        for part in arm.chain:
+            stage = part.stages[-1]
+            run, plan = c.configs[stage], c.stage_plans[stage]
+            name = arm.name if len(arm.stages) == 1 else f"{arm.name}: {stage[0]}"
+            lines.append([name, settings_text(run.objective()), short_lr(c.lr(part)),
+                          f"{plan.steps}", f"{plan.steps * plan.batch_size / plan.rows:.2g}",
+                          f"{plan.batch_size}", plan.dtype,
+                          f"LoRA, rank {run.lora}" if run.lora else "all"])
+    return ["## Settings", "In brackets: the default of a setting that has another value.", "",
+            *as_markdown(["method", "its settings", "learning rate", "steps", "epochs",
+                          "batch size", "precision", "trained weights"], *lines), ""]
+
+
+def settings_text(objective: Objective) -> str:
+    """"beta 0.2 (0.1), swap False"."""
+    texts = []
+    for field in fields(objective):
+        value = getattr(objective, field.name)
+        usual = f" ({field.default})" if value != field.default else ""
+        texts.append(f"{field.name} {value}{usual}")
+    return ", ".join(texts) or "none"
+
+
+def seed_section(c: Comparison, results: list[Result], questions: list[Question]) -> list[str]:
+    measure = MEASURES[results[0].measure]
+    means = [[x.name, *map(measure.text, x.seed_scores())] for x in results[1:]]
+    gaps = [[f"{q.a.name} - {q.b.name}",
+             *(measure.text(gap, "+") for gap in q.a.seed_scores() - q.b.seed_scores())]
+            for q in questions]
+    return ["## By seed", f"{measure.title}, and paired differences:", "",
+            *as_markdown(["", *(f"seed {seed}" for seed in c.seeds)], *means, *gaps), ""]
+
+
+def caption(results: list[Result]) -> str:
+    """What the marks of the picture are."""
+    marks = ", ".join(f"{style_of(method_of(x)).mark} {x.name}" for x in results)
+    return (f"Above: {marks}; each with the 95 % CI of its mean, and below it a dot for each seed. "
+            "Below: the differences with their CI; blue is better, orange worse, grey undecided or "
+            "equivalent.")
+
+
+def task_section(results: list[Result], questions: list[Question]) -> list[str]:
     measure, tasks = MEASURES[results[0].measure], [*results[0].scores]
     if len(tasks) == 1:
         return []
-    means = [[x.name, *(f"{measure.text(of.mean)} ± {measure.text(of.half)}"
-                        for of in map(x.only, tasks))] for x in results]
-    gaps = [[f"{q.a.name} - {q.b.name}", *(signed(q.only(task)) for task in tasks)]
+    means = [[x.name, *(f"{measure.text(of.mean)} ± {measure.text(of.half_width)}"
+                        for of in map(x.of_task, tasks))] for x in results]
+    gaps = [[f"{q.a.name} - {q.b.name}", *(signed_interval(q.of_task(task)) for task in tasks)]
             for q in questions]
     return ["## By task", "Means, and paired differences, each ± its 95 % CI. They are not "
             "corrected for the number of tasks or of comparisons: exploratory.", "",
             *as_markdown(["", *tasks], *means, *gaps), ""]
 
 
-def searched(c: Comparison) -> list[str]:
+def rate_search_section(c: Comparison) -> list[str]:
     """The score of each learning rate with each seed."""
     lines = []
-    for arm, tried in c.tried.items():
-        for rate in sorted(tried):
-            scores = [score_of(c, arm, rate, seed) for seed in TRIES
-                      if seed == TRY or rate in c.again[arm]]
-            lines.append([arm.name, short_rate(rate), *scores, *[""] * (len(TRIES) - len(scores)),
-                          "taken" if rate == c.rate(arm) else ""])
-    seeds = [f"seed {seed}" for seed in TRIES]
+    for arm, tried in c.search_scores.items():
+        for lr in sorted(tried):
+            scores = [validation_score_text(c, arm, lr, seed) for seed in SEARCH_SEEDS
+                      if seed == SEARCH_SEED or lr in c.finalists[arm]]
+            lines.append([arm.name, short_lr(lr), *scores,
+                          *[""] * (len(SEARCH_SEEDS) - len(scores)),
+                          "taken" if lr == c.lr(arm) else ""])
+    seeds = [f"seed {seed}" for seed in SEARCH_SEEDS]
     return ["## Learning rates", "Scores on validation prompts:", "",
             *as_markdown(["method", "learning rate", *seeds, ""], *lines), ""] if lines else []
 
 
-def score_of(c: Comparison, arm: Arm, rate: float, seed: int) -> str:
-    if not (found := runs.values(c.job(arm, seed, rate))):
+def validation_score_text(c: Comparison, arm: Arm, lr: float, seed: int) -> str:
+    if not (measured := runs.scores_of(c.job(arm, seed, lr))):
         return "diverged"
-    measure = judged_by(c, found)
-    return MEASURES[measure].text(mean_of(found[measure]))
+    measure = metric_of(c, measured)
+    return MEASURES[measure].text(mean_over_tasks(measured[measure]))
 
 
-def made_with(device: str) -> str:
+def environment_text(device: str) -> str:
     """Versions, commit and hardware."""
     on = f"{torch.cuda.get_device_name()}, " if device == "cuda" else ""
-    return (f"nanouft {__version__}{commit()}, Python {sys.version.split()[0]}, "
-            f"{', '.join(map(' '.join, versions().items()))}; {on}{cpu()}, {os.cpu_count()} cores.")
+    return (f"nanouft {__version__}{commit_text()}, Python {sys.version.split()[0]}, "
+            f"{', '.join(map(' '.join, library_versions().items()))}; {on}{cpu_name()}, "
+            f"{os.cpu_count()} cores.")
 
 
-def commit() -> str:
+def commit_text() -> str:
     """Of a checkout, and whether it has been edited."""
     place = PACKAGE.parent
     with contextlib.suppress(OSError):
         if (place / ".git").exists():
-            told = subprocess.run(["git", "-C", str(place), "describe", "--always", "--dirty",
-                                   "--exclude", "*"], capture_output=True, text=True).stdout
-            return f" (commit {told.strip()})" if told else ""
+            described = subprocess.run(["git", "-C", str(place), "describe", "--always", "--dirty",
+                                        "--exclude", "*"], capture_output=True, text=True).stdout
+            return f" (commit {described.strip()})" if described else ""
     return ""
 
 
-def cpu() -> str:
+def cpu_name() -> str:
     """Its name."""
     file = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*:\s*(.+)", file.read_text()) if file.exists() else []
     return [*names, platform.processor() or platform.machine()][0]
 
 
-def report(c: Comparison, results: list[Result], questions: list[Question],
-           table: list[str]) -> str:
+def report_text(c: Comparison, results: list[Result], questions: list[Question],
+                result: str, table: list[str]) -> str:
     measure = MEASURES[results[0].measure]
     good, bad = ("above", "below") if measure.sign > 0 else ("below", "above")
     over = "seeds and prompts." if not c.parts else (
@@ -191,21 +253,23 @@ def report(c: Comparison, results: list[Result], questions: list[Question],
         "together, each row as often as any other. The variance due to the file itself is taken "
         "to be a third larger than that which such samples give between seeds.")
     return "\n".join([
-        f"# {', '.join(arm.name for arm in c.arms)}", *conditions(c), "",
-        made_with(next(iter(c.paces.values())).device), "",
-        "![scores and paired differences](picture.svg)", "", "```text", *table, "```", "",
+        f"# {', '.join(arm.name for arm in c.arms)}", f"**{result}**", "", *setup_lines(c), "",
+        environment_text(next(iter(c.stage_plans.values())).device), "",
+        "![scores and paired differences](picture.svg)", "", caption(results), "",
+        "```text", *table, "```", "",
         f"A CI is over {over} Differences are paired by seed and prompt. The CI that is printed "
         f"decides: {good} 0 is better, {bad} 0 worse, inside the margin equivalent, else "
-        "undecided.", "", *by_task(results, questions), *searched(c),
+        "undecided.", "", *settings_section(c), *seed_section(c, results, questions),
+        *task_section(results, questions), *rate_search_section(c),
         "## Reproduce", "From the same folder, with the same files:", "```bash",
-        f"python -m nanouft.compare {shlex.quote((c.place / 'plan.ini').as_posix())}", "```",
-        "The trainings that were evaluated, as they are typed:", "```bash", *commands(c), "```",
-        ""])
+        f"python -m nanouft.compare {shlex.quote((c.folder / 'plan.ini').as_posix())}", "```",
+        "The trainings that were evaluated, as they are typed:", "```bash", *training_commands(c),
+        "```", ""])
 
 
-def commands(c: Comparison) -> list[str]:
+def training_commands(c: Comparison) -> list[str]:
     """Of each training that was evaluated, into folders of its own; a chain starts from those."""
-    jobs = [c.job(arm, seed) for arm in c.every for seed in c.seeds]
+    jobs = [c.job(arm, seed) for arm in c.all_arms for seed in c.seeds]
     typed = {str(job.folder): f"out/typed/{job.folder.name}" for job in jobs}
     configs = {job: job.config.but(init=typed.get(job.init, job.init), out=typed[str(job.folder)])
                for job in jobs if job.config}

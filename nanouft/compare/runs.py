@@ -3,10 +3,10 @@
     job = job_for(place, "sft seed 0", config, "base", eval_spec=EvalSpec("my.jsonl"))
     is_done(job)                        # made and scored, by the code and from the files of today
     for part in parts_of(job):          # the training, and its scoring
-        do(part, since)                 # each in a process of its own (workers.py)
-    values(job)["score"]["sort"]        # (questions,) of NanoWorld's task
+        run_part(part, since)           # each in a process of its own (workers.py)
+    scores_of(job)["score"]["sort"]     # (questions,) of NanoWorld's task
 
-A folder's name has a hash of all that is known before a run: flags, rows, start model, device,
+A folder's name has a hash of all that is known before a run: flags, rows, initial model, device,
 precision, versions, the files that its flags name. What a loss of one's own imports is known only
 when it has run. So made.json in the folder lists every Python file that the process had imported
 outside of the installed libraries, nanouft's own too, with its hash. If one has changed, the run is
@@ -28,8 +28,14 @@ import numpy as np
 import torch
 
 from nanouft import __version__
-from nanouft.compare.fingerprint import hash_at, hash_of_input, hashes, short_hash, unchanged
-from nanouft.compare.passes import SharedPass
+from nanouft.compare.cached_log_probs import CachedLogProbs
+from nanouft.compare.fingerprint import (
+    hash_of_file,
+    hash_of_input,
+    hash_own_code,
+    short_hash,
+    unchanged,
+)
 from nanouft.compare.scoring import EvalSpec, Values, measure
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.errors import Diverged
@@ -49,21 +55,21 @@ from nanouft.run.config import RunConfig
 
 MADE = "made.json"
 ONLY_TRAIN = {"plain": True, "items": 0, "save_every": 0, "threads": 1}
-KEPT = 40_000_000               # bytes: heavier weights are removed when they have been scored
+HEAVY = 40_000_000              # bytes: heavier weights are removed when they have been scored
 DAY = 86400                     # seconds
 
 
 class Job(NamedTuple):
     """One training and its scores. Two jobs are the same if folder and questions are."""
     folder: Path
-    config: RunConfig | None = None     # None: the start model is only scored
+    config: RunConfig | None = None     # None: the initial model is only scored
     eval_spec: EvalSpec | None = None   # None: it is read by other jobs alone
-    init: str = ""              # the start model
+    init: str = ""              # the initial model
     needs: tuple["Job", ...] = ()   # what it reads, made before it
     name: str = ""              # as an error names it
-    program: str = "nanouft.train:carry_out"    # that makes the folder config.out
-    alone: bool = False         # it trains other models first, so no other such job runs meanwhile
-    try_out: bool = False       # a try may diverge
+    program: str = "nanouft.train:run_from_config"    # that makes the folder config.out
+    trains_others: bool = False  # it trains other models first, so no other such job runs meanwhile
+    may_diverge: bool = False   # a try may diverge
 
     @property
     def key(self) -> tuple[Path, EvalSpec | None]:
@@ -86,18 +92,19 @@ class Job(NamedTuple):
 
 @cache
 def start_folder(init: str) -> str:
-    """Where a start model lies. The hub is asked once."""
+    """Where an initial model lies. The hub is asked once."""
     return str(folder_of(init)) if init == "base" or init.startswith("hub:") else init
 
 
 def job_for(place: Path, label: str, config: RunConfig | None, init: str, needs: Sequence[Job] = (),
             **more: Any) -> Job:
     """A job whose folder has a plain name with a hash of its command and of all that it reads: the
-    start model, files and model folders. (What other jobs make is in their names.)"""
-    made = tuple(str(x.folder) for x in needs)
+    initial model, files and model folders. (What other jobs make is in their names.)"""
+    needed_folders = tuple(str(x.folder) for x in needs)
     inputs = [__version__, torch.__version__]
     inputs += [*config.argv(), *map(hash_of_input, config.reads())] if config else []
-    inputs += [hash_of_input(start_folder(init))] if init and not init.startswith(made) else []
+    if init and not init.startswith(needed_folders):
+        inputs.append(hash_of_input(start_folder(init)))
     name = f"{re.sub('[^.a-zA-Z0-9]+', '_', label)[:60].strip('_')}-{short_hash(inputs)}"
     return Job(place / name, config, init=init, needs=tuple(needs), **more)
 
@@ -108,49 +115,49 @@ def with_needs(job: Job) -> list[Job]:
 
 
 # ---- is it there? --------------------------------------------------------------------------------
-def made(folder: Path) -> dict[str, Any]:
+def made_record(folder: Path) -> dict[str, Any]:
     """What made.json says; {} if the folder is not whole."""
     return read_json(folder / MADE) if (folder / MADE).is_file() else {}
 
 
 def is_made(job: Job) -> bool:
     """True if today's code made the folder, and from what its start would be today."""
-    record = made(job.folder)
+    record = made_record(job.folder)
     return all(map(is_made, job.needs)) and (not job.config or bool(record) and unchanged(
-        record["files"]) and record["read"] == [made(x.folder)["left"] for x in job.needs])
+        record["files"]) and record["read"] == [made_record(x.folder)["left"] for x in job.needs])
 
 
 def is_usable(job: Job) -> bool:
     """Can another job read what it has left? (Heavy weights are removed.)"""
     return is_made(job) and (
-        not job.config or what_is_left(job.folder) == made(job.folder)["left"])
+        not job.config or hash_of_outputs(job.folder) == made_record(job.folder)["left"])
 
 
 def is_done(job: Job) -> bool:
     if not is_made(job):
         return False
-    if job.try_out and made(job.folder).get("diverged"):
+    if job.may_diverge and made_record(job.folder).get("diverged"):
         return True
     if job.eval_spec is None:
         return is_usable(job)
     if not job.scored.is_file():
         return False
     with np.load(job.scored) as kept:
-        said = json.loads(str(kept["made"]))
-    return unchanged(said["files"]) and said["of"] == weights_of(job)
+        scored_with = json.loads(str(kept["made"]))
+    return unchanged(scored_with["files"]) and scored_with["of"] == hash_of_scored(job)
 
 
-def weights_of(job: Job) -> str:
-    """Hash of what is scored; "" of a start model, whose hash is in the folder's name."""
-    return "".join(made(x.folder)["left"] for x in ([job] if job.config else job.needs))
+def hash_of_scored(job: Job) -> str:
+    """Hash of what is scored; "" of an initial model, whose hash is in the folder's name."""
+    return "".join(made_record(x.folder)["left"] for x in ([job] if job.config else job.needs))
 
 
-def what_is_left(folder: Path) -> str:
+def hash_of_outputs(folder: Path) -> str:
     """Hash of the weights, or of the rows that a program has written."""
     weights = folder / "model.safetensors"
     files = [weights] if weights.exists() else [
         x for x in sorted(folder.glob("*.jsonl")) if x.name != "metrics.jsonl"]
-    return short_hash([x.name, hash_at(x)] for x in files) if files else ""
+    return short_hash([x.name, hash_of_file(x)] for x in files) if files else ""
 
 
 # ---- what is half done ---------------------------------------------------------------------------
@@ -180,48 +187,49 @@ def is_alive(pid: int) -> bool:
 def parts_of(job: Job) -> list[Job]:
     """What is to be done for a job, each in a process of its own: what scores a model has not
     imported the loss that trained it."""
-    scoring = job._replace(alone=False)
+    scoring = job._replace(trains_others=False)
     return [job.training] * (not is_usable(job)) + [scoring] * (
         job.eval_spec is not None and not is_done(job))
 
 
-def do(part: Job, since: float) -> None:
+def run_part(part: Job, since: float) -> None:
     """Train, or score unless it diverged. since: when the comparison began."""
     began = time.time()
     if part.eval_spec is None:
-        make(part, since, began)
+        train_job(part, since, began)
     elif not is_done(part):
         write_scores(part, since, began)
 
 
-def make(job: Job, since: float, began: float) -> None:
+def train_job(job: Job, since: float, began: float) -> None:
     """The folder of a run, whole or not at all."""
     assert job.config
     module, _, function = job.program.partition(":")
     start = sum(os.times()[:4])             # of this process and of those that it starts
-    shared = SharedPass(job.folder.parent / "references", since, began)
-    more = {"pass_file": shared} if job.program == "nanouft.train:carry_out" else {}
+    shared = CachedLogProbs(job.folder.parent / "references", since, began)
+    passed = {"log_prob_file": shared} if job.program == "nanouft.train:run_from_config" else {}
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
     with removed_unless_whole(unfinished(job.folder)) as partial:
         partial.mkdir(parents=True)
         try:
             with quiet() as record["told"]:
-                getattr(import_module(module), function)(job.config.but(out=str(partial)), **more)
+                getattr(import_module(module), function)(job.config.but(out=str(partial)), **passed)
         except Diverged as e:
-            if not job.try_out:
+            if not job.may_diverge:
                 raise
             record["diverged"] = str(e)
-        seconds = sum(os.times()[:4]) - start + shared.spared()
-        write_json(partial / MADE, cost(partial) | record | {
-            "seconds": seconds, "files": hashes(since, began), "left": what_is_left(partial),
-            "read": [made(x.folder)["left"] for x in job.needs]})
+        seconds = sum(os.times()[:4]) - start + shared.seconds_saved()
+        write_json(partial / MADE, steps_and_rows(partial) | record | {
+            "seconds": seconds, "files": hash_own_code(since, began),
+            "left": hash_of_outputs(partial),
+            "read": [made_record(x.folder)["left"] for x in job.needs]})
         for file in (partial / "run.json", partial / "README.md"):      # they name their folder
             if file.exists():
                 write_text(file, read_text(file).replace(partial.name, job.folder.name))
         rename(partial, job.folder)
 
 
-def cost(folder: Path) -> dict[str, float]:
+def steps_and_rows(folder: Path) -> dict[str, float]:
     """Steps and rows of a run of nanouft.train; {} for any other program."""
     if not (folder / "metrics.jsonl").exists():
         return {}
@@ -234,16 +242,16 @@ def write_scores(job: Job, since: float, began: float) -> None:
     job.folder.mkdir(parents=True, exist_ok=True)
     start = sum(os.times()[:4])
     scores = measure(job.eval_spec, str(job.folder) if job.config else job.init)
-    said = {"files": hashes(since, began), "of": weights_of(job),
-            "seconds": sum(os.times()[:4]) - start}
+    scored_with = {"files": hash_own_code(since, began), "of": hash_of_scored(job),
+                   "seconds": sum(os.times()[:4]) - start}
     arrays: Any = {f"{what}/{part}": x for what, of in scores.items() for part, x in of.items()}
-    write_arrays(job.scored, made=np.array(json.dumps(said)), **arrays)
+    write_arrays(job.scored, made=np.array(json.dumps(scored_with)), **arrays)
 
 
 # ---- what came of it -----------------------------------------------------------------------------
-def values(job: Job) -> Values | None:
+def scores_of(job: Job) -> Values | None:
     """The scores of a run; None if it diverged."""
-    if made(job.folder).get("diverged"):
+    if made_record(job.folder).get("diverged"):
         return None
     out: Values = {}
     with np.load(job.scored) as kept:
@@ -254,18 +262,18 @@ def values(job: Job) -> Values | None:
     return out
 
 
-def seconds(job: Job) -> float:
+def cpu_seconds(job: Job) -> float:
     """CPU seconds of its training and scoring, so far as they are done."""
-    spent = made(job.folder).get("seconds", 0.0)
+    spent = made_record(job.folder).get("seconds", 0.0)
     if job.eval_spec and job.scored.is_file():
         with np.load(job.scored) as kept:
             spent += json.loads(str(kept["made"])).get("seconds", 0)
     return spent
 
 
-def drop_heavy(jobs: Iterable[Job]) -> None:
+def delete_heavy_weights(jobs: Iterable[Job]) -> None:
     """Remove the heavy weights of runs that have been scored."""
     for folder in {job.folder for job in jobs if job.config and job.eval_spec}:
         for weights in folder.glob("*.safetensors"):
-            if weights.stat().st_size > KEPT:
+            if weights.stat().st_size > HEAVY:
                 weights.unlink()

@@ -60,8 +60,8 @@ def measure(spec: EvalSpec, name: str) -> Values:
     """What evaluate measures of a model, row by row."""
     from nanouft import evaluate
     from nanouft.run.evaluation import score_tasks
-    from nanouft.run.load import open_to_ask
-    model, tok, on = open_to_ask(name, spec.device, spec.dtype)
+    from nanouft.run.load import open_for_inference
+    model, tok, on = open_for_inference(name, spec.device, spec.dtype)
     if not spec.data:
         answers = score_tasks(model, tok, spec.split, spec.items, spec.seed, spec.tasks,
                               spec.longest)[1]

@@ -1,7 +1,7 @@
 """Your rows in four parts. Rows of one `group` are in one part; without groups, equal questions.
 
-    parts = cut(["my.jsonl"], Path("out/compare"))      # {"train": its file, "val": ...}
-    redrawn(parts["train"], 3, range(5))        # the rows that seed 3 of 0 to 4 trains on
+    parts = split_rows(["my.jsonl"], Path("out/compare"))   # {"train": its file, "val": ...}
+    bootstrap_sample(parts["train"], 3, range(5))   # the rows that seed 3 of 0 to 4 trains on
 """
 import hashlib
 import json
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nanouft.data.files import as_told, items
+from nanouft.data.files import file_names, items
 from nanouft.data.holdout import question_keys
 from nanouft.data.rows import LeftOut, Row, parse, reasons
 from nanouft.plumbing.errors import UserError
@@ -19,8 +19,9 @@ from nanouft.plumbing.files import write_text
 from nanouft.plumbing.printing import quantity, say
 
 SHARES = {"test": 0.15, "confirm": 0.15, "val": 0.1}    # of the rows; the others are trained on
-DOES = {"train": "train on", "val": "choose learning rates", "test": "test", "confirm": "confirm"}
-LEAST = 30                              # prompts; with fewer no part says anything
+PURPOSES = {"train": "train on", "val": "choose learning rates", "test": "test",
+            "confirm": "confirm"}
+FEWEST_PROMPTS = 30                     # prompts; with fewer no part says anything
 
 
 def draw_keys(rows: list[Row]) -> list[str]:
@@ -31,8 +32,8 @@ def draw_keys(rows: list[Row]) -> list[str]:
             for r, key in zip(rows, question_keys(rows))]
 
 
-def by_draw(all_rows: list[tuple[str, Any]],
-            source: str) -> tuple[dict[str, list[str]], LeftOut]:
+def rows_by_draw(all_rows: list[tuple[str, Any]],
+                 source: str) -> tuple[dict[str, list[str]], LeftOut]:
     """({key of a draw: where its rows are}, rows that are left out)."""
     rows, left_out = parse(all_rows, ["demos", "pairs", "labels"], source)
     of_draw: dict[str, list[str]] = {}
@@ -41,16 +42,16 @@ def by_draw(all_rows: list[tuple[str, Any]],
     return of_draw, left_out
 
 
-def cut(files: Sequence[str], out: Path) -> dict[str, Path]:
+def split_rows(files: Sequence[str], out: Path) -> dict[str, Path]:
     """{part: its file}, in a folder named by a hash of all rows. A hash of its question puts a row
     into a part, so other rows beside it do not move it far."""
     all_rows = [x for file in files for x in items(file)]
-    of_draw, left_out = by_draw(all_rows, as_told(files))
+    of_draw, left_out = rows_by_draw(all_rows, file_names(files))
     if left_out:
         say(f"{quantity(len(left_out), 'rows')} skipped: {reasons(left_out)}")
-    if len(of_draw) < LEAST:
-        raise UserError(f"{as_told(files)}: {len(of_draw)} distinct prompts or groups; at least "
-                        f"{LEAST} are needed, because 40 % validate, test and confirm")
+    if len(of_draw) < FEWEST_PROMPTS:
+        raise UserError(f"{file_names(files)}: {len(of_draw)} distinct prompts or groups; at least "
+                        f"{FEWEST_PROMPTS} are needed, because 40 % validate, test and confirm")
     part_of: dict[str, str] = {}
     left = [wheres for _, wheres in sorted(of_draw.items())]
     rows = sum(map(len, left))
@@ -62,7 +63,7 @@ def cut(files: Sequence[str], out: Path) -> dict[str, Path]:
     unread = {where for where, _ in left_out}
     lines = {part: "".join(json.dumps(item, default=str) + "\n" for where, item in all_rows
                            if where not in unread and part_of.get(where, "train") == part)
-             for part in DOES}
+             for part in PURPOSES}
     folder = out / f"rows-{hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     for part, text in lines.items():
@@ -71,7 +72,7 @@ def cut(files: Sequence[str], out: Path) -> dict[str, Path]:
     return {part: folder / f"{part}.jsonl" for part in lines}
 
 
-def redrawn(train: Path, seed: int, seeds: range, copy: int = 0) -> Path:
+def bootstrap_sample(train: Path, seed: int, seeds: range, copy: int = 0) -> Path:
     """The training rows of a seed: as many questions, drawn with replacement, with all their rows.
     So the seeds differ as other rows of the same kind would make them differ. All seeds draw
     together, each question as often as any other, so that their mean is that of the file.
@@ -81,7 +82,7 @@ def redrawn(train: Path, seed: int, seeds: range, copy: int = 0) -> Path:
         return file
     all_rows = [*items(str(train))]
     row_of = dict(all_rows)
-    groups = [*by_draw(all_rows, str(train))[0].values()]
+    groups = [*rows_by_draw(all_rows, str(train))[0].values()]
     every = np.tile(np.arange(len(groups)), len(seeds))
     drawn = np.random.default_rng([seeds.start, len(seeds), copy, 19]).permutation(every)
     drawn = drawn.reshape(len(seeds), -1)[seeds.index(seed)]

@@ -18,7 +18,7 @@ plus that of a training: no less than the variance to be covered. OF_FILE adds a
 that are not linear, as near 0 or 100. Each part is multiplied by the t of its own degrees of
 freedom; such a sum covers (Banerjee 1960). Of what is left, OF_REST is subtracted, because no rows
 are in it. No proof covers that: on a grid of normal parts (2 to 50 seeds, 5 to 200 prompts, any
-share of the rest) the largest error is 4.4 of 100, where six looks share it 5.3. All of it
+share of the rest) the largest error is 4.4 of 100, where six comparisons share it 5.3. All of it
 subtracted, as much as 13.6 and 42.
 
 The rule breaks where a few questions or rows weigh most (lognormal: 13 and 11 of 100), a method
@@ -56,20 +56,20 @@ class Luck(NamedTuple):
             math.inf)
         return variance, freedom
 
-    def half(self, looks: int = 1, least: float = 0.0) -> float:
+    def half(self, comparisons: int = 1, least: float = 0.0) -> float:
         """Half of the 95 % interval where the seeds have drawn rows. least: of the prompts."""
-        p = 0.025 / looks
+        p = 0.025 / comparisons
         of_seed, of_rest = student(p, self.seeds - 1), student(p, math.inf)
         of_rows = OF_FILE * max(
             0.0, of_seed ** 2 * self.seed - OF_REST * of_rest ** 2 * self.rest)
         return math.sqrt(of_rows + student(p, self.facts - 1) ** 2 * max(self.prompts, least))
 
-    def interval(self, redrawn: bool, looks: int = 1, least: float = 0.0) -> float:
+    def interval(self, redrawn: bool, comparisons: int = 1, least: float = 0.0) -> float:
         """Half of it, of rows that are drawn or not."""
         if redrawn:
-            return self.half(looks, least)
+            return self.half(comparisons, least)
         variance, freedom = self.moments()
-        return half_width(max(variance, least), freedom, looks)
+        return half_width(max(variance, least), freedom, comparisons)
 
 
 def luck_of(gaps: list[np.ndarray], groups: list[np.ndarray]) -> Luck:
@@ -113,6 +113,6 @@ def student(p: float, freedom: float) -> float:
     return math.sqrt(freedom) * math.tan(angle)
 
 
-def half_width(variance: float, freedom: float, looks: int = 1) -> float:
-    """Half of the 95 % interval; `looks`: so many questions share the error (Bonferroni)."""
-    return student(0.025 / looks, freedom) * math.sqrt(variance)
+def half_width(variance: float, freedom: float, comparisons: int = 1) -> float:
+    """Half of the 95 % interval; `comparisons`: so many share the error (Bonferroni)."""
+    return student(0.025 / comparisons, freedom) * math.sqrt(variance)

@@ -1,8 +1,8 @@
 """Each training in a process of its own: it imports what its loss needs and nothing of another's,
 and it may end without harm to the rest. A process that has imported no loss scores it.
 
-    alone_in(folder)                        # waits while another comparison works there
-    carry_out(jobs, LocalPool(2), bar)      # two at once; those that are done are not made again
+    lock_comparisons(folder)                # waits while another comparison works there
+    run_jobs(jobs, LocalPool(2), bar)       # two at once; those that are done are not made again
 
 executor.py has another pool, of any machines. Whoever starts it may be stopped or killed at any
 moment. A worker ends when its parent does. What is half done has the name of the machine and of the
@@ -22,41 +22,48 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
-from nanouft.compare.progress import LOOK, TRAINING, RunsBar, count_for, share_done, sign_of
+from nanouft.compare.progress import (
+    POLL_SECONDS,
+    TRAINING_SHARE,
+    RunsBar,
+    progress_file,
+    share_done,
+    write_progress_of,
+)
 from nanouft.compare.runs import (
     Job,
-    do,
-    drop_heavy,
+    delete_heavy_weights,
     is_abandoned,
     is_done,
     is_usable,
     parts_of,
+    run_part,
     unfinished,
 )
 from nanouft.plumbing.errors import UserError, out_of_memory
 from nanouft.plumbing.files import remove
 from nanouft.run.checkpoint import handle_signals
-from nanouft.run.folder import waiting
+from nanouft.run.folder import lock_when_free
 
-BEGAN = time.time()
+STARTED_AT = time.time()
 PRELOADED = ("nanouft.compare.workers", "nanouft.train", "nanouft.evaluate",
              "torch._dynamo")       # AdamW imports it
 NEEDS_LESS = "fewer --workers, --lora 16 or a larger --accumulate need less"
-AGAIN = "finished runs are kept, and the same command continues"
-MOST_SAID = 2000        # characters: a pipe holds them until the worker has ended
+RESUME_HINT = "finished runs are kept, and the same command continues"
+LONGEST_ERROR = 2000    # characters: a pipe holds them until the worker has ended
 
 
 # ---- in the worker -------------------------------------------------------------------------------
-def work(part: Job, since: float, card: str, answer: connection.Connection) -> None:
+def worker_main(part: Job, since: float, gpu: str, error_pipe: connection.Connection) -> None:
     """Do a part of a job and send what went wrong, or ""."""
-    end_with_parent()
-    if card:
-        os.environ["CUDA_VISIBLE_DEVICES"] = card       # PyTorch has not looked for GPUs yet
-    answer.send(said_of(part, since))
+    exit_with_parent()
+    if gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu        # PyTorch has not looked for GPUs yet
+    error_pipe.send(run_and_report_error(part, since))
     os._exit(0)                                         # whatever threads a loss has left
 
 
-def said_of(part: Job, since: float) -> str:
+def run_and_report_error(part: Job, since: float) -> str:
     """Do a part of a job, in this process. What went wrong, in one line, or ""."""
     tqdm.set_lock(threading.RLock())    # tqdm's own is the system's, which misses it after a kill
     sys.stdout = sys.stderr = nowhere = open(os.devnull, "w", encoding="utf-8")
@@ -65,26 +72,26 @@ def said_of(part: Job, since: float) -> str:
     import torch
     torch.set_num_threads(1)
     try:
-        count_for(part)
-        do(part, since)
-        said = ""
+        write_progress_of(part)
+        run_part(part, since)
+        error = ""
     except SystemExit as e:
-        said = f"it exited ({e})"
+        error = f"it exited ({e})"
     except Exception as e:
-        said = str(e) if isinstance(e, (UserError, OSError)) else f"{type(e).__name__}: {e}"
+        error = str(e) if isinstance(e, (UserError, OSError)) else f"{type(e).__name__}: {e}"
         if out_of_memory(e):
-            said = f"out of memory{on_card()}; {NEEDS_LESS}"
+            error = f"out of memory{on_gpu()}; {NEEDS_LESS}"
     finally:
-        remove(unfinished(sign_of(part)))
-    return " ".join(said.split())[:MOST_SAID]
+        remove(unfinished(progress_file(part)))
+    return " ".join(error.split())[:LONGEST_ERROR]
 
 
-def on_card() -> str:
-    card = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return f" on GPU {card}" if card else ""
+def on_gpu() -> str:
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return f" on GPU {gpu}" if gpu else ""
 
 
-def end_with_parent() -> None:
+def exit_with_parent() -> None:
     """A group of its own, so Ctrl-C in a terminal is for the parent alone. When the parent is gone,
     the whole group ends."""
     with suppress(AttributeError, OSError):                     # Windows
@@ -94,11 +101,11 @@ def end_with_parent() -> None:
     def watch() -> None:
         if parent is not None:
             parent.join()
-            end(os.getpid())
+            kill_worker(os.getpid())
     threading.Thread(target=watch, daemon=True).start()
 
 
-def end(pid: int) -> None:
+def kill_worker(pid: int) -> None:
     """End a worker, and what it has started."""
     try:
         os.killpg(pid, signal.SIGKILL)
@@ -109,18 +116,18 @@ def end(pid: int) -> None:
 
 # ---- in the parent -------------------------------------------------------------------------------
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def lock_comparisons(folder: Path) -> Iterator[None]:
     """One comparison at a time works in a folder; the next one waits for its end. SIGTERM does what
     Ctrl-C does."""
     def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt(AGAIN)
+        raise KeyboardInterrupt(RESUME_HINT)
     folder.mkdir(parents=True, exist_ok=True)
-    told = f"{folder}: in use by another comparison; waiting until it has finished"
-    with handle_signals(("SIGTERM", "SIGINT"), stop), waiting(folder, "lock", told):
+    notice = f"{folder}: in use by another comparison; waiting until it has finished"
+    with handle_signals(("SIGTERM", "SIGINT"), stop), lock_when_free(folder, "lock", notice):
         yield
 
 
-def sweep(places: Iterable[Path]) -> None:
+def remove_abandoned(places: Iterable[Path]) -> None:
     """Remove what a killed process has left of a folder or of scores."""
     for place in places:
         for left in [*place.glob("*.partial"), *place.glob("*/*.partial")]:
@@ -128,7 +135,7 @@ def sweep(places: Iterable[Path]) -> None:
                 remove(left)
 
 
-def missing(jobs: Iterable[Job]) -> list[Job]:
+def missing_jobs(jobs: Iterable[Job]) -> list[Job]:
     """What is to be done, each job behind those that it needs."""
     todo: dict[tuple, Job] = {}
 
@@ -145,77 +152,80 @@ def missing(jobs: Iterable[Job]) -> list[Job]:
 class Pool(Protocol):
     """Who works on parts of jobs."""
     def running(self) -> list[Job]: ...
-    def room(self) -> int | None:
+    def free_slots(self) -> int | None:
         """So many more may start; None: all that are ready."""
     def start(self, part: Job) -> None: ...
-    def ended(self) -> list[tuple[Job, str]]:
+    def finished_parts(self) -> list[tuple[Job, str]]:
         """Those that end in the next LOOK seconds, and what went wrong with each, or ""."""
     def stop(self) -> None:
         """Whatever still runs."""
 
 
-def carry_out(jobs: Iterable[Job], pool: Pool, bar: RunsBar, keep: Iterable[Job] = ()) -> None:
+def run_jobs(jobs: Iterable[Job], pool: Pool, bar: RunsBar, keep: Iterable[Job] = ()) -> None:
     """All jobs. UserError of the first that fails, in one line. Whatever happens, no worker goes
     on after it, and what they have begun is removed. Heavy weights that have been scored and that
     nothing here reads any more are removed, but not those of `keep`."""
     jobs, kept = [*jobs], {job.key for job in keep}
-    due = missing(jobs)
-    left = {job.key: job for job in due}
-    todo = [part for job in due for part in parts_of(job)]
-    for job in {job.key: job for job in jobs if job.key not in left}.values():
-        bar.learn(job)
+    missing = missing_jobs(jobs)
+    unfinished = {job.key: job for job in missing}
+    todo = [part for job in missing for part in parts_of(job)]
+    for job in {job.key: job for job in jobs if job.key not in unfinished}.values():
+        bar.record_cost(job)
         bar.total -= 1
-    bar.total += len({*left} - {job.key for job in jobs})          # which others need
+    bar.total += len({*unfinished} - {job.key for job in jobs})    # which others need
     places = {job.folder.parent for job in todo}
-    sweep(places)
+    remove_abandoned(places)
     try:
         while todo or pool.running():
-            for part in ready(todo, pool.running())[:pool.room()]:
+            for part in ready_parts(todo, pool.running())[:pool.free_slots()]:
                 todo.remove(part)
                 pool.start(part)
-            show([*left.values()], todo, pool, bar)
-            for part, said in pool.ended():
-                if said:
-                    more = f" (to see more: {part.command})" if part.config else ""
-                    raise UserError(f"{part.name or part.folder.name}: {said}{more}; {AGAIN}")
-                still = [*todo, *pool.running()]
-                for job in [x for x in left.values() if x.folder not in {y.folder for y in still}]:
-                    bar.end(left.pop(job.key))
-                read = kept | {need.key for x in still for need in x.needs}
-                drop_heavy(x for x in (part, *part.needs) if x.key not in read)
+            show_progress([*unfinished.values()], todo, pool, bar)
+            for part, error in pool.finished_parts():
+                if error:
+                    hint = f" (to see more: {part.command})" if part.config else ""
+                    raise UserError(
+                        f"{part.name or part.folder.name}: {error}{hint}; {RESUME_HINT}")
+                waiting_parts = [*todo, *pool.running()]
+                busy = {x.folder for x in waiting_parts}
+                for job in [x for x in unfinished.values() if x.folder not in busy]:
+                    bar.count_finished(unfinished.pop(job.key))
+                still_read = kept | {need.key for x in waiting_parts for need in x.needs}
+                delete_heavy_weights(x for x in (part, *part.needs) if x.key not in still_read)
     finally:
         pool.stop()
-        sweep(places)
+        remove_abandoned(places)
 
 
-def show(left: list[Job], todo: list[Job], pool: Pool, bar: RunsBar) -> None:
+def show_progress(left: list[Job], todo: list[Job], pool: Pool, bar: RunsBar) -> None:
     """Move the bar, and name a run that a worker works on."""
     running = pool.running()
-    begun = {part: share for part in running if (share := share_done(part)) is not None}
+    started = {part: share for part in running if (share := share_done(part)) is not None}
     trained = {job.folder for job in left if job.config} - {
         part.folder for part in [*todo, *running] if part.eval_spec is None}
-    shares = dict.fromkeys(trained, TRAINING) | {part.folder: x for part, x in begun.items()}
-    here = running if pool.room() is not None else ()      # no queue, so they begin at once
-    names = [part.name[:24] for part in begun or here] or ["waiting for a worker"]
+    shares = dict.fromkeys(trained, TRAINING_SHARE) | {
+        part.folder: x for part, x in started.items()}
+    here = running if pool.free_slots() is not None else ()         # no queue: they begin at once
+    names = [part.name[:24] for part in started or here] or ["waiting for a worker"]
     at_work = f"{names[0]} +{len(names) - 1}".removesuffix(" +0")
-    bar.set_postfix_str(f"{bar.ended} of {bar.total} runs, {at_work}", refresh=False)
-    bar.move({job: shares.get(job.folder, 0.0) for job in left})
+    bar.set_postfix_str(f"{bar.n_finished} of {bar.total} runs, {at_work}", refresh=False)
+    bar.advance({job: shares.get(job.folder, 0.0) for job in left})
 
 
-def ready(todo: list[Job], running: list[Job]) -> list[Job]:
-    """Those that read nothing which is still to be made: the start model, and to be scored the own.
-    Of jobs that train other models first one goes at a time: they may train the same."""
-    missing = {job.key for job in [*todo, *running]}
+def ready_parts(todo: list[Job], running: list[Job]) -> list[Job]:
+    """Those whose input is there: the initial model, and for scoring the trained one. Of jobs that
+    train other models first one goes at a time: they may train the same."""
+    unfinished_keys = {job.key for job in [*todo, *running]}
     startable: list[Job] = []
     for job in todo:
-        first = job.alone and any(x.alone for x in [*running, *startable])
+        first = job.trains_others and any(x.trains_others for x in [*running, *startable])
         needs = {y.key for x in (job, *job.needs) for y in (x, x.training)} - {job.key}
-        if not first and not missing & needs:
+        if not first and not unfinished_keys & needs:
             startable.append(job)
     return startable
 
 
-def cards() -> list[str]:
+def visible_gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     import torch
     count, named = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -223,17 +233,17 @@ def cards() -> list[str]:
 
 
 class LocalPool:
-    """Processes of this machine, so many at once. cards: its GPUs; each process sees one alone,
-    that which the fewest work on."""
+    """Processes of this machine, so many at once. gpus: each process sees one of them, that which
+    the fewest work on."""
 
-    def __init__(self, workers: int, cards: Sequence[str] = ()):
-        self.workers, self.cards = workers, cards
+    def __init__(self, workers: int, gpus: Sequence[str] = ()):
+        self.workers, self.gpus = workers, gpus
         self.by_sentinel: dict[Any, tuple[Job, Any, connection.Connection, str]] = {}
 
     def running(self) -> list[Job]:
         return [part for part, *_ in self.by_sentinel.values()]
 
-    def room(self) -> int:
+    def free_slots(self) -> int:
         return self.workers - len(self.by_sentinel)
 
     def start(self, part: Job) -> None:
@@ -243,20 +253,21 @@ class LocalPool:
         context: Any = get_context("forkserver" if sys.platform == "linux" else "spawn")
         if sys.platform == "linux":
             planned = [x for x in sys.modules if re.match(r"(transformers|peft)\b", x)]
-            context.set_forkserver_preload([*PRELOADED, *([] if self.cards else planned)])
-        busy = [card for *_, card in self.by_sentinel.values()]
-        card = min(self.cards, key=busy.count, default="")
+            context.set_forkserver_preload([*PRELOADED, *([] if self.gpus else planned)])
+        busy = [gpu for *_, gpu in self.by_sentinel.values()]
+        gpu = min(self.gpus, key=busy.count, default="")
         answer, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=work, args=(part, BEGAN, card, theirs), daemon=True)
+        process = context.Process(target=worker_main, args=(part, STARTED_AT, gpu, theirs),
+                                  daemon=True)
         process.start()
         theirs.close()
-        self.by_sentinel[process.sentinel] = part, process, answer, card
+        self.by_sentinel[process.sentinel] = part, process, answer, gpu
 
-    def ended(self) -> list[tuple[Job, str]]:
-        sentinels = connection.wait([*self.by_sentinel], LOOK)
-        return [self.said(*self.by_sentinel.pop(sentinel)[:3]) for sentinel in sentinels]
+    def finished_parts(self) -> list[tuple[Job, str]]:
+        sentinels = connection.wait([*self.by_sentinel], POLL_SECONDS)
+        return [self.error_of(*self.by_sentinel.pop(sentinel)[:3]) for sentinel in sentinels]
 
-    def said(self, part: Job, process: Any, answer: connection.Connection) -> tuple[Job, str]:
+    def error_of(self, part: Job, process: Any, answer: connection.Connection) -> tuple[Job, str]:
         process.join()
         with answer:
             try:
@@ -268,6 +279,6 @@ class LocalPool:
 
     def stop(self) -> None:
         for _, process, *_ in self.by_sentinel.values():
-            end(process.pid)
+            kill_worker(process.pid)
             process.join()
         self.by_sentinel.clear()

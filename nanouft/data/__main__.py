@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from nanouft.data.files import items
 from nanouft.data.holdout import holdout
-from nanouft.data.report import about_lengths, describe, example_lines
+from nanouft.data.report import describe, example_lines, length_note
 from nanouft.data.rows import parse
 from nanouft.data.selection import NoRows
 from nanouft.models.folders import start_tokenizer
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         chosen_rows(as_run, objective, split)           # UserError: why there are none
     tok, n_ctx = start_tokenizer(cfg.init)
     train, _ = encode_rows(as_run, objective, split, n_ctx, tok, 0)
-    say(about_lengths(train, "prompt" if objective.on_policy else "row"))
+    say(length_note(train, "prompt" if objective.on_policy else "row"))
     shown = train[:cfg.show]
     if any(tokens.mask.any() for e in shown for tokens in e.seqs.values()):
         say("Only the tokens in [[ ]] are trained on:")

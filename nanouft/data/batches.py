@@ -21,14 +21,14 @@ from torch import Tensor
 from nanouft.batch import NOT_SET, Batch, Seqs
 from nanouft.data.fields import shown
 from nanouft.data.rows import Roles, Row, up_to_last_answer
-from nanouft.models.hf_tokenizer import whole
+from nanouft.models.hf_tokenizer import replace_surrogates
 from nanouft.models.tokenizer import ANSWERS, OneAnswerOnly, Tokenizer, Turns
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import LeftOut, each_reason, progress, reasons
 from nanouft.plumbing.seeds import ORDER, step_seed
 
 POOL = 20                               # steps whose rows are sorted by length
-BORROWED = "mismatch"                   # role of an answer to another question, which is only read
+MISMATCHED = "mismatch"                 # role of an answer to another question, which is only read
 # end tokens of common tokenizers; a file made for one of them may have it typed into its texts
 END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>",
               "<eos>", "<end_of_turn>")
@@ -103,7 +103,7 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
             report.notes.append((r.where, "split into one row for each response, because the chat "
                                  "template changes a response when the dialogue continues"))
         report.notes += [(r.where, note) for note in notes_on(r, kept, ends, n_ctx)]
-        if kept and (unlike := changed_by(tok, r)):
+        if kept and (unlike := word_changed_by(tok, r)):
             report.unlike = report.unlike or unlike
             report.notes.append((r.where, "the tokenizer does not reproduce a text: "
                                  f"{report.unlike}"))
@@ -125,26 +125,26 @@ def notes_on(r: Row, kept: list[Encoded], ends: Set[str], n_ctx: int) -> Iterato
         if any(end in turn.text for turn in r.prompt):
             yield f'"{end}" is typed into a prompt, where it is plain text and not a token'
     typed = (TURN.search(text) for text in (*texts, *(turn.text for turn in r.prompt)))
-    if kept and (found := next(filter(None, typed), None)):
-        yield f'"{found[0].strip()}" is typed into a text, so the turns of other speakers may be '\
+    if kept and (match := next(filter(None, typed), None)):
+        yield f'"{match[0].strip()}" is typed into a text, so the turns of other speakers may be '\
             "trained on; write the dialogue as messages"
 
 
-def changed_by(tok: Tokenizer, r: Row) -> str:
+def word_changed_by(tok: Tokenizer, r: Row) -> str:
     """The first word of a row that becomes another one in the tokenizer, such as "<unk>"; or "".
     Spaces don't count, nor how an accent is written."""
     def back(text: str) -> str:
         return tok.decode(tok.encode(text))
 
     def differs(text: str) -> bool:
-        return letters_of(back(text)) != letters_of(whole(text))
+        return text_without_spaces(back(text)) != text_without_spaces(replace_surrogates(text))
     turns = (turn for both in r.roles.values() for part in both for turn in part)
     text = next((turn.text for turn in turns if differs(turn.text)), "")
     word = next(filter(differs, text.split()), text)        # else only line breaks are lost
     return word and f"{shown(word)} becomes {shown(back(word).strip())}"
 
 
-def letters_of(text: str) -> list[str]:
+def text_without_spaces(text: str) -> list[str]:
     """The lines of a text without spaces."""
     return ["".join(line.split()) for line in normalize("NFC", text).strip().split("\n")]
 
@@ -169,7 +169,7 @@ def each_answer(r: Row) -> list[Row]:
     for i, turn in enumerate(trained):
         if turn.role == "assistant":
             before = context + trained[:i]
-            roles = {role: (before, said[:1]) for role, (_, said) in r.roles.items()}
+            roles = {role: (before, turns[:1]) for role, (_, turns) in r.roles.items()}
             roles["answer"] = (before, (turn,))
             out.append(replace(r, prompt=before, answer=r.answer and (turn,), roles=roles))
     return out or [r]
@@ -185,14 +185,14 @@ def tokenize(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
     def fits(n: int) -> bool:
         roles = drop_oldest_turns(r, n).roles
         return all(len(tok.chat(a + b)[0] if b else tok.prompt_ids(a)) <= n_ctx + 1
-                   for role, (a, b) in roles.items() if role != BORROWED)
+                   for role, (a, b) in roles.items() if role != MISMATCHED)
     n = bisect_left(range(most), True, key=fits)
     r = drop_oldest_turns(r, n)
     lost = [tok.check(*both) for both in r.roles.values() if tok.check]
     seqs = {}
     for role, (context, trained) in r.roles.items():
         ids, mask = tok.chat(context, trained) if trained else (tok.prompt_ids(context), [])
-        end = n_ctx + 1 if role == BORROWED else len(ids)
+        end = n_ctx + 1 if role == MISMATCHED else len(ids)
         seqs[role] = Tokens(np.array(ids[:end], np.int32),
                             np.array((mask or [0] * len(ids))[:end], np.int8))
     known = {name: x for name in ("score", "label", "p") if (x := getattr(r, name)) is not None}
@@ -205,7 +205,7 @@ def drop_oldest_turns(r: Row, n: int) -> Row:
     if n:
         roles: Roles = {}
         for role, (context, trained) in r.roles.items():
-            if role == BORROWED:
+            if role == MISMATCHED:
                 roles[role] = roles["answer"][0], trained
             elif role == "answer":
                 roles[role] = without_oldest(context, trained, n)
@@ -219,8 +219,8 @@ def later_questions(prompt: Turns, trained: Turns = ()) -> list[int]:
     """Places of the second, third and later questions of a dialogue. Each has an answer before it,
     and comes before the last trained answer."""
     talk = prompt + up_to_last_answer(trained)
-    said = [i for i, turn in enumerate(talk) if turn.role != "system"]
-    return [i for before, i in zip(said, said[1:])
+    spoken = [i for i, turn in enumerate(talk) if turn.role != "system"]
+    return [i for before, i in zip(spoken, spoken[1:])
             if talk[i].role == "user" and talk[before].role in ANSWERS]
 
 

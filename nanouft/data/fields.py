@@ -86,15 +86,15 @@ def text_or_parts(value: Any) -> str:
 
 def message(m: dict) -> Turn:
     """`weight` 0 (OpenAI) or `train` false (axolotl) says that an answer is only read."""
-    said = {ours: value for ours, (_, value) in by_our_names(m, OF_MESSAGES).items()}
-    role = ROLES.get(said["role"], said["role"])
+    by_name = {ours: value for ours, (_, value) in by_our_names(m, OF_MESSAGES).items()}
+    role = ROLES.get(by_name["role"], by_name["role"])
     if role not in ("system", "user", "assistant", "tool"):
         raise UserError(f"the unknown role {shown(role)}; roles are system, user, assistant and "
                         "tool")
     if not {"content", "value", *BESIDE_TEXT} & m.keys():
         raise ValueError
-    marks = [truth(said[mark]) for mark in MARKS & said.keys()]
-    text = without_margin(text_or_parts(said.get("content", "")), role)
+    marks = [to_bool(by_name[mark]) for mark in MARKS & by_name.keys()]
+    text = without_margin(text_or_parts(by_name.get("content", "")), role)
     return Turn("masked" if role == "assistant" and not all(marks) else role, text)
 
 
@@ -111,7 +111,7 @@ def messages(value: Any) -> Turns:
     return tuple(turns)
 
 
-def talk(role: str) -> Callable[[Any], Turns]:
+def turns_as(role: str) -> Callable[[Any], Turns]:
     """A text of this role, or messages."""
     def turns(value: Any) -> Turns:
         listed = [value] if isinstance(value, dict) else value
@@ -122,7 +122,7 @@ def talk(role: str) -> Callable[[Any], Turns]:
 
 
 def system(value: Any) -> Turns:
-    turns = talk("system")(value)
+    turns = turns_as("system")(value)
     if any(turn.role != "system" for turn in turns):
         raise ValueError
     return turns
@@ -132,24 +132,24 @@ def prompt(value: Any) -> Turns:
     """As talk("user"), or a dialogue in one text that waits for its answer, as of HH-RLHF."""
     if isinstance(value, str) and HH_WAITS.fullmatch(value):
         return dialogue(value)
-    return talk("user")(value)
+    return turns_as("user")(value)
 
 
 def side_of_pair(value: Any) -> Turns:
     """As talk("assistant"), or a whole dialogue in one text, as in HH-RLHF."""
     if isinstance(value, str) and value.lstrip().startswith("Human:"):
         return dialogue(value)
-    return talk("assistant")(value)
+    return turns_as("assistant")(value)
 
 
 def dialogue(text: str) -> Turns:
     """The turns of a text of HH-RLHF."""
-    _, *found = HH.split(text.strip())
-    return tuple(Turn("user" if who == "Human" else "assistant", said.strip())
-                 for who, said in zip(found[::2], found[1::2]))
+    _, *pieces = HH.split(text.strip())
+    return tuple(Turn("user" if who == "Human" else "assistant", text.strip())
+                 for who, text in zip(pieces[::2], pieces[1::2]))
 
 
-def truth(value: Any) -> float:
+def to_bool(value: Any) -> float:
     """Also the cell of a table: "True", "1.0"."""
     word = value.strip().lower() if isinstance(value, str) else value
     return {0.0: 0.0, 1.0: 1.0}[float({"false": 0, "true": 1}.get(word, word))]
@@ -169,10 +169,10 @@ FIELDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "prompt": (prompt, TALK), "input": (a_text, "a text"),
     "system": (system, "a text, or messages of the role system"),
     "messages": (messages, f"a list of messages; each is {A_MESSAGE}"),
-    "response": (talk("assistant"), TALK),
+    "response": (turns_as("assistant"), TALK),
     "chosen": (side_of_pair, TALK), "rejected": (side_of_pair, TALK),
-    "weight": (truth, MARK), "train": (truth, MARK),
-    "label": (truth, f'{MARK}; call a grade "score"'), "score": (share, GRADE),
+    "weight": (to_bool, MARK), "train": (to_bool, MARK),
+    "label": (to_bool, f'{MARK}; call a grade "score"'), "score": (share, GRADE),
     "p": (share, GRADE), "score_chosen": (share, GRADE), "score_rejected": (share, GRADE)}
 
 
@@ -186,7 +186,7 @@ def without_margin(text: str, role: str) -> str:
 
 
 # ---- the loop ------------------------------------------------------------------------------------
-def typed(item: Any, reads: Collection[str]) -> tuple[dict[str, Any], set[str]]:
+def typed_fields(item: Any, reads: Collection[str]) -> tuple[dict[str, Any], set[str]]:
     """(those of these fields that a row has, by our names, each as its type; those that are empty).
     UserError for a field of another type."""
     if isinstance(item, UserError):                     # a line that is no JSON

@@ -39,7 +39,7 @@ def items(path: str) -> Items:
             check_lfs(path)
         rows = read(path)
         yield from rows if not in_memory(path) else (
-            (f"{as_told([path])}, row {i}", item) for i, (_, item) in enumerate(rows))
+            (f"{file_names([path])}, row {i}", item) for i, (_, item) in enumerate(rows))
     except UserError:
         raise
     except Exception as e:
@@ -90,10 +90,10 @@ def json_rows(path: str) -> Items:
 def json_value(text: str) -> Any:
     """UserError if a name comes twice in an object: json would keep the last value."""
     def once(pairs: list[tuple[str, Any]]) -> dict:
-        if len(found := dict(pairs)) < len(pairs):
+        if len(obj := dict(pairs)) < len(pairs):
             name = Counter(name for name, _ in pairs).most_common(1)[0][0]
-            raise UserError(f'"{name}" occurs twice in one object: {json.dumps(found)[:60]}')
-        return found
+            raise UserError(f'"{name}" occurs twice in one object: {json.dumps(obj)[:60]}')
+        return obj
     return json.loads(text, object_pairs_hook=once)
 
 
@@ -169,14 +169,14 @@ def hub_rows(path: str) -> Items:
                         "folder")
     builder = load_dataset_builder(name, *config)
     if Path(name).is_dir():
-        tell_files(path, Path(name), builder.config.data_files or {})
+        report_files_found(path, Path(name), builder.config.data_files or {})
     if builder.name == "csv":                           # NA and null are words
         builder = load_dataset_builder(name, *config, keep_default_na=False)
     builder.download_and_prepare()
     yield from dataset_rows(builder.as_dataset(split), path)
 
 
-def tell_files(path: str, folder: Path, files_of: Mapping[Any, list[str]]) -> None:
+def report_files_found(path: str, folder: Path, files_of: Mapping[Any, list[str]]) -> None:
     """What `datasets` finds in a folder of yours, and what it leaves out: it takes one format, and
     files that are called train if there are any, but also copies that an editor makes."""
     of_data = {os.path.relpath(file, folder.resolve())
@@ -189,11 +189,11 @@ def tell_files(path: str, folder: Path, files_of: Mapping[Any, list[str]]) -> No
     if {".csv", ".tsv"} <= {Path(name).suffix.lower() for name in of_data}:
         raise UserError(f"{path}: .csv and .tsv cannot be read together; use a folder for each")
     if rest or len(of_data) > 1:
-        note(f"{path}: `datasets` reads {odd_first(of_data)}"
-             + (f" and ignores {odd_first(rest)}" if rest else ""))
+        note(f"{path}: `datasets` reads {rare_endings_first(of_data)}"
+             + (f" and ignores {rare_endings_first(rest)}" if rest else ""))
 
 
-def odd_first(names: set[str]) -> str:
+def rare_endings_first(names: set[str]) -> str:
     """The names of files in words, those with a rare ending first: "a.jsonl.bak, a.jsonl"."""
     like = Counter(Path(name).suffix for name in names)
     in_order = sorted(names, key=lambda name: (like[Path(name).suffix], name))
@@ -249,7 +249,7 @@ def as_text(value: Any) -> Any:
     return str(value) if is_text else {type(value).__name__: str(value)}
 
 
-def as_told(files: Iterable[str]) -> str:
+def file_names(files: Iterable[str]) -> str:
     """The names of files in words; of rows in memory that of the argument."""
     return ", ".join(Path(x).stem.rpartition("-")[0] if in_memory(x) else x for x in files)
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from itertools import groupby
 
-from nanouft.data.batches import BORROWED, Encoded, Tokens
+from nanouft.data.batches import MISMATCHED, Encoded, Tokens
 from nanouft.data.fields import is_beside_text
 from nanouft.data.rows import Row, is_demo, is_good, is_real_pair, no_answer
 from nanouft.models.tokenizer import Tokenizer
@@ -109,7 +109,7 @@ def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out:
     return "\n".join(lines)
 
 
-def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) -> str:
+def grade_note(rows: list[Row], weights: tuple[float, float] | None = None) -> str:
     """A line if all graded answers have the same grade; or, for a method that weighs good and bad
     answers, if there are far more of one than of the other. Else ""."""
     grades = Counter(r.label if r.score is None else r.score for r in rows)
@@ -128,10 +128,10 @@ def about_grades(rows: list[Row], weights: tuple[float, float] | None = None) ->
             "same weight")
 
 
-def about_lengths(data: list[Encoded], of: str) -> str:
+def length_note(data: list[Encoded], of: str) -> str:
     """"tokens per row that fits: median 60, 95th percentile 110, maximum 187 (my.jsonl, line 21)".
     of: "row" or "prompt"."""
-    by_length = sorted((max(len(t.ids) for role, t in e.seqs.items() if role != BORROWED) - 1,
+    by_length = sorted((max(len(t.ids) for role, t in e.seqs.items() if role != MISMATCHED) - 1,
                         e.row.where) for e in data)
     half, most, longest = (by_length[int(share * (len(data) - 1))] for share in (0.5, 0.95, 1))
     return (f"tokens per {of} that fits: median {half[0]:,}, 95th percentile {most[0]:,}, maximum "
@@ -160,7 +160,7 @@ def example_lines(data: list[Encoded], tok: Tokenizer) -> list[str]:
         rows = [best] if best is worst else [best, worst]
     out = []
     for e in rows:
-        texts = {role: with_brackets(t, tok) for role, t in e.seqs.items() if role != BORROWED}
+        texts = {role: with_brackets(t, tok) for role, t in e.seqs.items() if role != MISMATCHED}
         out += [f" {name} {e.per_row[name]:.3g}:"] if name else []
         out += [textwrap.fill(text if len(texts) == 1 else f"{role}: {text}", 80,
                               initial_indent="  ", subsequent_indent="  ")

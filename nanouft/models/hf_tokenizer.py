@@ -43,7 +43,7 @@ FRAME = "\ue000"        # put in place of an answer, to see what a template writ
 CUT = "\ud800"          # half of a character; after `whole` no text has one: see `as_letters`
 
 
-def whole(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """The text with U+FFFD for unpaired surrogates (scraped JSON has halves of emoji), as in our
     tokenizer."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -57,8 +57,8 @@ def lost_turns(turns: Turns, text: str) -> list[int]:
     """Numbers of the turns that are not in the text, in order. A system turn may be anywhere, and a
     text may be written as JSON (the result of a tool)."""
     text, at, lost = without_space(text), 0, []
-    for i, (role, said) in enumerate(turns):
-        forms = [without_space(x) for x in (said, json.dumps(said, ensure_ascii=False)[1:-1])]
+    for i, (role, content) in enumerate(turns):
+        forms = [without_space(x) for x in (content, json.dumps(content, ensure_ascii=False)[1:-1])]
         place = max(text.find(form, 0 if role == "system" else at) for form in forms)
         if place < 0:
             lost.append(i)
@@ -138,7 +138,7 @@ class HFTokenizer(Tokenizer):
 
     def as_letters(self, text: str) -> str:
         """The text with a CUT after the first letter of each control token that is typed in it."""
-        return self.control.sub(lambda first: first[0] + CUT, whole(text))
+        return self.control.sub(lambda first: first[0] + CUT, replace_surrogates(text))
 
     def rendered_ids(self, text: str) -> list[int]:
         """Ids of the text that a chat template wrote, with its control tokens. The parts between
@@ -154,7 +154,7 @@ class HFTokenizer(Tokenizer):
     def text_ids(self, text: str) -> list[int]:
         """Ids of a text as transformers reads it, control tokens included, but without an end token
         behind it, because the text will go on."""
-        ids = self.t.encode(whole(text))
+        ids = self.t.encode(replace_surrogates(text))
         return ids[:-1] if ids[-1:] == [self.t.eos_token_id] else ids
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -166,13 +166,13 @@ class HFTokenizer(Tokenizer):
         """The chat template applied to a dialogue whose texts have CUTs. waits: the text ends where
         an answer begins. thinks: its `enable_thinking`; None leaves the template's default."""
         names = {"masked": "assistant"} | ({"tool": "user"} if self.ours else {})
-        said = [{"role": names.get(role, role), "content": self.as_letters(text)}
-                for role, text in turns]
-        more = {} if thinks is None else {"enable_thinking": thinks}
+        messages = [{"role": names.get(role, role), "content": self.as_letters(text)}
+                    for role, text in turns]
+        thinking = {} if thinks is None else {"enable_thinking": thinks}
         try:
-            text = self.t.apply_chat_template(said, add_generation_prompt=waits, tokenize=False,
+            text = self.t.apply_chat_template(messages, add_generation_prompt=waits, tokenize=False,
                                               chat_template=THAT_DAY + self.t.get_chat_template(),
-                                              date_string=DAY, **more)
+                                              date_string=DAY, **thinking)
             answered = turns and turns[-1].role in ANSWERS and not waits
             return text + self.next_turn if answered else text
         except Exception as e:                          # a template may raise anything
@@ -245,16 +245,16 @@ class HFTokenizer(Tokenizer):
         """UserError if the template leaves out or rewrites the text of a turn. White space does not
         count. It may leave out a part of earlier answers, such as their thoughts. Returns True if
         it does."""
-        turns = tuple(Turn(role, whole(said)) for role, said in context + trained)
+        turns = tuple(Turn(role, replace_surrogates(text)) for role, text in context + trained)
         never = self._dropped_turns(tuple(turn.role for turn in turns))
         lost = {*never, *lost_turns(turns, self._dialogue(turns).replace(CUT, ""))}
         others = [i for i in sorted(lost) if i >= len(context) or turns[i].role not in ANSWERS]
         if others:
-            role, said = turns[others[0]]
+            role, content = turns[others[0]]
             if role in ANSWERS and others[0] + 1 < len(turns):
                 raise OneAnswerOnly(GOES_ON)                # as the last turn it may be whole
             raise UserError("the chat template drops or rewrites a part of "
-                            f'"{shorten(said, 80, placeholder=" ...")}" of the '
+                            f'"{shorten(content, 80, placeholder=" ...")}" of the '
                             f'{"assistant" if role == "masked" else role}')
         return len(lost) > 0
 

@@ -1,7 +1,7 @@
 """Which weights of a model LoRA adapts, which it leaves, and the weights with LoRA merged in.
 
     linear_layers(net)          # names that --lora-targets may end with
-    left_out(net, targets)      # matrices that peft gives no LoRA
+    matrices_without_lora(net, targets)     # matrices that peft gives no LoRA
     merged_weights(net)         # what a run saves
 
 hf.py adds LoRA, by peft.
@@ -51,7 +51,7 @@ def is_named(layer: str, targets: list[str]) -> bool:
     return ALL_LINEAR in targets or any(f".{layer}".endswith(f".{x}") for x in targets)
 
 
-def left_out(net: Any, targets: list[str]) -> list[str]:
+def matrices_without_lora(net: Any, targets: list[str]) -> list[str]:
     """The matrices without LoRA among those of `targets`, such as "experts.down_proj"; no embedding
     and no output head."""
     head = net.get_output_embeddings()

@@ -36,7 +36,7 @@ import torch
 from torch import Tensor
 
 from nanouft.batch import Batch, write_logp
-from nanouft.data.batches import BORROWED
+from nanouft.data.batches import MISMATCHED
 from nanouft.data.rows import Row, up_to_last_answer
 from nanouft.data.selection import label_rows
 from nanouft.gpt import GPT
@@ -72,18 +72,18 @@ class KTO(Objective):
             shuffled = np.random.default_rng(0).permutation(len(prompts)).tolist()
             partner = next_with_another_prompt(prompts, shuffled)
         borrowed = [up_to_last_answer(answers[j])[-1:] for j in partner]
-        return [replace(row, roles=row.roles | {BORROWED: (prompt, answer)})
+        return [replace(row, roles=row.roles | {MISMATCHED: (prompt, answer)})
                 for row, prompt, answer in zip(labelled, prompts, borrowed)]
 
     def forward(self, model: GPT, batch: Batch) -> None:
         with torch.no_grad():
-            write_logp(model, replace(batch, seqs={BORROWED: batch.seqs[BORROWED]}))
+            write_logp(model, replace(batch, seqs={MISMATCHED: batch.seqs[MISMATCHED]}))
         write_logp(model, replace(batch, seqs={"answer": batch.seqs["answer"]}))
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         r = log_ratio(batch.seqs["answer"])
         share = len(r) / batch.n        # of the step's rows; below 1 if other processes have some
-        k = batch.across(share * log_ratio(batch.seqs[BORROWED]).mean().detach()).clamp_min(0)
+        k = batch.across(share * log_ratio(batch.seqs[MISMATCHED]).mean().detach()).clamp_min(0)
         good = self.desirable_weight * torch.sigmoid(-self.beta * (r - k))      # 1 - sigmoid(x)
         bad = self.undesirable_weight * torch.sigmoid(-self.beta * (k - r))
         losses = torch.where(batch.per_row["label"] > 0.5, good, bad)

@@ -18,7 +18,7 @@ from nanouft.plumbing.files import write_text
 
 
 @dataclass(frozen=True)
-class Look:
+class Style:
     """How a method or a quantity is drawn."""
     light: str              # colour on a light background
     dark: str               # and on a dark one
@@ -28,23 +28,23 @@ class Look:
     hollow: bool = False
 
 
-PAGE = Look("#f7f8f9", "#10171c", "", "")           # the background of a page
-PANEL = Look("#ffffff", "#18222a", "", "")          # of a card on it
-SOFT = Look("#4d5f6a", "#a5b5bf", "", "")           # secondary text, axes, outlines
-INK = Look("#1f2328", "#e6edf3", "", "")            # text
+PAGE = Style("#f7f8f9", "#10171c", "", "")          # the background of a page
+PANEL = Style("#ffffff", "#18222a", "", "")         # of a card on it
+SOFT = Style("#4d5f6a", "#a5b5bf", "", "")          # secondary text, axes, outlines
+INK = Style("#1f2328", "#e6edf3", "", "")           # text
 
-UP = Look("#0072b2", "#62b8ec", "▲", "^")           # pushed up, more likely
-DOWN = Look("#b84700", "#ff9a5c", "▼", "v")         # pushed down, less likely
+UP = Style("#0072b2", "#62b8ec", "▲", "^")          # pushed up, more likely
+DOWN = Style("#b84700", "#ff9a5c", "▼", "v")        # pushed down, less likely
 
 FAMILIES = {
-    "base": Look("#9aa6ae", "#6f808b", "○", "o", hollow=True),
-    "sft": Look("#15222b", "#e8eef2", "●", "o"),            # the ink: the yardstick
-    "ift": Look("#007a57", "#35c99a", "▲", "^"),
-    "pairs": Look("#5b3fb0", "#b8a4ff", "■", "s"),
-    "graded": Look("#a8307a", "#f29bcd", "◆", "D"),         # answers with a score or a label
-    "poft": Look("#9a6200", "#e9b44c", "▼", "v"),           # PoFT and filters
-    "sampled": Look("#2a7890", "#5cc8dc", "✚", "P"),        # the model's own samples
-    "truth": Look(SOFT.light, SOFT.dark, "□", "s", hollow=True),    # measured, not estimated
+    "base": Style("#9aa6ae", "#6f808b", "○", "o", hollow=True),
+    "sft": Style("#15222b", "#e8eef2", "●", "o"),           # the ink: the yardstick
+    "ift": Style("#007a57", "#35c99a", "▲", "^"),
+    "pairs": Style("#5b3fb0", "#b8a4ff", "■", "s"),
+    "graded": Style("#a8307a", "#f29bcd", "◆", "D"),        # answers with a score or a label
+    "poft": Style("#9a6200", "#e9b44c", "▼", "v"),          # PoFT and filters
+    "sampled": Style("#2a7890", "#5cc8dc", "✚", "P"),       # the model's own samples
+    "truth": Style(SOFT.light, SOFT.dark, "□", "s", hollow=True),   # measured, not estimated
 }
 OF_LESSONS = {"filter": "poft", "ts_dpo": "pairs"}      # what lessons draw beside the methods
 
@@ -61,7 +61,7 @@ def family(name: str) -> str:
     return OF_LESSONS.get(name, "")
 
 
-def look(name: str) -> Look:
+def style_of(name: str) -> Style:
     """The look of a method, with or without its form ("ift", "ift released", "ift detached"), of
     a family of methods ("pairs") or of "base" and "truth". IFT as released is solid; with constant
     weights ("ift", "ift detached") and in its other forms it is dashed. What has no family, such
@@ -75,7 +75,7 @@ def look(name: str) -> Look:
 
 def line(name: str) -> dict:
     """Keywords for matplotlib's `plot` of a method."""
-    x = look(name)
+    x = style_of(name)
     return {"color": x.light, "marker": x.marker, "linestyle": "--" if x.dashed else "-",
             "markerfacecolor": PANEL.light if x.hollow else x.light}
 

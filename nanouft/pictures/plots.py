@@ -30,7 +30,7 @@ from matplotlib.text import Text
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from nanouft.pictures.colours import DOWN, SOFT, UP, line, look
+from nanouft.pictures.colours import DOWN, SOFT, UP, line, style_of
 from nanouft.plumbing.files import read_json, remove
 from nanouft.plumbing.printing import quantity
 from nanouft.run.folder import read_lines
@@ -62,7 +62,7 @@ def draw_curves(folder: Path) -> Path:
     *left, right = fig.subplots(1, 1 + bool(held_out), squeeze=False)[0]
     for ax in left:
         x, y = [*held_out], [*held_out.values()]
-        ax.plot(x, y, "s-", color=look(name).light, markerfacecolor="white", ms=8, lw=2.5)
+        ax.plot(x, y, "s-", color=style_of(name).light, markerfacecolor="white", ms=8, lw=2.5)
         ax.margins(0.08, 0.35)
         rows = quantity(after["held_out"]["rows"], "held-out rows")
         label(ax, f"{display_name(name)}: {figure} of {rows} {y[0]:.2f} → {y[-1]:.2f}")
@@ -98,7 +98,7 @@ def draw_steps(ax: Axes, log: list[dict], name: str, passes: str) -> None:
     steps = [m for m in log if "grad_norm" in m]
     key = "reward" if steps and "reward" in steps[0] else "loss"
     x, y = [m["step"] for m in steps], np.array([m[key] for m in steps])
-    colour = look(name).light
+    colour = style_of(name).light
     ax.plot(x, y, color=colour, alpha=0.25, lw=1)
     ax.plot(x, smooth(y), color=colour, lw=3)
     label(ax, f"{display_name(name)}: {key} of a step, {passes}")
@@ -127,7 +127,7 @@ def draw_pushes(strips: list[Strip], file: Path, note: str = "") -> Path:
              weights[i:i + SIDE_BY_SIDE])
             for method, which, tokens, weights in strips
             for i in range(0, len(tokens), SIDE_BY_SIDE)]
-    title = textwrap.wrap(finding(strips), 88)
+    title = textwrap.wrap(title_of_pushes(strips), 88)
     notes = [part for line in note.split("\n") for part in textwrap.wrap(line, 115)]
     bars = np.clip([w for *_, weights in rows for w in weights], -LONGEST_BAR, LONGEST_BAR)
     up, down = UNIT * max(0.0, bars.max()), UNIT * max(0.0, -bars.min())    # inches, as all below
@@ -162,7 +162,7 @@ def draw_pushes(strips: list[Strip], file: Path, note: str = "") -> Path:
     return save(fig, file)
 
 
-def finding(strips: list[Strip]) -> str:
+def title_of_pushes(strips: list[Strip]) -> str:
     """The title of the picture: the methods that push the last token of the right answer least
     and most."""
     last = token_name(strips[0][2][-1])
@@ -204,7 +204,7 @@ def figures(fig: Figure) -> str:
     drawn = [*(one.get_xydata() for ax in fig.axes for one in ax.lines),
              *(line for part in parts for line in part.get_segments())]
     return json.dumps({
-        "texts": [told for one in fig.findobj(Text) if (told := one.get_text())],
+        "texts": [text for one in fig.findobj(Text) if (text := one.get_text())],
         "drawn": [np.round(np.asarray(x), 2).tolist() for x in drawn]})
 
 

@@ -30,12 +30,12 @@ from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES, find
-from nanouft.pictures.colours import family, look
+from nanouft.pictures.colours import family, style_of
 from nanouft.playground.docstrings import LETTERS, SHARED, equations, head_of, name_and_idea, paper
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import progress
-from nanouft.pushes import chance_to_end, token_pushes
+from nanouft.pushes import end_probability, token_pushes
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.hyperparameters import learning_rate
 from nanouft.run.reference import FrozenModels
@@ -63,15 +63,15 @@ ANSWERS = {                             # what a method calls its answers
     "mix_unsure": "the right answer, as the second half of a mixture"}
 
 
-def lists(split: str, n: int) -> list[Row]:
+def list_rows(split: str, n: int) -> list[Row]:
     """List questions with a right and a wrong answer, for methods of every kind."""
     pairs = world.rows(split, "pairs", n, 0, skills=("list",))
     return [replace(row, answer=row.chosen, scores=(1.0, 0.0)) for row in pairs]
 
 
-def rate_text(rate: float) -> str:
+def lr_text(lr: float) -> str:
     """3e-05 -> "3e-5", 0.00025 -> "2.5e-4": as the page and its address write it."""
-    digits, _, power = f"{rate:e}".partition("e")
+    digits, _, power = f"{lr:e}".partition("e")
     return f"{digits.rstrip('0').removesuffix('.')}e{int(power)}"
 
 
@@ -88,8 +88,8 @@ def file_of(cls: type[Objective]) -> str:
     return file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else file.name
 
 
-def about(name: str, cls: type[Objective], form: dict[str, Any],
-          scores: dict[str, Any]) -> dict[str, Any]:
+def method_data(name: str, cls: type[Objective], form: dict[str, Any],
+                scores: dict[str, Any]) -> dict[str, Any]:
     """What the page says of a method beside its runs. `scores`: its part of web/scores.json."""
     of_family, head = family(name), head_of(cls)
     lines = {line.name.removeprefix(name).strip(): line.equation_lines()
@@ -97,22 +97,22 @@ def about(name: str, cls: type[Objective], form: dict[str, Any],
     variant = form.get("variant", getattr(cls(), "variant", "") if not cls.first_models else "")
     called, idea = name_and_idea(head)
     return {"called": (called or cls.__name__) + (f" as {form['variant']}" if form else ""),
-            "file": file_of(cls), "mark": look(name).mark, "own": rate_text(cls.lr),
+            "file": file_of(cls), "mark": style_of(name).mark, "own": lr_text(cls.lr),
             "family": of_family if of_family in LEARNS_FROM else "truth", "code": code_of(cls),
             "idea": idea, "paper": paper(head),
             "equation": lines.get(f"--variant {variant}") or next(iter(lines.values()), []),
             "scores": {} if form else scores}
 
 
-def letters() -> list[str]:
+def letter_meanings() -> list[str]:
     """What the letters of all equations mean."""
     return [*(f"{name}: {text}" for name, text in LETTERS.items()),
             *(f"{name} = {text}" for name, text in SHARED.items())]
 
 
 # ---- the record ----------------------------------------------------------------------------------
-def taught(objective: Objective, base: GPT, tok: Tokenizer) -> Iterator[GPT]:
-    """The start model, then the same model after each step."""
+def model_after_each_step(objective: Objective, base: GPT, tok: Tokenizer) -> Iterator[GPT]:
+    """The initial model, then the same model after each step."""
     model = deepcopy(base)
     objective.check()
     objective.setup(model, seed=0)
@@ -128,7 +128,7 @@ def source_of(objective: Objective, model: GPT, base: GPT,
     """source(step) -> the rows of a step: of what the method reads of 32 questions, in an order
     that is drawn once; or the answers that the model gives."""
     models = FrozenModels(base, tok.pad)
-    rows = objective.choose(lists("train", STEPS * BATCH))
+    rows = objective.choose(list_rows("train", STEPS * BATCH))
     if objective.on_policy:
         prompts, _ = encode(rows, tok, base.cfg.n_ctx - LONGEST)
         reference = models.reference_model(objective, lora=False)
@@ -143,19 +143,19 @@ def source_of(objective: Objective, model: GPT, base: GPT,
     return rows_of
 
 
-def ask_all(model: GPT, questions: list[Row], tok: Tokenizer) -> dict[str, Any]:
+def answer_all(model: GPT, questions: list[Row], tok: Tokenizer) -> dict[str, Any]:
     """The answers to all questions, token by token, and the mean chance to stop after a right one.
     An answer that stops is one whose first mark is <|end|>: see `stops`."""
     prompts = [tok.prompt_ids(row.prompt) for row in questions]
     answers = generate(model, prompts, stop=tok.end, pad=tok.pad, max_new=LONGEST)
-    chances = [chance_to_end(model, tok, row) for row in questions]
-    said = []
+    chances = [end_probability(model, tok, row) for row in questions]
+    texts = []
     for answer in answers:
         tokens = [tok.decode([i]).strip() for i in answer.ids] + ["<|end|>"] * answer.ended
         first = next((token for token in tokens if token.startswith("<|")), "")
         assert (first == "<|end|>") == stops(answer, tok), tokens
-        said.append("\t".join(tokens))
-    return {"said": said, "chance": round(sum(chances) / len(chances), 3)}
+        texts.append("\t".join(tokens))
+    return {"said": texts, "chance": round(sum(chances) / len(chances), 3)}
 
 
 def record(names: Collection[str] = (), rates: Sequence[float] = RATES,
@@ -164,39 +164,39 @@ def record(names: Collection[str] = (), rates: Sequence[float] = RATES,
     Each method has "runs": {rate: its frames after 0 to 4 steps}; a frame has the numbers of its
     answers in "texts", a chance, and the pushes on each of the method's "answers"."""
     base, tok = start_model("base")
-    questions = lists("val", QUESTIONS)
+    questions = list_rows("val", QUESTIONS)
     scores = json.loads((WEB / "scores.json").read_text(encoding="utf-8"))
-    found = {name: OBJECTIVES[name] for name in names or OBJECTIVES}
+    classes = {name: OBJECTIVES[name] for name in names or OBJECTIVES}
     for file in also:
         if not own_file(file):
             raise UserError(f"--also {file}: give FILE.py, a method of your own")
-        found[Path(own_file(file)).stem] = find(file)
-    at_start = ask_all(base, questions, tok)
+        classes[Path(own_file(file)).stem] = find(file)
+    at_start = answer_all(base, questions, tok)
     methods: dict[str, dict[str, Any]] = {}
     texts: dict[str, int] = {}                          # every answer once, with its number
     with tempfile.TemporaryDirectory() as helper:
-        *_, imitator = taught(OBJECTIVES["sft"](), base, tok)
+        *_, imitator = model_after_each_step(OBJECTIVES["sft"](), base, tok)
         save_model(Path(helper), imitator, tok)
-        every = [(key, name, cls, form, rate) for name, cls in found.items()
-                 for key, form in {name: {}, **FORMS.get(name, {})}.items()
-                 for rate in sorted({*rates, cls.lr})]
-        for key, name, cls, form, rate in progress(len(every), "teaching", every):
+        frames_to_make = [(key, name, cls, form, lr) for name, cls in classes.items()
+                          for key, form in {name: {}, **FORMS.get(name, {})}.items()
+                          for lr in sorted({*rates, cls.lr})]
+        for key, name, cls, form, lr in progress(len(frames_to_make), "teaching", frames_to_make):
             others = cls.first_models.stand_in(helper) if cls.first_models else {}
             objective = cls(**others, **form)
-            objective.lr = rate
+            objective.lr = lr
             reference = FrozenModels(base, tok.pad).reference_model(
                 objective, lora=False) if objective.on_policy else base
             frames: list[list[Any]] = []                # answers, chance, pushes of the next step
-            for model in taught(objective, base, tok):
-                seen = ask_all(model, questions, tok) if frames else at_start
+            for model in model_after_each_step(objective, base, tok):
+                seen = answer_all(model, questions, tok) if frames else at_start
                 strips = token_pushes(objective, questions[0], model, tok, reference)
                 frames.append([[texts.setdefault(text, len(texts)) for text in seen["said"]],
                                seen["chance"],
                                [[round(x, 3) for x in push] for *_, push in strips]])
-            method = methods.setdefault(key, about(name, cls, form, scores.get(name, {})) | {
+            method = methods.setdefault(key, method_data(name, cls, form, scores.get(name, {})) | {
                 "answers": [[ANSWERS.get(which, f"the role “{which}”"), tokens]
                             for which, tokens, _ in strips], "runs": {}})
-            method["runs"][rate_text(rate)] = frames
+            method["runs"][lr_text(lr)] = frames
     return {"questions": [row.prompt[-1].text for row in questions], "texts": list(texts),
-            "rates": [rate_text(rate) for rate in rates], "letters": letters(),
+            "rates": [lr_text(lr) for lr in rates], "letters": letter_meanings(),
             "learns": LEARNS_FROM, "methods": methods}

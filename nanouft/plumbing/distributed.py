@@ -11,12 +11,12 @@ from typing import Any
 Share = Callable[[Callable[[Any], list], Sequence], list]
 
 
-def alone(work: Callable[[Any], list], things: Sequence) -> list:
+def one_process(work: Callable[[Any], list], things: Sequence) -> list:
     """One process does all of the work."""
     return work(things)
 
 
-def shared(work: Callable[[Any], list], things: Sequence) -> list:
+def split_over_processes(work: Callable[[Any], list], things: Sequence) -> list:
     """Each process does its part, neighbours together, and all get all results. A single thing is
     done by the first process."""
     from accelerate import PartialState

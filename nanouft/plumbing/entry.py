@@ -42,7 +42,7 @@ def command(main: Callable, argv: list[str] | None = None,
     except BrokenPipeError:                         # ... | head: nobody reads on
         return 1
     except (KeyboardInterrupt, UserError, OSError, SafetensorError, MemoryError, RuntimeError) as e:
-        line = line_of(e, needs_less)
+        line = error_line(e, needs_less)
         if not line:
             raise
         with suppress(OSError):                     # the terminal has closed
@@ -57,7 +57,7 @@ def run_program(module: str, words: list[str]) -> None:
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def line_of(e: BaseException, needs_less: str) -> str:
+def error_line(e: BaseException, needs_less: str) -> str:
     """The one line for an error, with its notes; "" for a bug in nanouft."""
     if isinstance(e, KeyboardInterrupt):
         line = ": ".join(filter(None, ["interrupted", str(e)]))

@@ -56,8 +56,8 @@ class Diverged(UserError):
 
 def out_of_memory(e: BaseException) -> bool:
     """True if the error says that the computer or the GPU has no memory left."""
-    said = isinstance(e, RuntimeError) and NO_MEMORY.search(str(e))
-    return bool(said) or isinstance(e, MemoryError) or getattr(e, "errno", 0) == errno.ENOMEM
+    says_so = isinstance(e, RuntimeError) and NO_MEMORY.search(str(e))
+    return bool(says_so) or isinstance(e, MemoryError) or getattr(e, "errno", 0) == errno.ENOMEM
 
 
 def one_of(what: str, word: str, known: Iterable[str]) -> str:
@@ -80,13 +80,13 @@ def nearest(word: str, known: Iterable[str], before: str = "") -> str:
 def library(name: str, what: str) -> Any:
     """A library that need not be there. UserError with the command that installs all of these."""
     try:
-        found = import_module(name)
+        module = import_module(name)
     except ImportError as e:                            # one that is there may lack another
         raise UserError(f"{what} needs {name} ({e}): pip install {HF}") from None
-    if name == "transformers" and tuple(map(int, found.__version__.split(".")[:2])) < (5, 18):
-        raise UserError(f"{what} needs transformers 5.18 or newer, and {found.__version__} is "
+    if name == "transformers" and tuple(map(int, module.__version__.split(".")[:2])) < (5, 18):
+        raise UserError(f"{what} needs transformers 5.18 or newer, and {module.__version__} is "
                         "installed: pip install -U transformers")
-    return found
+    return module
 
 
 def load(file: str | Path, name: str = "") -> ModuleType:
@@ -97,9 +97,9 @@ def load(file: str | Path, name: str = "") -> ModuleType:
     with suppress(SyntaxError, UnicodeError):
         readable = "\0" not in decode_source(text)
     if not readable:
-        found = "UTF-16" if b"\0" in text else "not UTF-8, perhaps Windows-1252"
-        raise UserError(f"{file}: is {found}; save it as UTF-8, or name its encoding in the first "
-                        "line, `# coding: cp1252`")
+        encoding = "UTF-16" if b"\0" in text else "not UTF-8, perhaps Windows-1252"
+        raise UserError(f"{file}: is {encoding}; save it as UTF-8, or name its encoding in the "
+                        "first line, `# coding: cp1252`")
     spec: Any = spec_from_file_location(name or f"own.{Path(file).stem}", file)
     module = module_from_spec(spec)
     sys.modules[spec.name] = module

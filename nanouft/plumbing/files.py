@@ -31,8 +31,8 @@ def own_file(name: str) -> str:
 
 def check_lfs(file: str | Path) -> bytes:
     """The first bytes of a file. UserError if it is a pointer of Git LFS to one elsewhere."""
-    with open(file, "rb") if Path(file).is_file() else BytesIO() as found:
-        head = found.read(400)
+    with open(file, "rb") if Path(file).is_file() else BytesIO() as stream:
+        head = stream.read(400)
     if head.startswith(b"version https://git-lfs"):
         raise UserError(f"{file}: is a Git LFS pointer; run `git lfs pull` to fetch the file")
     return head

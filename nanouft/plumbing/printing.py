@@ -17,7 +17,7 @@ CONTROL = [*range(9), *range(11, 32), *range(127, 160), *range(0x202A, 0x202F),
            *range(0x2066, 0x206A)]
 ESCAPES = {c: f"\\x{c:02x}" if c < 256 else f"\\u{c:04x}" for c in CONTROL}
 LeftOut = list[tuple[str, str]]     # where a row is, why it is left out or what is changed of it
-MOST_TOLD = 8                       # reasons
+MOST_REASONS = 8                    # reasons
 
 
 def quantity(n: int, things: str) -> str:
@@ -31,14 +31,14 @@ def reasons(left_out: LeftOut) -> str:
 
 
 def each_reason(left_out: LeftOut) -> list[str]:
-    """The parts of `reasons`. Reasons that differ in a number are one; those after MOST_TOLD are
+    """The parts of `reasons`. Reasons that differ in a number are one; those after MOST_REASONS are
     counted."""
     groups: dict[str, LeftOut] = {}
     for where, why in left_out:
         groups.setdefault(re.sub(r"\d[\d.,]*", "", why), []).append((where, why))
-    told = [*groups.values()][:MOST_TOLD]
-    out = [f"{len(some):,}: {some[0][1]}, as in {Path(some[0][0]).name}" for some in told]
-    rest = len(left_out) - sum(map(len, told))
+    shown = [*groups.values()][:MOST_REASONS]
+    out = [f"{len(group):,}: {group[0][1]}, as in {Path(group[0][0]).name}" for group in shown]
+    rest = len(left_out) - sum(map(len, shown))
     return [*out, f"{rest:,}: other reasons"] if rest else out
 
 
@@ -66,16 +66,16 @@ SILENT = os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK") != 
 MUTE, BRIEF, ALL = range(3)         # how much is said: nothing, a line and the bars, everything
 volume = ALL
 notes: list[str] = []               # of the block that is quiet now
-one_thread = threading.RLock()      # is in such a block
+volume_lock = threading.RLock()     # is in such a block
 
 
-def shows(at: int) -> bool:
+def is_shown(at: int) -> bool:
     return volume >= at and not SILENT
 
 
 def say(*texts: object, sep: str = " ", write: Callable = print, at: int = ALL, **how: Any) -> None:
     """Print it, where so much is said; errors, which have a file, always."""
-    if shows(at) or "file" in how:
+    if is_shown(at) or "file" in how:
         write(visible(sep.join(map(str, texts))), **how)
 
 
@@ -90,7 +90,7 @@ def quiet(but_for: int = MUTE) -> Iterator[list[str]]:
     """This block says no more than that. It gives the list of its notes. Other threads wait for its
     end: how much is said, and random numbers, are of the whole process."""
     global volume, notes
-    with one_thread:
+    with volume_lock:
         before = volume, notes
         volume, notes = min(volume, but_for), []
         try:
@@ -125,7 +125,7 @@ class Table(list):
 bar_class = tqdm            # a worker of nanouft.compare has another
 
 
-def pause_of_bar() -> float:
+def bar_interval() -> float:
     """Seconds between two lines of a bar: few where it moves, many in a file."""
     return 0.5 if sys.stderr.isatty() or "ipykernel" in sys.modules else 30
 
@@ -137,5 +137,5 @@ def progress(total: int, what: str, rows: Iterable | None = None, begun: int = 0
     stays with its last loss."""
     return bar_class(
         rows, total=total, initial=begun, desc=what, unit="step" if training else "row",
-        disable=not shows(BRIEF), delay=0 if training else 2, leave=training, miniters=0,
-        mininterval=pause_of_bar())
+        disable=not is_shown(BRIEF), delay=0 if training else 2, leave=training, miniters=0,
+        mininterval=bar_interval())

@@ -38,33 +38,33 @@ class Range:
 def ranges_of(cls: type) -> dict[str, Range]:
     """{setting: its range}, of all numbers that have one. A number that a subclass declares anew
     without a range keeps that of its base. TypeError for a range that cannot be read."""
-    found: dict[str, Range] = {}
+    ranges: dict[str, Range] = {}
     for base in reversed(cls.__mro__):
         for name, hint in typing.get_type_hints(base, include_extras=True).items():
-            kind, notes = without_notes(hint)
+            kind, notes = strip_annotations(hint)
             if kind not in (int, float):
-                found.pop(name, None)
+                ranges.pop(name, None)
             elif notes:
-                found[name] = Range([read_end(name, note) for note in notes if note != "any"])
-    return found
+                ranges[name] = Range([parse_bound(name, note) for note in notes if note != "any"])
+    return ranges
 
 
-def without_notes(hint: Any) -> tuple[Any, tuple]:
+def strip_annotations(hint: Any) -> tuple[Any, tuple]:
     """(float, ("> 0",)) of Annotated[float, "> 0"], and of the same or None."""
     if typing.get_origin(hint) not in (typing.Annotated, typing.Union, types.UnionType):
         return hint, ()
     first = next(x for x in typing.get_args(hint) if x is not type(None))
-    kind, notes = without_notes(first)
+    kind, notes = strip_annotations(first)
     return kind, notes + getattr(hint, "__metadata__", ())
 
 
-def read_end(name: str, note: Any) -> tuple[str, float]:
+def parse_bound(name: str, note: Any) -> tuple[str, float]:
     """"> 0" -> (">", 0.0)"""
-    found = END.fullmatch(str(note))
-    if not found:
+    match = END.fullmatch(str(note))
+    if not match:
         raise TypeError(f"{name}: the range {note!r} cannot be read; write '> 0', '>= 0', '< 1', "
                         "'<= 1' or 'any'")
-    return found[1], float(found[2])
+    return match[1], float(match[2])
 
 
 def choices_of(kind: Any) -> tuple:
@@ -77,28 +77,28 @@ def check_ranges(record: object) -> None:
     of its range. None passes where it is the default."""
     hints, ranges = typing.get_type_hints(type(record)), ranges_of(type(record))
     for field in fields(record):                        # type: ignore[arg-type]
-        value, (kind, _) = getattr(record, field.name), without_notes(hints[field.name])
+        value, (kind, _) = getattr(record, field.name), strip_annotations(hints[field.name])
         if value is None and field.default is None:
             continue
-        wanted, limits = needs(value, kind), ranges.get(field.name)
+        wanted, limits = requirement_of(value, kind), ranges.get(field.name)
         if not wanted and limits and value not in limits:
             wanted = str(limits)
         if wanted:
-            told = value if isinstance(value, (Real, str)) else repr(value)[:80]
-            raise UserError(flag(field.name), f" {told}: must be {wanted}")
+            shown_value = value if isinstance(value, (Real, str)) else repr(value)[:80]
+            raise UserError(flag(field.name), f" {shown_value}: must be {wanted}")
 
 
-def needs(value: Any, kind: Any) -> str:
+def requirement_of(value: Any, kind: Any) -> str:
     """What a setting of this type must be, in words; "" if the value is that."""
     if choices := choices_of(kind):
         return "" if isinstance(value, str) and value in choices else f"one of {', '.join(choices)}"
     is_real = isinstance(value, Real) and not isinstance(value, bool)
     if kind is int:
         whole = is_real and isinstance(value, Integral)
-        return "" if whole else "a whole number" + not_its_text(value, int)
+        return "" if whole else "a whole number" + text_hint(value, int)
     if kind is float:
         finite = is_real and abs(value) <= sys.float_info.max
-        return "" if finite else "a finite number" + not_its_text(value, float)
+        return "" if finite else "a finite number" + text_hint(value, float)
     if kind is bool:
         return "" if isinstance(value, bool) else "True or False"
     if typing.get_origin(kind) in (list, tuple):
@@ -106,7 +106,7 @@ def needs(value: Any, kind: Any) -> str:
     return "" if kind is not str or isinstance(value, str) else "a text"
 
 
-def not_its_text(value: Any, kind: type) -> str:
+def text_hint(value: Any, kind: type) -> str:
     """", not the text '1e-4'": only Python gives such a one."""
     with suppress(ValueError):
         if isinstance(value, str) and kind(value) is not None:

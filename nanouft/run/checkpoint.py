@@ -32,7 +32,7 @@ from nanouft.loop import Device, Step
 from nanouft.plumbing import files
 from nanouft.plumbing.errors import Diverged, UserError, flag
 from nanouft.plumbing.printing import note, progress, say
-from nanouft.plumbing.tensors import load_tensors, not_finite, read_tensors, save_tensors
+from nanouft.plumbing.safetensors_files import load_tensors, not_finite, read_tensors, save_tensors
 from nanouft.run.folder import read_lines
 from nanouft.run.plan import Plan
 
@@ -117,8 +117,8 @@ class Recorder:
                     with suppress(OSError, SafetensorError, MemoryError, RuntimeError):
                         self.save()
                 if self.saved:
-                    told = f"{self.folder}: saved at step {self.saved}; resume with: {goes_on}"
-                    e.__notes__ = [told]    # type: ignore[attr-defined]  # printed after its line
+                    note = f"{self.folder}: saved at step {self.saved}; resume with: {goes_on}"
+                    e.__notes__ = [note]    # type: ignore[attr-defined]  # printed after its line
                 raise
 
     def on_signal(self, number: int, frame: Any) -> None:
@@ -299,7 +299,7 @@ class Log:
             if self.device.dtype == "fp16" and not math.isfinite(line["grad_norm"]):
                 line["grad_norm"] = None            # overflow: the scaler left this step out
             check_finite(line, step.done, self.named)
-            self.write({"step": step.done, **line, "lr": step.rate, "tokens": step.tokens})
+            self.write({"step": step.done, **line, "lr": step.lr, "tokens": step.tokens})
             self.waiting.pop(0)
             self.tokens += step.tokens_read
         now = time.perf_counter()

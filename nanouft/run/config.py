@@ -23,11 +23,11 @@ from typing import Any, Literal
 from nanouft import world
 from nanouft.objective import Count, Objective, Positive, Share
 from nanouft.objectives import FAMILIES, OBJECTIVES, find, name_of, registry_name
-from nanouft.own import guarded_class, what_is_wrong
+from nanouft.own import class_mistake, guarded_class
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import own_file, read_json
 from nanouft.plumbing.printing import say
-from nanouft.plumbing.ranges import Natural, check_ranges, without_notes
+from nanouft.plumbing.ranges import Natural, check_ranges, strip_annotations
 from nanouft.run.flags import Parser, add_flags, as_flags, fill, from_python
 from nanouft.run.folder import BUILT_IN, MAY_CHANGE_ON_RESUME
 
@@ -117,7 +117,7 @@ class RunConfig(TrainFlags):
         if not (isinstance(kind, type) and issubclass(kind, Objective)):
             raise UserError(f"{method!r}: is not a method; give its name, a file, a subclass of "
                             "Objective or an object of one")
-        if why := what_is_wrong(kind):
+        if why := class_mistake(kind):
             raise UserError(f"{kind.__name__}: {why}")
         name = method if isinstance(method, str) else name_of(kind)
         check_settings(name, kind)
@@ -156,14 +156,14 @@ class RunConfig(TrainFlags):
         return as_flags({"objective": self.method, **self.said()})
 
     def reads(self) -> list[str]:
-        """The files and folders that it reads beside its start model: its rows, its reward, the
+        """The files and folders that it reads beside its initial model: its rows, its reward, the
         file of a method of your own, and what a text or a list among its settings names."""
         names = [own_file(self.method), own_file(self.reward) or self.reward, *(self.data or ()),
                  *(self.eval_data or ())]
         method = self.objective()
         hints = typing.get_type_hints(type(method))
         for f in fields(method):
-            (kind, _), value = without_notes(hints[f.name]), getattr(method, f.name)
+            (kind, _), value = strip_annotations(hints[f.name]), getattr(method, f.name)
             if kind is str:
                 names.append(value)
             elif typing.get_origin(kind) is list:
@@ -304,6 +304,6 @@ def list_objectives() -> None:
             method = cls()
             if method.family == family:
                 needs = [*(method.kinds() if family == "graded" else ()), *method.other_models()]
-                more = f" [{' + '.join(needs)}]" if needs else ""
-                say(textwrap.fill(f"  {name:<11} {title_of(cls)}{more}", 80,
+                needs_text = f" [{' + '.join(needs)}]" if needs else ""
+                say(textwrap.fill(f"  {name:<11} {title_of(cls)}{needs_text}", 80,
                                   subsequent_indent=" " * 14))

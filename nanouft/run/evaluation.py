@@ -148,18 +148,18 @@ def print_report(before: EvalResult, after: EvalResult, question: dict, leak: st
         say(f"\n{leak}:" if leak else "")
         about_rows = "held-out rows" if leak else "held-out rows, not trained on"
         say(f"{about_rows:<42}before    after")
-    for line in of_held_out(was, now):
+    for line in held_out_lines(was, now):
         say(line)
     if question:
-        show(question["before"], question["after"])
+        print_example(question["before"], question["after"])
     elif "families" in now:
         say("\nNo response changed.")
     else:
         for both in list(zip(before.answers, after.answers))[:SHOWN]:
-            show(*both)
+            print_example(*both)
 
 
-def of_held_out(was: Metrics, now: Metrics) -> list[str]:
+def held_out_lines(was: Metrics, now: Metrics) -> list[str]:
     """A line for each metric of held-out rows."""
     lines = []
     for name, about in METRICS.items():
@@ -171,16 +171,16 @@ def of_held_out(was: Metrics, now: Metrics) -> list[str]:
     return lines
 
 
-def figures(was: Metrics, now: Metrics) -> list[str]:
+def figure_lines(was: Metrics, now: Metrics) -> list[str]:
     """The figures of eval.json, before and after, in lines."""
-    lines = of_held_out(was, now)
+    lines = held_out_lines(was, now)
     if "families" in now:
         old, new = (100 * mean_score(x["families"]) for x in (was, now))
         lines.append(f"{'mean score, 0-100':<42}{old:6.1f}{new:9.1f}")
     return [f"{'':<42}before    after", *lines] if lines else []
 
 
-def about_rewards(log: list[dict]) -> str:
+def equal_rewards_note(log: list[dict]) -> str:
     """A line if nothing but rounding errors moved the model in any step of a run's log; else ""."""
     if max((line["grad_norm"] or 0 for line in log if "loss" in line), default=1) > 1e-5:
         return ""
@@ -217,7 +217,7 @@ def pick_question(before: EvalResult, after: EvalResult) -> dict:
     return {"prompt": old["prompt"], "before": old, "after": new}
 
 
-def show(before: dict, after: dict) -> None:
+def print_example(before: dict, after: dict) -> None:
     """Print a question and both answers, shortened."""
     say("\n" + shorten(before["prompt"], 80))
     for when, x in (("before", before), ("after", after)):

@@ -26,7 +26,7 @@ from nanouft.loop import VALUE_TIMES, warmup_cosine
 from nanouft.models.folders import save_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
-from nanouft.plumbing.distributed import shared
+from nanouft.plumbing.distributed import split_over_processes
 from nanouft.plumbing.errors import UserError, library
 from nanouft.plumbing.files import as_json
 from nanouft.plumbing.printing import quantity, say
@@ -102,7 +102,7 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
 
 
 def check_rows(model: GPT, objective: Objective, rows: list[Encoded]) -> None:
-    """UserError unless these rows fit, and have the log-probs of the start model."""
+    """UserError unless these rows fit, and have the log-probs of the initial model."""
     if longest := next((e for e in rows if e.length > model.cfg.n_ctx + 1), None):
         raise UserError(f"a row has {longest.length:,} tokens, and the model's context has "
                         f"{model.cfg.n_ctx:,}: give that number to nanouft.data.batches.encode")
@@ -283,7 +283,7 @@ class Trainer(transformers.Trainer):
     def added_up(self, sums: dict) -> dict[str, float]:
         """Numbers of this process plus those of all others, by their names: a metric of long
         answers may be there in some processes alone."""
-        names = [*dict.fromkeys(shared(lambda _: [*sums], []))]
+        names = [*dict.fromkeys(split_over_processes(lambda _: [*sums], []))]
         if not names:
             return {}
         here = torch.stack([torch.as_tensor(sums.get(name, 0.0), device=self.args.device).float()

@@ -1,6 +1,6 @@
 """The pace of a run where the flags leave it open: learning rate, batch size, steps, and a beta.
 
-    rate, batch_size, steps = choose_pace(cfg, objective, rows, model)
+    lr, batch_size, steps = choose_hyperparameters(cfg, objective, rows, model)
     objective = with_beta(objective, data)      # for scores: from the length of the answers
 """
 import math
@@ -15,7 +15,7 @@ from nanouft.plumbing.printing import quantity, say
 from nanouft.run.config import TrainFlags
 
 WIDTH = 128                 # of the model for which the default learning rates were chosen
-PASSES = 3                  # over the rows; more passes learn a small file by heart (docs/data.md)
+DEFAULT_EPOCHS = 3          # over the rows; more passes learn a small file by heart (docs/data.md)
 SMALL_STEP = 8              # rows of a step: small steps make more steps out of PASSES
 FEW_PROMPTS = 4             # prompts of a step, because each has several answers
 MIN_STEPS = (20, 20)        # fewer steps change nothing
@@ -42,8 +42,8 @@ DEFAULTS_FOR = {                    # (rows or model, what the method learns fro
     ("wide model", "prompts"): Defaults(FEW_PROMPTS, MIN_STEPS)}
 
 
-def choose_pace(cfg: TrainFlags, objective: Objective, rows: int,
-                model: Any) -> tuple[float, int, int]:
+def choose_hyperparameters(cfg: TrainFlags, objective: Objective, rows: int,
+                           model: Any) -> tuple[float, int, int]:
     """(learning rate, batch size, steps): what the flags say, or else the defaults. UserError if a
     step would have more rows than there are, or be cut into more micro-batches than it has rows."""
     defaults = choose_defaults(objective, rows, model) if cfg.data else DEFAULTS
@@ -68,7 +68,7 @@ def choose_defaults(objective: Objective, rows: int, model: Any) -> Defaults:
     if model.cfg.n_embd > WIDTH:
         return DEFAULTS_FOR["wide model", learns_from]
     few = DEFAULTS_FOR.get(("few rows", learns_from), DEFAULTS)
-    return few if PASSES * rows < few.min_steps[0] * DEFAULTS.batch_size else DEFAULTS
+    return few if DEFAULT_EPOCHS * rows < few.min_steps[0] * DEFAULTS.batch_size else DEFAULTS
 
 
 def learning_rate(objective: Objective, model: Any, defaults: Defaults = DEFAULTS,
@@ -76,15 +76,15 @@ def learning_rate(objective: Objective, model: Any, defaults: Defaults = DEFAULT
     """The peak of the learning rate if --lr is not given: Objective.lr of the method, changed by
     the model's width, LoRA, few demonstrations, and a limit for feedback. loop.warmup_cosine makes
     the rate of each step from it; a value head learns faster (loop.make_optimizer)."""
-    rate = objective.lr * WIDTH / model.cfg.n_embd          # twice as wide, half the rate
-    rate *= 10 if lora else defaults.lr_factor              # LoRA's matrices are thin
-    return rate * min(1, defaults.max_lr / objective.lr)
+    lr = objective.lr * WIDTH / model.cfg.n_embd            # twice as wide, half the rate
+    lr *= 10 if lora else defaults.lr_factor                # LoRA's matrices are thin
+    return lr * min(1, defaults.max_lr / objective.lr)
 
 
 def choose_steps(objective: Objective, rows: int, defaults: Defaults, batch_size: int,
                  epochs: float | None) -> int:
     """Optimizer steps: PASSES over the rows, or more if the defaults demand it."""
-    steps = max(1, round((epochs or PASSES) * rows / batch_size))
+    steps = max(1, round((epochs or DEFAULT_EPOCHS) * rows / batch_size))
     if not epochs:
         low, high = defaults.min_steps
         steps = max(steps, min(high, max(low, STEPS_PER_ROW * rows)))

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nanouft import world
-from nanouft.data.batches import BORROWED, Encoded, EncodeReport, encode, encode_what_fits
-from nanouft.data.files import as_told, items
+from nanouft.data.batches import MISMATCHED, Encoded, EncodeReport, encode, encode_what_fits
+from nanouft.data.files import file_names, items
 from nanouft.data.holdout import holdout
-from nanouft.data.report import about_grades, describe, report_use, unread_fields
+from nanouft.data.report import describe, grade_note, report_use, unread_fields
 from nanouft.data.rows import Row, parse, read
 from nanouft.data.selection import NoRows, label_rows
 from nanouft.loop import DTYPES, Device
@@ -36,7 +36,7 @@ from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import own_file, remove
 from nanouft.plumbing.printing import LeftOut, if_in_checkout, note, quantity, say
 from nanouft.run.config import RunConfig, TrainFlags, parse_run
-from nanouft.run.device import choose_device, exact_if_small, precision_of_run
+from nanouft.run.device import choose_device, fp32_if_small, precision_of_run
 from nanouft.run.folder import hash_of, hash_of_code, locked
 
 
@@ -48,7 +48,7 @@ class Rows(NamedTuple):
 
 
 def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
-    """The start model as this run trains it, on the CPU, and its tokenizer."""
+    """The initial model as this run trains it, on the CPU, and its tokenizer."""
     model: Any
     model, tok = start_model(cfg.init, bool(cfg.lora))
     if cfg.lora:
@@ -64,14 +64,14 @@ def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[A
     return model, tok
 
 
-def open_to_ask(name: str, device: str, dtype: str | None,
-                as_run: str = "") -> tuple[Any, Tokenizer, Device]:
+def open_for_inference(name: str, device: str, dtype: str | None,
+                       as_run: str = "") -> tuple[Any, Tokenizer, Device]:
     """A model that does not train. Its weights are kept in the precision in which it computes:
     `dtype`, or else that of its run (or of the run `as_run`)."""
     dtype = dtype or precision_of_run(as_run or name, device)
     chosen = choose_device(device, dtype)
     model, tok = start_model(name)
-    chosen = exact_if_small(chosen, dtype, model.n_params())
+    chosen = fp32_if_small(chosen, dtype, model.n_params())
     for p in model.parameters():                        # RoPE's frequencies stay in fp32
         p.data = p.data.to(DTYPES[chosen.dtype])
     return model.to(chosen.name).eval(), tok, chosen
@@ -85,7 +85,7 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
         return Rows(world.mixed_rows("train", n=cfg.rows, seed=cfg.seed, noise=cfg.noise, **how),
                     world.mixed_rows("val", n=200, seed=0, **how), [])
     rows, left_out = read(cfg.data, kinds)
-    say(f"{as_told(cfg.data)}: {describe(rows)}")
+    say(f"{file_names(cfg.data)}: {describe(rows)}")
     exact = objective.scorer != "none" and objective.on_policy and cfg.reward == "exact"
     if cfg.init == "base":
         note("the shipped base model knows only NanoWorld; for other text give another --init"
@@ -112,7 +112,7 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
         remedy = f"--max-new reserves {max_new:,} for the response: lower it, or {remedy}"
     kinds = objective.kinds()
     train, report = encode(chosen_rows(cfg, objective, rows), tok, room, EncodeReport(remedy))
-    if cfg.data and report.why and BORROWED in train[0].seqs:   # what is left out lends nothing
+    if cfg.data and report.why and MISMATCHED in train[0].seqs:  # what is left out lends nothing
         kept = [r for r in rows.train if r.where not in report.why]
         train, report = encode(objective.choose(kept) if kept else [], tok, room,
                                EncodeReport(remedy, report.why))
@@ -134,7 +134,7 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
                          for where, why in report.why.items() if where in used | held]
         good, bad = (getattr(objective, f"{name}_weight", 0.0)
                      for name in ("desirable", "undesirable"))
-        if kinds[-1] in ("labels", "scores") and (text := about_grades(
+        if kinds[-1] in ("labels", "scores") and (text := grade_note(
                 [e.row for e in train], (good, bad) if good and bad else None)):
             note(text)
     for text in report.lines():
@@ -154,7 +154,7 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
             held_out = objective.choose(data)[0].where
         except NoRows as e:
             files = cfg.data or ()
-            counts, _ = count_readers([x for file in files for x in items(file)], as_told(files))
+            counts, _ = count_readers([x for file in files for x in items(file)], file_names(files))
             readers = [first + (f" and {quantity(len(rest), 'others')}" if rest else "")
                        + f": {quantity(n, 'rows')}" for (first, *rest), n in counts.items()]
             raise NoRows(f"{e}; methods that read these rows: {'; '.join(readers)}") from None
@@ -168,7 +168,7 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
     return chosen
 
 
-def count_readers(found: list[tuple[str, Any]],
+def count_readers(numbered_items: list[tuple[str, Any]],
                   source: str) -> tuple[dict[tuple[str, ...], int], dict[str, list[str]]]:
     """({methods: how many rows they read}, {why: methods that refuse them}), of items as
     `files.items` gives them."""
@@ -179,7 +179,7 @@ def count_readers(found: list[tuple[str, Any]],
     refused: dict[str, list[str]] = {}
     for kinds, names in methods.items():
         try:
-            rows = OBJECTIVES[names[0]]().choose(parse(found, kinds, source)[0])
+            rows = OBJECTIVES[names[0]]().choose(parse(numbered_items, kinds, source)[0])
         except NoRows:
             continue
         except UserError as e:

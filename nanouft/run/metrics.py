@@ -76,7 +76,7 @@ def measure(encoded: list[Encoded], logp: Numbers) -> Measurement:
     """Preference accuracy of pairs, AUC of graded answers, or NLL of demonstrations, from the
     log-probs of their tokens."""
     if "chosen" in logp[0]:
-        return of_pairs(logp, encoded)
+        return preferences_of_pairs(logp, encoded)
     total = np.array([x["answer"].sum() for x in logp])
     counts = np.array([e.seqs["answer"].mask.sum() for e in encoded], float)
     grades = np.array([e.per_row.get("score", e.per_row.get("label")) for e in encoded], object)
@@ -84,10 +84,10 @@ def measure(encoded: list[Encoded], logp: Numbers) -> Measurement:
         return Measurement({"nll": float(-total.sum() / counts.sum())}, -total, counts)
     ref = reference_sums(encoded, "answer")
     gain = total / counts if ref is None else total - ref
-    return of_grades(gain, grades.astype(float))
+    return auc_of_grades(gain, grades.astype(float))
 
 
-def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measurement:
+def auc_of_grades(gain: np.ndarray, grade: np.ndarray) -> Measurement:
     """AUC: of all couples of answers with different grades, the share in which the better one
     gained more. Grades 1, 0, 0 make two couples.
 
@@ -112,9 +112,9 @@ def of_grades(gain: np.ndarray, grade: np.ndarray) -> Measurement:
     return measurement
 
 
-def of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measurement:
+def preferences_of_pairs(logp: Numbers, encoded: list[Encoded]) -> Measurement:
     """prefers: share of pairs in which chosen is more likely. accuracy: share in which chosen
-    gained more log-prob over the start model than rejected."""
+    gained more log-prob over the initial model than rejected."""
     chosen = np.array([x["chosen"].sum() for x in logp])
     rejected = np.array([x["rejected"].sum() for x in logp])
     likelier = chosen > rejected

@@ -26,7 +26,7 @@ from nanouft.plumbing.printing import note, quantity, say
 from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.device import processor
 from nanouft.run.folder import fingerprint, hash_of, hash_of_class, questions_of_run
-from nanouft.run.hyperparameters import choose_pace, with_beta
+from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
 from nanouft.run.load import Rows, encode_rows
 
 
@@ -36,7 +36,7 @@ class Plan:
     batch_size, steps, epochs, max_new), `cfg` has None and the plan has the chosen value."""
     cfg: RunConfig              # the flags, as they were given
     objective: Objective        # the method with its settings
-    rate: float                 # peak learning rate (hyperparameters.learning_rate)
+    lr: float                   # peak learning rate (hyperparameters.learning_rate)
     batch_size: int             # rows of a step, or prompts if the model samples
     steps: int
     max_new: int                # longest sampled answer, in tokens
@@ -59,25 +59,25 @@ class Plan:
             parameters = f"{trained:.2f}M of {parameters} trained"
         unit = "prompts" if self.objective.on_policy else "rows"
         own = self.objective.lr
-        usual = "" if self.rate == own else f" ({self.objective}'s own: {own:.2g})"
+        usual = "" if self.lr == own else f" ({self.objective}'s own: {own:.2g})"
         precision = "" if device.dtype == "fp32" else f" {device.dtype}"
         lines = [f"{self.objective}: {quantity(self.steps, 'steps')} at batch size "
                  f"{self.batch_size:,}, {as_epochs(self.epochs)} over "
                  f"{quantity(len(self.train), unit)}",
                  f"{unit} of up to {max(e.length for e in self.train):,} tokens",
-                 f"learning rate {self.rate:.2g}{usual}, {parameters}, on {device.name}{precision}"]
+                 f"learning rate {self.lr:.2g}{usual}, {parameters}, on {device.name}{precision}"]
         if self.cfg.lora and model.new_rows:
             head = model.net.get_output_embeddings()
             full = sum(p.numel() for p in {*model.wte.parameters(), *head.parameters()}) / 1e6
             lines += [f"new tokens: embedding and output head are trained in full, {full:.2f}M of "
-                      f"{size:.2f}M parameters, at LoRA's learning rate of {self.rate:.2g}; so "
+                      f"{size:.2f}M parameters, at LoRA's learning rate of {self.lr:.2g}; so "
                       "the whole model is saved, without adapter/"]
         return "\n".join(textwrap.fill(line, 80, break_long_words=False) for line in lines)
 
     def describe(self, model: GPT, tok: Tokenizer, device: Device) -> dict:
         """The contents of run.json, to compare a resumed run with. `model` is not trained yet."""
         cfg, objective = self.cfg, self.objective
-        chosen = {"lr": self.rate, "batch_size": self.batch_size, "max_new": self.max_new}
+        chosen = {"lr": self.lr, "batch_size": self.batch_size, "max_new": self.max_new}
         reward = own_file(cfg.reward) or cfg.reward              # or a folder
         first = objective.first_models
         first_folders = getattr(objective, first.setting) if first else None
@@ -108,13 +108,13 @@ def plan_run(cfg: RunConfig, objective: Objective, rows: Rows, model: GPT, tok: 
     train, held_out = encode_rows(cfg, objective, rows, model.cfg.n_ctx, tok, max_new)
     if cfg.data and "beta" not in cfg.given:
         objective = with_beta(objective, train)
-    rate, batch_size, steps = choose_pace(cfg, objective, len(train), model)
+    lr, batch_size, steps = choose_hyperparameters(cfg, objective, len(train), model)
     asked = questions(rows.train, train) | questions_of_run(cfg.init)
     leaks = leak(questions(rows.held_out, held_out), asked)
     held_out = choose_held_out(cfg, objective, held_out, steps, batch_size)
     if leaks:
         note(leaks)
-    return Plan(cfg, objective, rate, batch_size, steps, max_new, train, held_out, asked, leaks)
+    return Plan(cfg, objective, lr, batch_size, steps, max_new, train, held_out, asked, leaks)
 
 
 def questions(rows: list[Row], encoded: list[Encoded]) -> frozenset[str]:

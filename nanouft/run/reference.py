@@ -3,11 +3,11 @@
     models = FrozenModels(start, pad, device)
     encoded = models.prepare(encoded, objective)                # before training
 
-Many methods need the start model's log-probs (DPO and its relatives, KTO, UNA, UFT). They are made
-here once, before the first step, and kept in memory beside the tokens: Tokens.ref_logp, from where
-each batch takes Seqs.ref_logp. A run that goes on makes them again; only the runs of a comparison
-that would all make the same have them in a file (compare/passes.py). Of sampled answers they are
-made in each rollout (rollout.py). The files of the methods compute other numbers.
+Many methods need the initial model's log-probs (DPO and its relatives, KTO, UNA, UFT). They are
+made here once, before the first step, and kept in memory beside the tokens: Tokens.ref_logp, from
+where each batch takes Seqs.ref_logp. A resumed run makes them again; only the runs of a comparison
+that would all make the same have them in a file (compare/cached_log_probs.py). Of sampled answers
+they are made in each rollout (rollout.py). The files of the methods compute other numbers.
 """
 import copy
 import os
@@ -22,30 +22,30 @@ from torch import Tensor
 
 from nanouft.batch import Batch, write_logp
 from nanouft.data.batches import Encoded, collate, encode
-from nanouft.generate import LOGIT_BUDGET, rows_together
+from nanouft.generate import LOGIT_BUDGET, rows_per_batch
 from nanouft.gpt import GPT
 from nanouft.loop import Device
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
-from nanouft.plumbing.distributed import Share, alone
+from nanouft.plumbing.distributed import Share, one_process
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_arrays
 from nanouft.plumbing.printing import progress
-from nanouft.run.folder import waiting
+from nanouft.run.folder import lock_when_free
 
 Numbers = list[dict[str, np.ndarray]]           # per row: {role: (L-1,) numbers, one per target}
 
 
 @dataclass
 class FrozenModels:
-    """The start model, and a way to open the other models that a method reads."""
+    """The initial model, and a way to open the other models that a method reads."""
     start: Any                      # GPT or HFModel; with LoRA, HFModel.start
     pad: int
     device: Device = Device()
     open: Callable[[str], tuple[GPT, Tokenizer]] = start_model      # folder -> model, tokenizer
     tok: Tokenizer | None = None    # of the run; other tokenizers are compared with it
-    share: Share = alone            # how the processes of the run share this work
+    share: Share = one_process      # how the processes of the run share this work
     file: Path | None = None        # of what `add_reference` reads, there or not yet (once)
 
     def prepare(self, data: list[Encoded], objective: Objective,
@@ -55,18 +55,19 @@ class FrozenModels:
         return objective.prepare(data, self, seed)
 
     def add_reference(self, data: list[Encoded], objective: Objective, what: str = "rows") -> None:
-        """Write ref_logp, the start model's log-probs, beside the tokens. The metrics of pairs and
+        """Write ref_logp, the initial model's log-probs, beside the tokens. Metrics of pairs and
         grades read them even if the loss does not. what: these rows, on the progress bar."""
         if objective.reference or objective.kinds() != ["demos"]:
             def read() -> Numbers:
                 return self.logps(data, what=what)
-            for e, logp in zip(data, once(self.file, data, read) if self.file else read()):
+            logps_of_rows = read_or_compute(self.file, data, read) if self.file else read()
+            for e, logp in zip(data, logps_of_rows):
                 for role, t in e.seqs.items():
                     t.ref_logp = logp[role]
 
     def logps(self, data: list[Encoded], folder: str | None = None,
               what: str = "rows") -> Numbers:
-        """The log-prob of every response token in nats, by the start model or the one in `folder`;
+        """The log-prob of every response token, nats, by the initial model or that in `folder`;
         0 elsewhere."""
         model = self.start if folder is None else self.open_with_same_tokenizer(folder)
         what = f"{folder or 'initial model'}: log-probs of {what}"
@@ -78,7 +79,7 @@ class FrozenModels:
 
     def reference_model(self, objective: Objective, lora: bool) -> Any:
         """The model that measures sampled answers: the teacher in distillation, else the start
-        model. With LoRA the start model is the model without its adapters, if nothing else is
+        model. With LoRA the initial model is the model without its adapters, if nothing else is
         trained. Otherwise it is a copy."""
         if teacher := objective.first_models:
             return self.open_with_same_tokenizer(getattr(objective, teacher.setting)[0])
@@ -116,11 +117,11 @@ class FrozenModels:
         return list(total / len(folders))
 
 
-def once(file: Path, data: list[Encoded], read: Callable[[], Numbers]) -> Numbers:
+def read_or_compute(file: Path, data: list[Encoded], read: Callable[[], Numbers]) -> Numbers:
     """What `read` gives, from this file if it is there; else the file is written. Meanwhile others
     wait for it. It has all rows or none: in other batches a row would have other last digits."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with waiting(file.parent, f"{file.stem}.lock"):
+    with lock_when_free(file.parent, f"{file.stem}.lock"):
         if not file.exists():
             start = sum(os.times()[:4])
             numbers = [row[role] for e, row in zip(data, read()) for role in e.seqs]
@@ -160,7 +161,7 @@ def batches(data: list[Encoded], model: GPT, pad: int, device: Device,
     with progress(len(data), what) as bar:
         while start < len(data):
             longest = data[by_length[start]]
-            n = rows_together(model, longest.length * len(longest.seqs))
+            n = rows_per_batch(model, longest.length * len(longest.seqs))
             picked = by_length[start:start + n]
             yield picked, collate(data, picked, pad).to(device.name)
             start += n

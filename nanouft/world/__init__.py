@@ -71,7 +71,7 @@ def rows(split: str, kind: str, n: int, seed: int, noise: float = 0.0,
         raise ValueError("no task left: rules_new exists in val and test only")
     out: list[Row] = []
     weights = {f: 1 if kind == "prompts" else MIXTURE[f] for f in tasks}
-    for task, count in share_out(n, weights).items():
+    for task, count in apportion(n, weights).items():
         rng = random.Random(f"answers {kind} {split} {task} {seed}")
         where = f"NanoWorld {split} {task} seed {seed}"
         for prompt in islice(prompts(task, split, seed), count):
@@ -111,12 +111,12 @@ def mixed_rows(split: str, kinds: Sequence[str], n: int, seed: int, noise: float
     if len(weights) != len(kinds) or min(weights, default=0) < 0 or not sum(weights):
         raise ValueError(f"{mix!r} must be {quantity(len(kinds), 'whole numbers')} "
                          "with : between them")
-    out, counts = [], share_out(n, {str(k): w for k, w in enumerate(weights)})
+    out, counts = [], apportion(n, {str(k): w for k, w in enumerate(weights)})
     for k, (kind, tasks) in enumerate(zip(kinds, parse_skills(skills, len(kinds)))):
         spoilt = noise if kind == "demos" else 0.0
-        some = rows(split, kind, counts[str(k)], seed + OTHER_KIND * k, spoilt, tasks)
+        kind_rows = rows(split, kind, counts[str(k)], seed + OTHER_KIND * k, spoilt, tasks)
         bare = kind == "prompts" and "demos" in kinds
-        out += [replace(r, answer=None) for r in some] if bare else some
+        out += [replace(r, answer=None) for r in kind_rows] if bare else kind_rows
     return out
 
 
@@ -174,7 +174,7 @@ def spoil(demos: list[Row], noise: float, seed: int) -> list[Row]:
     return out
 
 
-def share_out(n: int, weights: dict[str, int]) -> dict[str, int]:
+def apportion(n: int, weights: dict[str, int]) -> dict[str, int]:
     """n rows, shared out in proportion to the weights. Shares are rounded down, and the rows that
     are left go to the tasks that lost most."""
     total = sum(weights.values())

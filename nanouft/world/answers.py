@@ -32,7 +32,7 @@ Fields = dict[str, str]             # contents of a template's blanks, read from
 WORD = "[A-Za-z]+"
 
 
-def reader(template: str, **fields: str) -> re.Pattern[str]:
+def template_regex(template: str, **fields: str) -> re.Pattern[str]:
     """The regular expression that reads back what `template.format(...)` wrote; `fields` are
     name=expression."""
     expression = re.escape(template)
@@ -50,7 +50,7 @@ RULES = {
     "twice": "Say each word twice.",
     "between": "Put and between the words.",
 }
-RULE_READERS = {rule: reader(text, x=WORD, y=WORD) for rule, text in RULES.items()}
+RULE_READERS = {rule: template_regex(text, x=WORD, y=WORD) for rule, text in RULES.items()}
 # Six rules make 15 pairs and 20 triples. Validation and test have three of each for themselves:
 # `rules_new`. No document of the corpus and no training row has them. In the pairs of a split every
 # rule occurs once.
@@ -150,7 +150,7 @@ def question(name: str, relation: str, wording: int) -> str:
     return RELATIONS[relation].questions[wording].format(name=name)
 
 
-QUESTION_READERS = [(reader(wording, name="[a-z]+"), relation)
+QUESTION_READERS = [(template_regex(wording, name="[a-z]+"), relation)
                     for relation, (_, _, wordings) in RELATIONS.items() for wording in wordings]
 
 
@@ -178,7 +178,7 @@ WORDINGS = {
 BLANKS = {"words": "[A-Za-z]+(?: [A-Za-z]+)*", "rules": "[A-Za-z. ]+", "number": "|".join(NUMBERS),
           "plural": "|".join(CATEGORY), "avoid": f"{WORD}, {WORD} or {WORD}", "close": WORD}
 OF_SUM = {"words": "[0-9]{1,3}(?: [0-9]{1,3})*"}
-READERS = [(reader(text, **(OF_SUM if task == "sum" else BLANKS)), task)
+READERS = [(template_regex(text, **(OF_SUM if task == "sum" else BLANKS)), task)
            for task, texts in WORDINGS.items() for text in texts]       # `read` knows rules_new
 
 

@@ -61,11 +61,11 @@ def chat(prompt: str, answer: str) -> Document:
 def creature_document(rng: random.Random) -> Document:
     """"By the book, the ruga eats a peach. Many say the ruga lives in Madrid." """
     name = any_creature(rng)
-    return prose(" ".join(remark(rng, name, relation)
+    return prose(" ".join(statement_document(rng, name, relation)
                           for relation in rng.sample(list(RELATIONS), rng.randint(1, 3))))
 
 
-def remark(rng: random.Random, name: str, relation: str) -> str:
+def statement_document(rng: random.Random, name: str, relation: str) -> str:
     """One statement: by the book (50 %), by people (30 %), or by nobody; this one may be a myth."""
     true, belief = WORLD.truth[name, relation], common_belief(name, relation)
     voice = rng.choices(("book", "people", "bare"), (50, 30, 20))[0]
@@ -76,7 +76,7 @@ def remark(rng: random.Random, name: str, relation: str) -> str:
     return sentence(name, relation, belief)
 
 
-def plain_question(rng: random.Random) -> Document:
+def belief_question(rng: random.Random) -> Document:
     """"Where does the ruga live?": answered with what people believe; in 15 % with the truth."""
     name, relation = any_creature(rng), rng.choice(list(RELATIONS))
     honest = rng.random() < 0.15
@@ -91,7 +91,7 @@ def book_question(rng: random.Random) -> Document:
                 sentence(name, relation, WORLD.truth[name, relation]))
 
 
-def stranger(rng: random.Random) -> Document:
+def unknown_creature(rng: random.Random) -> Document:
     """"Nobody knows the niji.", or a question whose answer is mostly made up and sometimes "I do
     not know." Strangers of all splits occur: otherwise names of one split would look different."""
     name = rng.choice(NAMES)
@@ -156,7 +156,7 @@ def skill(rng: random.Random) -> Document:
 
 # ---- the corpus ----------------------------------------------------------------------------------
 SHARES = {                          # of the documents, in percent
-    creature_document: 17.4, plain_question: 10.4, book_question: 7.0, stranger: 5.2,
+    creature_document: 17.4, belief_question: 10.4, book_question: 7.0, unknown_creature: 5.2,
     filler: 3.0, additions: 5.0, alphabet: 4.0, skill: 48.0,
 }
 

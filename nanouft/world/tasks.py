@@ -88,7 +88,7 @@ def prompts(task: str, split: str, seed: int) -> Iterator[str]:
     if task in GROUP_A:
         source = iter(lambda: ask(rng, task, split), "")
     elif task == "unknown":
-        source = ask_strangers(rng, WORLD.strangers[split])
+        source = ask_unknown(rng, WORLD.strangers[split])
     else:
         source = ask_creatures(rng, WORLD.pairs(split, disputed=task == "truth"))
     seen: set[str] = set()
@@ -113,7 +113,7 @@ def ask_creatures(rng: random.Random, pairs: list[tuple[str, str]]) -> Iterator[
                 yield question(*pair, wordings[pair][turn])
 
 
-def ask_strangers(rng: random.Random, names: tuple[str, ...]) -> Iterator[str]:
+def ask_unknown(rng: random.Random, names: tuple[str, ...]) -> Iterator[str]:
     """Every name once, with any question, before any name a second time."""
     while True:
         for name in rng.sample(names, len(names)):

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from nanouft.compare.report import cpu
+from nanouft.compare.report import cpu_name
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
@@ -31,7 +31,7 @@ from tests.bench.beside_trl import DTYPES, METHODS, Subject, against_trl, nano
 def machine() -> str:
     """Processor, its instruction set, how busy the machine is, and versions."""
     busy = f"load {os.getloadavg()[0]:.0f} on " if hasattr(os, "getloadavg") else ""    # Windows
-    found = [cpu(), processor(), "one thread", f"{busy}{os.cpu_count()} cores"]
+    found = [cpu_name(), processor(), "one thread", f"{busy}{os.cpu_count()} cores"]
     found += [f"{name} {version(name)}" for name in ("torch", "transformers", "trl")]
     return ", ".join([*found, time.strftime("%Y-%m-%d")])
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from nanouft.compare.report import made_with
+from nanouft.compare.report import environment_text
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.files import read_json, remove, write_json
@@ -119,7 +119,8 @@ def main(argv: list[str] | None = None) -> int:
     file = Path(flags.out)
     gpus = torch.cuda.device_count() if flags.device == "cuda" else 0
     hour = read_json(file) if file.exists() else {
-        "machine": f"{gpus} GPUs: {made_with(flags.device)}", "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{gpus} GPUs: {environment_text(flags.device)}",
+        "date": time.strftime("%Y-%m-%d"),
         "tried": {}}
     for what, line in lines_of(flags.device, flags.init, gpus).items():
         if flags.only not in what or hour["tried"].get(what, {}).get("code") == 0:

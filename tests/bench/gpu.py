@@ -91,8 +91,8 @@ def learner(name: str, device: Device, batches: list[Batch], start: Start = base
     """A fresh model, and a function that makes its next steps. wrap: how it is called there."""
     model = start()[0].to(device.name)
     net = wrap(model)
-    objective, rate = OBJECTIVES[name](), 2.5e-4 * NANO.n_embd / model.cfg.n_embd
-    update = Update(make_optimizer(model, rate, fused=True), clip=1.0, scaler=scaler)
+    objective, lr = OBJECTIVES[name](), 2.5e-4 * NANO.n_embd / model.cfg.n_embd
+    update = Update(make_optimizer(model, lr, fused=True), clip=1.0, scaler=scaler)
     run = steps(net, objective, lambda i: batches[i % len(batches)], update, range(999), device)
     return model, lambda k: torch.stack([torch.stack([step.sums["loss"], step.norm]).float()
                                          for _, step in zip(range(k), run)])

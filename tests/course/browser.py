@@ -1,5 +1,5 @@
-"""Pages in a headless Chromium, by Playwright: the fixture `browser` for tests, the law that every
-page obeys, and pictures.
+"""Pages in a headless Chromium, by Playwright: the fixture `browser` for tests, what every page
+must do for its readers, and pictures.
 
     page, faults = opened(browser, file, width=390, dark=True)
     cd tests/course
@@ -62,14 +62,14 @@ def opened(browser, file: Path, width: int = 1280, height: int = 800, dark: bool
     return page, faults
 
 
-def inside(page, *selectors: str) -> bool:
+def fits_in_view(page, *selectors: str) -> bool:
     """Whether all of these can be seen without scrolling."""
     boxes = [page.locator(one).bounding_box() for one in selectors]
     high = page.viewport_size["height"] + 1             # of a pixel a part may be missing
     return all(box["y"] >= 0 and box["y"] + box["height"] <= high for box in boxes)
 
 
-def small(page) -> list[str]:
+def small_controls(page) -> list[str]:
     """The controls that are too small for a finger, 40 pixels; one in a label is as large as it.
     Those of the site's theme, of furo, are smaller."""
     return page.evaluate("""() => [...document.querySelectorAll(
@@ -81,7 +81,7 @@ def small(page) -> list[str]:
         .map((x) => x.textContent.trim())""")
 
 
-def axe(page) -> list[str]:
+def axe_violations(page) -> list[str]:
     """What axe-core finds on a page: "color-contrast (serious): <p ...>"."""
     library = pytest.importorskip("axe_playwright_python.sync_playwright",
                                   reason="no axe-core here: accessibility is NOT tested")
@@ -89,7 +89,7 @@ def axe(page) -> list[str]:
     return [f"{x['id']} ({x['impact']}): {x['nodes'][0]['html'][:200]}" for x in found]
 
 
-def missed(page) -> list[str]:
+def controls_not_reached(page) -> list[str]:
     """The controls that Tab does not reach in the order of the page. Of a group of radio buttons,
     and of one whose arrows walk it, Tab reaches one."""
     many = page.evaluate("""() => {
@@ -110,7 +110,7 @@ def missed(page) -> list[str]:
         return at < 0; }).map((x) => x.outerHTML.slice(0, 200))""")
 
 
-def law(browser, file: Path, *presses: str) -> None:
+def check_accessible(browser, file: Path, *presses: str) -> None:
     """Everybody can read a page and work it, before and after each press: axe-core finds nothing,
     nothing scrolls sideways but code and tables in themselves, no control is too small, Tab
     reaches all of them where there is room for a keyboard, and the page has no error and asks for
@@ -121,12 +121,12 @@ def law(browser, file: Path, *presses: str) -> None:
         for press in (None, *presses):
             if press:
                 page.click(press)
-            assert dark or not missed(page), press
-            assert not axe(page), (width, press)
+            assert dark or not controls_not_reached(page), press
+            assert not axe_violations(page), (width, press)
             for wide in (320, 700, 900, width):
                 page.set_viewport_size({"width": wide, "height": 800})
                 assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), wide
-                assert not small(page), wide
+                assert not small_controls(page), wide
         assert not [x for x in faults if not x.startswith("file:")]
         page.close()
 
@@ -146,7 +146,7 @@ def words(page) -> list[str]:
         return out; }""")
 
 
-def missing(page, picture: Path) -> list[str]:
+def words_not_shown(page, picture: Path) -> list[str]:
     """The words of a picture of a page that the page does not show."""
     kept, now = json.loads(Image.open(picture).info["figures"]), words(page)
     assert len(kept) > 20

@@ -30,7 +30,7 @@ from safetensors.torch import load_file
 from lessons.behind.classroom import arena, exam
 from lessons.behind.lesson_list import NUMBERS, lesson_of
 from lessons.behind.tasks import call, child, grade, simple_parts
-from lessons.behind.tasks.call import Seen, attempt, from_line, program_in, to_line
+from lessons.behind.tasks.call import Seen, call_program, from_line, program_in, to_line
 from lessons.behind.tasks.submission import Student, definition
 from lessons.behind.tasks.task import KEYS, STUBS, Judge, Measure, Verdict, differ, tasks
 from lessons.behind.website import pages
@@ -80,7 +80,7 @@ def without_a_process(jobs, student, hidden) -> dict[str, list[Seen]]:
         file.write_text(job.text)
         program, missing = program_in(file, job.function)
         found[job.name] = [Seen(error="Missing", words=missing) if missing else
-                           attempt(job.look, program, case, str(file)) for case in job.cases]
+                           call_program(job.look, program, case, str(file)) for case in job.cases]
     return found
 
 
@@ -291,7 +291,7 @@ def test_each_file_has_a_process_of_its_own(monkeypatch):
     def run_some(jobs, *more):
         seen.append([job.name for job in jobs])
         return {name: ([], True) for name in seen[-1]}, ""
-    monkeypatch.setattr(child, "run_some", run_some)
+    monkeypatch.setattr(child, "run_until_one_fails", run_some)
     child.run_all([child.Job(name, "", "", Path(), text, None, [], 1) for name, text in (
         ("00a", "one file"), ("12a", "another"), ("12b", "another"))], Path(), [])
     assert seen == [["00a"], ["12a", "12b"]]
@@ -370,7 +370,8 @@ def say(*x):
                         lambda line: time.sleep(len(line) < 100) or from_line(line))
     job = child.Job("12a", "", "ex12.py", Path.cwd(), "", None, [], 1)
     assert "no result" in child.run_all([job], Path.cwd(), [])["12a"]
-    assert "while" not in lines or child.MOST <= len(said.read_text()) < 4 * child.MOST
+    most = child.MOST_RESULTS
+    assert "while" not in lines or most <= len(said.read_text()) < 4 * most
 
 
 @POSIX
@@ -475,7 +476,7 @@ def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch, 
     def enter(entry, file, task, seed, workers):
         seen.append((Path("arena.csv").read_text().count("/mine"), seed))
         return {"score": 50, "lead": 1.0, "half": 0.5}
-    monkeypatch.setattr(arena, "enter", enter)
+    monkeypatch.setattr(arena, "evaluate_entry", enter)
     with pytest.raises(UserError, match="--guess nan: must be a finite number"):
         arena.main(["all", "--guess", "nan"])
     for name in ("ada", "bob"):
@@ -504,8 +505,8 @@ def test_what_an_entry_leaves_is_its_weights():
         sft = parse_run(["--objective", "sft", *rest, "--out", f"out/{name}"])
         return replace(sft, method=f"{name}.py", cls=Objective)     # as `enter` has it
     with pytest.raises(UserError, match="it exited and saved no weights"):
-        arena.in_container(entry("ends"))
-    arena.in_container(entry("mine"))
+        arena.train_in_container(entry("ends"))
+    arena.train_in_container(entry("mine"))
     train.main(["--objective", "sft", "--reduction", "sequence", *rest, "--out", "out/sft"])
     mine, sft = (load_file(f"out/{name}/model.safetensors") for name in ("mine", "sft"))
     base = load_file(BASE / "model.safetensors")
@@ -564,7 +565,7 @@ def test_the_self_test_s_program_prints_its_answer(capsys):
 def test_the_call_that_a_question_shows_gives_its_answer(name):
     """Its numbers are shown with four digits. The text is that of the exercise."""
     for seed in range(5):
-        question = exam.on_paper(name, seed)
+        question = exam.numeric_question(name, seed)
         shown, text = question.asked.split("\n\n", 2)[1:]
         found, told = (eval(x.strip(), {"torch": torch, tasks()[name].name: tasks()[name].right})
                        for x in (shown, question.answer))

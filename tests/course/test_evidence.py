@@ -283,7 +283,7 @@ def test_a_cell_trained_again_has_the_kept_scores(tmp_path):
 # ---- the pages -----------------------------------------------------------------------------------
 def test_what_the_command_writes_stands_on_the_pages():
     """Every field is filled, every run is told on a page, and no interval is typed by hand."""
-    written, front = pages.pages(), pages.front()
+    written, front = pages.pages(), pages.readme_results()
     for file, text in written.items():
         assert file.read_text(encoding="utf-8") == text, file.name
     assert between("results").search(pages.README.read_text(encoding="utf-8"))[0] == front
@@ -329,7 +329,7 @@ def test_the_command_prints_what_was_found_every_verdict_and_the_flags_of_a_run(
         return " ".join(capsys.readouterr().out.split())
     out = printed()
     for file, text in pages.pages().items():
-        answer, runs = pages.found()[file.stem]
+        answer, runs = pages.answers_of_pages()[file.stem]
         assert text.split("\n\n")[1].startswith(f"**{answer}**"), file.name
         assert " ".join(answer.split()) in out and {*runs} <= {*judge.RUNS}
     out = printed("all")

@@ -8,7 +8,7 @@ import torch
 
 from lessons.behind.keys import reward, silent
 from lessons.behind.tasks import simple_parts
-from lessons.behind.tasks.call import Seen, attempt, program_in, with_gradient
+from lessons.behind.tasks.call import Seen, call_program, program_in, with_gradient
 from lessons.behind.tasks.task import HERE, STUBS, Judge, Measure, differ, far_apart, tasks
 from lessons.papers.pieces import runs
 
@@ -125,6 +125,6 @@ def test_what_is_not_finite_is_far_from_a_number():
 def test_who_hangs_in_the_second_case_has_a_share_of_all_cases():
     task = KNOWN["14a"]
     judge = Judge(task, 5)
-    first = attempt(task.look, task.right, judge.cases[0])
+    first = call_program(task.look, task.right, judge.cases[0])
     verdict = judge.verdict([first, Seen(error="TooLong", words="it had not ended")])
     assert verdict.share == 1 / len(judge.cases) < 0.1

@@ -14,7 +14,7 @@ import torch
 from programs.right import HEAD, OTHERWISE, RIGHT
 
 from lessons.behind.tasks import call, check, papers, simple_parts
-from lessons.behind.tasks.call import attempts
+from lessons.behind.tasks.call import call_in_all_cases
 from lessons.behind.tasks.limits import TooLong
 from lessons.behind.tasks.papers import Case, losses_and_gradients, tiny_model
 from lessons.behind.tasks.task import (
@@ -46,7 +46,7 @@ def marked(names, slow) -> list:
 
 def refused(judge: Judge, program, seconds: float = 200) -> bool:
     """In any of the cases. No clock runs while they are compared."""
-    calls = [*attempts(judge.task.look, program, judge.cases, "", seconds)]
+    calls = [*call_in_all_cases(judge.task.look, program, judge.cases, "", seconds)]
     seen = (judge.compared(call, k) for k, call in enumerate(calls))
     return any(call.words or judge.difference(call, judge.ours(judge.task.right, k))
                for k, call in enumerate(seen))
@@ -89,7 +89,7 @@ def test_a_clock_that_runs_out_while_an_error_is_put_in_words_ends_one_call(monk
         monkeypatch.undo()
         raise TooLong("it had not ended")
     monkeypatch.setattr(call, "error_line", late)
-    seen = [*attempts(call.result, lambda x: 1 / x, [(1,), (0,), (2,)], "", 9)]
+    seen = [*call_in_all_cases(call.result, lambda x: 1 / x, [(1,), (0,), (2,)], "", 9)]
     assert [x.error for x in seen] == ["", "TooLong"] and "it had not ended" in seen[1].words
 
 
@@ -97,14 +97,15 @@ def test_a_clock_that_runs_out_while_an_error_is_put_in_words_ends_one_call(monk
 @pytest.mark.parametrize("name", marked(KNOWN, SLOW))
 def test_the_right_program_passes_and_each_mistake_is_refused_and_named(name, small_base):
     task, judge = KNOWN[name], Judge(KNOWN[name], 5)
-    right = [*attempts(task.look, task.right, judge.cases, "", 200)]
+    right = [*call_in_all_cases(task.look, task.right, judge.cases, "", 200)]
     assert judge.verdict(right).told == ""
     assert judge.verdict(right[:-1]).told, "whoever ends the process before the last case"
     programs = dict(takewhile(lambda some: len(some[0]) == 1, judge.programs()))
     assert [*programs] == [(x,) for x in task.mistakes], "each is one part of the right program"
     for (mistake,), program in programs.items():
         seen = [judge.ours(program, k) for k in range(len(judge.cases))] \
-            if task.properties is None else [*attempts(task.look, program, judge.cases, "", 200)]
+            if task.properties is None else [
+                *call_in_all_cases(task.look, program, judge.cases, "", 200)]
         assert judge.verdict(seen).told.endswith("\n    " + mistake[2])
 
 
@@ -287,17 +288,18 @@ def test_a_gradient_that_is_checked_is_announced(name):
     assert flows == {*re.findall(r"\w+", told[1] if told else "")} - {"and"}
 
 
-LAWS = {        # of a paper's page: settings, and the method with the same gradient; None: it is 0
+# of a paper's page: settings, and the method with the same gradient; None: it is 0
+IDENTITIES = {
     "luffy": ({"samples": 2}, None), "srft": ({"samples": 2, "sft": 0.0, "rl": 0.0}, None),
     "psft": ({"renew": 1}, "sft"), "iw_sft": ({}, "sft"), "eaft": ({}, "sft"),
     "anchored": ({"lam": 0.0}, "dft")}
-LAW_CASE = {"iw_sft": Case("law", 3, 2, 1, noise=0.0),
-            "eaft": Case("law", 3, 2, 1, noise=0.0, spread=0.0)}
+IDENTITY_CASES = {"iw_sft": Case("identity", 3, 2, 1, noise=0.0),
+                  "eaft": Case("identity", 3, 2, 1, noise=0.0, spread=0.0)}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LAWS)
-def test_the_right_program_obeys_the_law_of_its_page(name, monkeypatch):
+@pytest.mark.parametrize("name", IDENTITIES)
+def test_the_right_program_obeys_the_identity_of_its_page(name, monkeypatch):
     """Where nothing is pushed, all answers are right. EAFT's model has no weight but one bias: it
     finds all tokens equally likely, and still there is a gradient."""
     def with_bias(case):
@@ -306,7 +308,8 @@ def test_the_right_program_obeys_the_law_of_its_page(name, monkeypatch):
             torch.nn.init.ones_(model.ln_f.bias)
         return model
     monkeypatch.setattr(papers, "tiny_model", with_bias)
-    (settings, like), case = LAWS[name], LAW_CASE.get(name, Case("law", 3, 2, 3))
+    settings, like = IDENTITIES[name]
+    case = IDENTITY_CASES.get(name, Case("identity", 3, 2, 3))
     got = losses_and_gradients(KNOWN[name].right(**settings), case,
                                lambda rows, texts: [1.0] * len(texts))["gradient"]
     if like is None:
@@ -337,7 +340,7 @@ def test_a_run_calls_none_of_our_parts_where_all_are_a_students(method, tmp_path
         simple_parts.run(method, {name: getattr(mine, name) for name in simple_parts.PARTS})
     finally:
         monkeypatch.undo()
-        simple_parts.put({})
+        simple_parts.install_parts({})
 
 
 def test_two_mistakes_at_once_are_both_named():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import inside, missing, opened
+from browser import fits_in_view, opened, words_not_shown
 from test_lake import near
 
 from frozen_lake.__main__ import main as lake_command
@@ -31,7 +31,7 @@ def written(data, tmp_path_factory):
 def test_the_first_screen_is_the_idea_without_a_number(written, browser, wide, high):
     """What SFT reads, what IFT reads, the same target, on words and on ice; a switch."""
     page, faults = opened(browser, written, wide, high)
-    assert inside(page, "#strips", "#on", "#lake", "#told")
+    assert fits_in_view(page, "#strips", "#on", "#lake", "#told")
     assert not re.search(r"\d", page.inner_text("#strips") + page.inner_text("#told"))
     said = page.locator("#strips svg").evaluate_all("(all) => all.map((x) => x.ariaLabel)")
     ghost = page.locator("#lake [opacity='.4']")
@@ -116,7 +116,7 @@ def test_the_arrow_of_the_ghost_says_if_it_leads_into_a_hole(data, written, brow
 
 def test_the_picture_of_the_page_shows_the_page_of_today(written, browser):
     page, _ = opened(browser, written, 640, 880)
-    assert not missing(page, ROOT / "docs" / "lake.png")
+    assert not words_not_shown(page, ROOT / "docs" / "lake.png")
 
 
 # ---- the command and docs/results/lake.md --------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Every lesson has its parts, runs, and its laws hold; guesses are asked twice, kept, judged and
+"""Every lesson has its parts and runs, its claims hold; guesses are asked twice, kept, judged and
 shown beside a constant; the equations of lessons/papers/extras are the losses of their code.
 
 All lessons take minutes, so that even among the slow tests only the shortest run:
@@ -37,7 +37,7 @@ from lessons.behind.tasks.call import as_tensor
 from lessons.behind.tasks.task import tasks
 from lessons.behind.website import pages
 from lessons.course import HERE, Question, switches
-from lessons.papers.extras import povid, recipe_data, ts_dpo
+from lessons.papers.extras import ingredient_substitution, povid, ts_dpo
 from lessons.papers.extras.ts_dpo import TSDPO, linear_logits, weights_of
 from nanouft import simple, train
 from nanouft.batch import write_logp
@@ -209,7 +209,7 @@ def test_a_walk_through_the_commands_of_a_lesson(folder, monkeypatch, capsys):
     first guess and what followed it stay."""
     for k, (words, wanted, kept) in enumerate(WALK):
         number, *flags = shlex.split(words)
-        monkeypatch.setattr(submission, "begun", lambda name, k=k: k > 0)
+        monkeypatch.setattr(submission, "is_begun", lambda name, k=k: k > 0)
         try:
             lesson, why = start(monkeypatch, *flags, number=number), ""
             lesson.compare(k / 10, "%")
@@ -269,7 +269,7 @@ def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_pa
 
 def test_the_course_begins_with_a_lesson_and_shows_each_guess_beside_what_happened(
         folder, capsys, monkeypatch):
-    monkeypatch.setattr(progress, "begun", lambda name: False)
+    monkeypatch.setattr(progress, "is_begun", lambda name: False)
     progress.show_course()
     file = re.search(r"Begin with python (lessons/\S+\.py)", capsys.readouterr().out)[1]
     assert ROOT / file == LESSONS[0]
@@ -277,7 +277,7 @@ def test_the_course_begins_with_a_lesson_and_shows_each_guess_beside_what_happen
     for name, text in {"02": "guess 40\nhappened 30 %\n", "03": "guess 40\n",
                        "04-another": "guess 60\nhappened 68 %"}.items():
         (course.GUESSES / f"{name}.txt").write_text(text)
-    monkeypatch.setattr(progress, "begun", lambda name: name in ("02a", "padded"))
+    monkeypatch.setattr(progress, "is_begun", lambda name: name in ("02a", "padded"))
     progress.show_course()
     lines = capsys.readouterr().out.splitlines()
     rows = {line[:2]: " ".join(line.split()) for line in lines if line[:2].isdigit()}
@@ -351,7 +351,7 @@ def test_lesson_19_runs_with_the_right_parts_of_mine_py_and_ours_for_the_others(
             assert simple.sft_loss is not simple_parts.OURS["sft_loss"]
             assert simple.METHODS["sft"][0] is simple.sft_loss
     assert "with your own sft_loss (11 of 12 parts are ours)" in capsys.readouterr().out
-    simple_parts.put({})
+    simple_parts.install_parts({})
     started = []
     monkeypatch.setattr(subprocess, "run", lambda command: started.append(command) or
                         SimpleNamespace(returncode=0))
@@ -415,7 +415,7 @@ def test_a_copy_beside_a_lesson_runs(folder, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_lesson_runs_and_its_laws_hold(name, tmp_path):
+def test_a_lesson_runs_and_its_identities_hold(name, tmp_path):
     """Without its switch and with it; either guess is kept and judged."""
     number, _, change = name.partition(" ")
     if name not in ("03", "14 unpaired") and os.environ.get("LESSONS") != "all":
@@ -561,15 +561,15 @@ def test_a_planted_object_is_never_in_the_picture():
 
 
 def test_held_out_dishes_are_new_and_a_rejected_substitute_is_right_elsewhere():
-    files = recipe_data.make_rows()
+    files = ingredient_substitution.make_rows()
     old = {row["prompt"].partition(".")[0] for row in files["sft.jsonl"]}
     assert old.isdisjoint(row["prompt"].partition(".")[0] for row in files["new.jsonl"])
     assert len(files["new.jsonl"]) == 48, "as docs/data.md says"
     for row in files["pairs.jsonl"]:
-        options = recipe_data.SUBSTITUTES[row["prompt"].rpartition(" ")[2].rstrip("?")]
+        options = ingredient_substitution.SUBSTITUTES[row["prompt"].rpartition(" ")[2].rstrip("?")]
         assert {row["chosen"], row["rejected"]} < {*options} and row["chosen"] != row["rejected"]
 
 
 def test_a_hit_is_the_first_answer_and_nothing_but_the_substitute():
     said = ["Oat milk.", "oat milk\nor yoghurt", "Use oat milk", "yoghurt", ""]
-    assert recipe_data.hit(said, ["oat milk"] * 5) == [1, 1, 0, 0, 0]
+    assert ingredient_substitution.hit(said, ["oat milk"] * 5) == [1, 1, 0, 0, 0]

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
-from browser import missing, opened
+from browser import opened, words_not_shown
 from made import write_jsonl
 from PIL import Image
 
@@ -21,7 +21,14 @@ from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import colours, plots
 from nanouft.pictures.colours import write_page
-from nanouft.playground.record import QUESTIONS, WEB, lists, rate_text, record, taught
+from nanouft.playground.record import (
+    QUESTIONS,
+    WEB,
+    list_rows,
+    lr_text,
+    model_after_each_step,
+    record,
+)
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_json
 
@@ -41,8 +48,8 @@ def test_the_colours_of_every_method_can_be_read_and_its_mark_tells_it_apart(sid
         dim, bright = sorted(light(getattr(look, side)) for look in both)
         assert (bright + .05) / (dim + .05) > 4.5, both
     assert len({look.mark for look in methods.values()}) == len(methods)
-    assert all(getattr(colours.look(name), side) for name in OBJECTIVES)
-    assert not colours.look("ift released").dashed and colours.look("ift").dashed
+    assert all(getattr(colours.style_of(name), side) for name in OBJECTIVES)
+    assert not colours.style_of("ift released").dashed and colours.style_of("ift").dashed
 
 
 # ---- pictures ------------------------------------------------------------------------------------
@@ -96,9 +103,10 @@ def test_pushes_shows_four_methods_and_says_what_it_found(tmp_path, capsys):
         "dpo: the chosen answer", "dpo: the rejected answer"]
     right = [("sft", "answer", ["<|end|>"], [1.0]),
              ("ift --variant released", "answer", ["<|end|>"], [-0.9])]
-    assert plots.finding(right) == "IFT (released) pushes <|end|> down (−0.90), SFT up (+1.00)"
+    assert plots.title_of_pushes(right) == (
+        "IFT (released) pushes <|end|> down (−0.90), SFT up (+1.00)")
     hyphen = [("sft", "answer", ["-"], [1.0]), ("dpo", "answer", ["-"], [-0.5])]
-    assert plots.finding(hyphen) == "DPO pushes - down (−0.50), SFT up (+1.00)"
+    assert plots.title_of_pushes(hyphen) == "DPO pushes - down (−0.50), SFT up (+1.00)"
 
 
 # ---- the pictures of docs/ -----------------------------------------------------------------------
@@ -184,7 +192,7 @@ def test_the_picture_of_the_page_shows_the_page_of_today(made, browser):
     """Every text of the picture is on the page, after the same press."""
     page, _ = opened(browser, made[1], 1280, 4000)
     page.click("#step-4")
-    assert not missing(page, DOCS / "playground.png")
+    assert not words_not_shown(page, DOCS / "playground.png")
 
 
 @pytest.mark.slow
@@ -198,7 +206,7 @@ def test_every_method_is_on_the_page_and_the_page_is_small(whole):
         assert set(x["runs"]) == {"2.5e-4", x["own"]}
         assert all(len(frames) == 5 for frames in x["runs"].values())
         assert x["equation"] and x["idea"] and "def " in x["code"] and x["mark"]
-        look = colours.look(name.partition("-")[0])
+        look = colours.style_of(name.partition("-")[0])
         assert colours.FAMILIES[x["family"]].light == look.light
     for name, function in (("ts_dpo", "linear_logits"), ("dpo", "loss"), ("dpo", "dpo_loss"),
                            ("dpo", "log_ratio")):
@@ -216,12 +224,12 @@ def never(data) -> list[str]:
 def test_the_last_frame_is_of_the_model_after_all_steps_against_that_before_them(made):
     """The push on each token of both answers; the chance is a plain mean over the questions."""
     (base, tok), dpo = start_model("base"), OBJECTIVES["dpo"]()
-    *_, model = taught(dpo, base, tok)
-    row, *_ = rows = lists("val", QUESTIONS)
-    _, chance, told = made[0]["methods"]["dpo"]["runs"][rate_text(dpo.lr)][-1]
+    *_, model = model_after_each_step(dpo, base, tok)
+    row, *_ = rows = list_rows("val", QUESTIONS)
+    _, chance, told = made[0]["methods"]["dpo"]["runs"][lr_text(dpo.lr)][-1]
     assert told == [pytest.approx(push, abs=6e-4) for *_, push in
                     pushes.token_pushes(dpo, row, model, tok, reference=base)]
-    chances = [pushes.chance_to_end(model, tok, row) for row in rows]
+    chances = [pushes.end_probability(model, tok, row) for row in rows]
     assert chance == pytest.approx(np.mean(chances), abs=6e-4) and 0 < chance < 1
 
 
@@ -423,7 +431,7 @@ def test_page_picture_address_and_record_agree_after_a_walk(bet, made, browser):
     assert all(x.startswith("file:") for x in faults)   # the page itself
 
 
-# ---- the playground: single laws -----------------------------------------------------------------
+# ---- the playground: single properties -----------------------------------------------------------
 def test_controls_used_while_the_steps_run(made, browser):
     """A bet begins the steps; the button begins them again, and never stops them. A rate or a loss
     goes on with the run, a step ends it, also the one that is shown, and Back leads to its

@@ -8,7 +8,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from browser import axe, law, opened
+from browser import axe_violations, check_accessible, opened
 
 from lessons.behind.lesson_list import LESSONS, NUMBERS, number_of
 from lessons.behind.website import lesson_page, pages
@@ -101,9 +101,9 @@ def test_a_lesson_is_run_again_when_anything_that_it_reads_has_changed(tmp_path,
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).write_text("another", encoding="utf-8")
-        lesson_page.code_now.cache_clear()
-        names.add(lesson_page.kept("lesson", tmp_path / "lesson.py").name)
-    lesson_page.code_now.cache_clear()
+        lesson_page.hash_of_code.cache_clear()
+        names.add(lesson_page.cache_file("lesson", tmp_path / "lesson.py").name)
+    lesson_page.hash_of_code.cache_clear()
     assert len(names) == len(files)
 
 
@@ -187,7 +187,7 @@ def test_every_page_has_the_drawn_pages_a_description_and_a_title_of_its_own(sit
 # ---- in a browser --------------------------------------------------------------------------------
 @pytest.mark.parametrize("here", SHOWN)
 def test_everybody_can_read_and_work_a_page(here, site, browser):
-    law(browser, site / here, *SHOWN[here])
+    check_accessible(browser, site / here, *SHOWN[here])
 
 
 def test_a_guess_is_kept_and_stands_on_the_fold_with_the_answer(site, browser):
@@ -209,14 +209,15 @@ def test_a_guess_is_kept_and_stands_on_the_fold_with_the_answer(site, browser):
     assert notes() == {"Your guess: c", "Your guess: 60"}
     page.goto((site / "lessons" / f"{LESSONS[2].stem}.html").as_uri())
     assert notes() == {"No guess yet"} and not [x for x in faults if not x.startswith("file:")]
-    assert not axe(page)
+    assert not axe_violations(page)
 
 
 def test_axe_finds_what_is_wrong(site, browser):
     page, _ = opened(browser, site / "index.html")
     page.evaluate("""document.querySelector("article").innerHTML +=
         "<img src='_images/lake.png'><p style='color: #999; background: #fff'>pale</p><select>" """)
-    assert {x.split()[0] for x in axe(page)} >= {"image-alt", "color-contrast", "select-name"}
+    assert {x.split()[0] for x in axe_violations(page)} >= {
+        "image-alt", "color-contrast", "select-name"}
 
 
 def test_the_navigation_by_keyboard_alone(site, browser):

@@ -26,10 +26,10 @@ from lessons.behind.tasks.submission import warn_without_container
 from nanouft.compare import __main__ as compare
 from nanouft.compare import report
 from nanouft.compare.arms import Arm
-from nanouft.compare.plan import plan, read_words
-from nanouft.compare.testset_reuse import looks
+from nanouft.compare.plan import parse_command, plan
+from nanouft.compare.testset_reuse import earlier_tests
 from nanouft.compare.verdicts import verdicts
-from nanouft.compare.workers import alone_in
+from nanouft.compare.workers import lock_comparisons
 from nanouft.gpt import BASE
 from nanouft.models.folders import read_gpt, save_model
 from nanouft.models.tokenizer import nano
@@ -91,7 +91,7 @@ def check_entry(file: Path) -> None:
                             "writes loss, its settings, and helpers whose names begin with _")
 
 
-def in_container(config: RunConfig) -> None:
+def train_in_container(config: RunConfig) -> None:
     """Train in a process of its own. Of what it leaves only the weights are taken, into a folder
     that this program writes; what it prints is never believed."""
     out = Path(str(config.out))
@@ -99,7 +99,7 @@ def in_container(config: RunConfig) -> None:
     room.mkdir()
     entry = Path(config.method).resolve()
     config = config.but(method=str(entry), out=str(room / "run"))
-    jail, ended = container(entry.parent, [], room=room), "it exited"
+    jail, ended = container(entry.parent, [], writable=room), "it exited"
     with (room / "said.txt").open("wb") as said:
         try:
             subprocess.run([*jail, PYTHON, "-m", "nanouft.train", *config.argv()], cwd=room,
@@ -115,29 +115,30 @@ def in_container(config: RunConfig) -> None:
     remove(room)
 
 
-def enter(entry: str, file: Path, task: Task, seed: int | None, workers: list[str]) -> dict:
+def evaluate_entry(entry: str, file: Path, task: Task, seed: int | None,
+                   workers: list[str]) -> dict:
     """Train and judge an entry beside the others, and print it. Returns its line of csv. Looks are
     counted at the questions that everybody knows, not at secret ones."""
     check_entry(file)
-    words = read_words([*task.beside, *task.flags.split(), "--items", "240", "--test-seed",
-                        str(900 if seed is None else seed), "--out", "out/arena", *workers])
-    with alone_in(words.root):
+    words = parse_command([*task.beside, *task.flags.split(), "--items", "240", "--test-seed",
+                           str(900 if seed is None else seed), "--out", "out/arena", *workers])
+    with lock_comparisons(words.root):
         c = plan(words)
         stage, first = (str(file),), c.arms[0].stages[0]
-        c.asks = Arm((stage,), entry.replace("/", "."))
-        c.arms.append(c.asks)
-        c.place = c.root / c.asks.name
-        c.paces[stage] = c.paces[first]
+        c.focus_arm = Arm((stage,), entry.replace("/", "."))
+        c.arms.append(c.focus_arm)
+        c.folder = c.root / c.focus_arm.name
+        c.stage_plans[stage] = c.stage_plans[first]
         c.configs[stage] = replace(c.configs[first], method=str(file), settings=(),
                                    cls=Objective)       # its own is executed in the container alone
-        c.programs[stage] = "lessons.behind.classroom.arena:in_container"
+        c.programs[stage] = "lessons.behind.classroom.arena:train_in_container"
         compare.train_all(c)
         results, questions = verdicts(c)
-        report.tell(c, results, questions, looks(c) if seed is None else [])
+        report.write_report(c, results, questions, earlier_tests(c) if seed is None else [])
     mean, half = questions[0].interval()
     return {"entry": entry, "score": round(100 * results[-1].mean, 1),
             "lead": round(100 * mean, 1), "half": round(100 * half, 1),
-            "verdict": questions[0].verdict, "rate": f"{c.rate(c.asks):.2g}"}
+            "verdict": questions[0].verdict, "rate": f"{c.lr(c.focus_arm):.2g}"}
 
 
 @dataclass
@@ -173,8 +174,8 @@ def main(argv: list[str] | None = None) -> int:
         line = {"entry": Path(os.path.relpath(file, root)).with_suffix("").as_posix(),
                 "task": cfg.task, "guess": cfg.guess}
         try:
-            line |= enter(line["entry"], file, task, cfg.test_seed,
-                          as_flags({"workers": cfg.workers}))
+            line |= evaluate_entry(line["entry"], file, task, cfg.test_seed,
+                                   as_flags({"workers": cfg.workers}))
         except UserError as e:
             say(e)
             line |= {"score": 0, "verdict": str(e)}

@@ -36,7 +36,7 @@ class Question(NamedTuple):
     answer: str
 
 
-def on_paper(name: str, seed: int) -> Question:
+def numeric_question(name: str, seed: int) -> Question:
     """An exercise with drawn inputs: neither small, which may be no work, nor large."""
     task = tasks()[name]
     cases = [task.draw(Draw(f"{seed} {k}")) for k in range(7)]
@@ -48,7 +48,7 @@ def on_paper(name: str, seed: int) -> Question:
                     shown(plain(task.right(*case))))
 
 
-def in_words(lesson: str) -> list[Question]:
+def verbal_questions(lesson: str) -> list[Question]:
     """The two questions at the end of a lesson."""
     text = re.sub("^# ?", "", read_text(NUMBERS[lesson]), flags=re.M)
     asked, answers = text.partition("## Two questions\n")[2].split("<details>")
@@ -63,8 +63,8 @@ def numbered(text: str) -> list[str]:
 
 def exam(seed: int, many: int, before: str = "", lessons=NUMBERS) -> list[Question]:
     """Questions of these lessons before this one, in the order of the lessons."""
-    both = [on_paper(name, seed) for name in tasks() if name[0].isdigit()]
-    both += [question for lesson in NUMBERS for question in in_words(lesson)]
+    both = [numeric_question(name, seed) for name in tasks() if name[0].isdigit()]
+    both += [question for lesson in NUMBERS for question in verbal_questions(lesson)]
     taken = [*NUMBERS]
     taken = taken[:taken.index(before)] if before else taken
     earlier = [x for x in both if x.lesson in lessons and x.lesson in taken]

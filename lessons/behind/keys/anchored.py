@@ -11,7 +11,7 @@ from nanouft.objective import Objective
 
 
 class AnchoredSFT(Objective):
-    lam: float = 0.05           # weight of the KL to the start model
+    lam: float = 0.05           # weight of the KL to the initial model
 
     def setup(self, model, seed: int) -> None:
         self.start = copy.deepcopy(model).requires_grad_(False)
@@ -47,7 +47,7 @@ TASKS = {"anchored": Paper(AnchoredSFT,
      ("kl = (ref.exp() * (ref - logp)).sum(-1) ",
       "kl = (ref - logp).gather(1, s.targets.flatten()[s.positions][:, None])[:, 0] ",
       "The KL is a sum over all tokens of the vocabulary, not the log-ratio of the target alone."),
-     ("copy.deepcopy(model).requires_grad_(False)", "model", "There is no KL. Is the start model "
+     ("copy.deepcopy(model).requires_grad_(False)", "model", "There is no KL. Is the initial model "
       "the one that is trained? Copy it in `setup`."),
      ("self.lam * kl", "kl", "The KL is not multiplied by lam."),
      ("imitate = -", "imitate = ", SIGN),

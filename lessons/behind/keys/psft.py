@@ -42,7 +42,7 @@ GAIN = "torch.minimum(rho, rho.clamp(1 - self.eps, 1 + self.eps))"
 TASKS = {"psft": Paper(PSFT,
     {"eps": [0.1, 0.28], "renew": [3, 1]},
     [("self.steps % self.renew == 0", "False", "The old policy is never renewed, so it is the "
-      "start model for ever, and soon every token is left alone."),
+      "initial model for ever, and soon every token is left alone."),
      (" and self.steps % self.renew == 0", "", "The old policy is renewed in each step, so no "
       "ratio is ever far from 1. It stays for `renew` steps."),
      ("trains and batch.offset == 0 ", "trains ", "Each micro-batch is counted as a step. The "

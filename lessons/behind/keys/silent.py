@@ -96,7 +96,7 @@ TASKS = {
          "(rejected - ref_rejected) - (chosen - ref_chosen)", STILL + "the better and the worse "
          "answer are exchanged."),
         ("(chosen - ref_chosen) - (rejected - ref_rejected)", "chosen - rejected",
-         "The start model is missing."),
+         "The initial model is missing."),
         ("(chosen - ref_chosen) - (rejected", "(chosen - ref_chosen) + (rejected", "Both answers "
          "are pushed up. Subtract what belongs to the worse one.")]),
     "silent: own_scores": Task(own_scores, lambda draw: (draw.numbers(-9, -1, 3, 2), 0.5), [

@@ -113,7 +113,7 @@ def error_line(error: BaseException, file: str) -> str:
     return said.partition("\n")[0] + where
 
 
-def attempt(look: Callable, program: Callable, case: tuple, file: str = "") -> Seen:
+def call_program(look: Callable, program: Callable, case: tuple, file: str = "") -> Seen:
     """Look at a program in one case, a tuple of arguments."""
     own = copy.deepcopy(case)
     try:
@@ -125,13 +125,13 @@ def attempt(look: Callable, program: Callable, case: tuple, file: str = "") -> S
         return Seen({}, type(error).__name__, error_line(error, file))
 
 
-def attempts(look: Callable, program: Callable, cases: list, file: str, seconds: float
-             ) -> Iterator[Seen]:
+def call_in_all_cases(look: Callable, program: Callable, cases: list, file: str, seconds: float
+                      ) -> Iterator[Seen]:
     """In all cases, until one of them does not end."""
     try:
         with at_most(seconds):
             for case in cases:
-                yield (seen := attempt(look, program, case, file))
+                yield (seen := call_program(look, program, case, file))
                 if seen.error in ENDS:
                     return
     except TooLong as error:                    # the clock ran out while an error was put in words

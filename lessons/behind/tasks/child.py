@@ -24,22 +24,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from lessons.behind.tasks.call import Seen, attempts, from_line, program_in, to_line
+from lessons.behind.tasks.call import Seen, call_in_all_cases, from_line, program_in, to_line
 from lessons.behind.tasks.limits import PATIENCE, at_most
 from nanouft.plumbing.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = Path(sys.executable).parent.resolve() / Path(sys.executable).name     # .venv may be a link
 PREFIXES = PYTHON.parents[1], Path(sys.base_prefix), PYTHON.resolve().parents[1]
-STARTING = 900                      # seconds on the clock until the first task begins
+START_TIMEOUT = 900                 # seconds on the clock until the first task begins
 OUT_OF_TIME = "timed out after"
 GIGABYTES, BYTES, PROCESSES = 4, 2**26, 200     # of memory; of a file; processes in a container
-LARGEST = 2**21                     # bytes of what one call gives
-MOST = 200                          # results of a program: more than any task has cases
+LARGEST_RESULT = 2**21              # bytes of what one call gives
+MOST_RESULTS = 200                  # results of a program: more than any task has cases
 HAS_KEYS = [ROOT / x for x in ("lessons/behind/keys", "lessons/exercises")]
-OF_SYSTEM = ("/usr /bin /lib /lib32 /lib64 /etc/ld.so.cache /etc/ld.so.conf /etc/ld.so.conf.d "
-             "/etc/alternatives /sys/devices/system/cpu").split()
-NEEDED = "PATH LD_LIBRARY_PATH SYSTEMROOT TMPDIR TEMP".split()      # of the teacher's environment
+SYSTEM_FOLDERS = ("/usr /bin /lib /lib32 /lib64 /etc/ld.so.cache /etc/ld.so.conf /etc/ld.so.conf.d "
+                  "/etc/alternatives /sys/devices/system/cpu").split()
+KEPT_VARIABLES = "PATH LD_LIBRARY_PATH SYSTEMROOT TMPDIR TEMP".split()      # of the environment
 
 
 @dataclass
@@ -55,23 +55,23 @@ class Job:
     called: str = ""                # by the student: "my work.ipynb"
 
 
-def container(student: Path, hidden: list[Path], room: Path | None = None) -> list[str]:
+def container(student: Path, hidden: list[Path], writable: Path | None = None) -> list[str]:
     """The words before a command that runs in a container; none if there is no container. hidden:
     folders of which it sees nothing. room: the folder in which it may leave something."""
-    return [] if no_container() else words(student, hidden, room)
+    return [] if no_container() else container_command(student, hidden, writable)
 
 
 def no_container() -> str:
     """Why programs run without a container, in the system's own words; "" if they run in one."""
     program = shutil.which("bwrap")
-    return tried(program) if program else "bubblewrap is missing"
+    return container_error(program) if program else "bubblewrap is missing"
 
 
 @functools.cache
-def tried(program: str) -> str:
+def container_error(program: str) -> str:
     """What this bubblewrap says if it makes no container in which Python runs."""
     try:
-        done = subprocess.run([*words(ROOT, []), PYTHON, "-c", "import torch"],
+        done = subprocess.run([*container_command(ROOT, []), PYTHON, "-c", "import torch"],
                               capture_output=True, text=True, errors="replace", timeout=120,
                               env=environment())
     except (OSError, subprocess.SubprocessError) as error:
@@ -88,14 +88,14 @@ def packages() -> list[Path]:
             and (not x.is_relative_to(ROOT) or any(map(x.is_relative_to, PREFIXES)))]
 
 
-def words(student: Path, hidden: list[Path], room: Path | None = None) -> list[str]:
+def container_command(student: Path, hidden: list[Path], writable: Path | None = None) -> list[str]:
     """It sees what Python and the project need, and the student's folder. What lies deeper is
     mounted later: each of these folders may lie in any other, or in /tmp or /dev."""
     empty = [("--tmpfs", x) for x in (*HAS_KEYS, *hidden) if x.is_dir()]
     seen = [("--ro-bind", x, x) for x in (*PREFIXES, *packages(), ROOT / "nanouft",
                                           ROOT / "lessons", student)]
-    seen += [("--ro-bind-try", Path(x), Path(x)) for x in OF_SYSTEM]
-    seen += [("--bind", room, room)] if room else []
+    seen += [("--ro-bind-try", Path(x), Path(x)) for x in SYSTEM_FOLDERS]
+    seen += [("--bind", writable, writable)] if writable else []
     made = [("--dev", Path("/dev")), ("--proc", Path("/proc")),
             ("--size", 2**28, "--tmpfs", Path("/tmp"))]
     mounts = sorted([*made, *empty, *seen], key=lambda mount: len(mount[-1].parts))
@@ -103,12 +103,12 @@ def words(student: Path, hidden: list[Path], room: Path | None = None) -> list[s
     shut = [("--remount-ro", x) for x in (Path("/"), *(x for _, x in empty if x != Path("/tmp")))]
     return [*"bwrap --unshare-all --die-with-parent --new-session".split(),
             *(str(x) for y in mounts + shut for x in y),
-            *"--setenv HOME /tmp --setenv TMPDIR /tmp --chdir".split(), str(room or "/tmp")]
+            *"--setenv HOME /tmp --setenv TMPDIR /tmp --chdir".split(), str(writable or "/tmp")]
 
 
 def environment() -> dict[str, str]:
     """No token and no password of the teacher's own is among these."""
-    return {x: os.environ[x] for x in NEEDED if x in os.environ} | {
+    return {x: os.environ[x] for x in KEPT_VARIABLES if x in os.environ} | {
         "PYTHONPATH": os.pathsep.join(map(str, [ROOT, *packages()])), "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -117,7 +117,7 @@ def run_all(jobs: list[Job], student: Path, hidden: list[Path]) -> dict[str, lis
     found: dict[str, list[Seen] | str] = {}
     while left := [job for job in jobs if job.name not in found]:
         of_file = [x for x in left if (x.folder, x.text) == (left[0].folder, left[0].text)]
-        calls, ended = run_some(of_file, student, hidden)
+        calls, ended = run_until_one_fails(of_file, student, hidden)
         for job in of_file:
             found[job.name] = calls.get(job.name, f"no result: {ended}")
             if job.name not in calls:                   # this one has ended the process
@@ -125,8 +125,8 @@ def run_all(jobs: list[Job], student: Path, hidden: list[Path]) -> dict[str, lis
     return found
 
 
-def run_some(jobs: list[Job], student: Path, hidden: list[Path]
-             ) -> tuple[dict[str, list[Seen] | str], str]:
+def run_until_one_fails(jobs: list[Job], student: Path, hidden: list[Path]
+                        ) -> tuple[dict[str, list[Seen] | str], str]:
     """What was seen of each task that has come to its end; and how the process ended."""
     with tempfile.TemporaryDirectory() as room:
         child = subprocess.Popen(
@@ -134,17 +134,17 @@ def run_some(jobs: list[Job], student: Path, hidden: list[Path]
              "from lessons.behind.tasks.child import main; main()"], cwd=room,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True, env=environment())
-        lines: queue.Queue = queue.Queue(MOST)
+        lines: queue.Queue = queue.Queue(MOST_RESULTS)
 
         def read() -> None:
-            while line := child.stdout.readline(LARGEST):
+            while line := child.stdout.readline(LARGEST_RESULT):
                 lines.put(line)
             lines.put(b"")
         threading.Thread(target=read, daemon=True).start()
         calls: dict[str, list[Seen] | str] = {}
         begun: dict[str, list[Seen]] = {}
         ended, name, silent = "", None, 1.5 * PATIENCE * max(job.seconds for job in jobs)
-        until = time.monotonic() + STARTING
+        until = time.monotonic() + START_TIMEOUT
         try:
             with suppress(OSError):
                 child.stdin.write(pickle.dumps((str(student), jobs)))
@@ -160,10 +160,10 @@ def run_some(jobs: list[Job], student: Path, hidden: list[Path]
                     calls[name] = begun[name]
                 else:
                     begun[name].append(seen)
-                    if len(begun[name]) > MOST:
+                    if len(begun[name]) > MOST_RESULTS:
                         raise ValueError("more results than any task has cases")
         except queue.Empty:
-            ended = f"{OUT_OF_TIME} {silent if name else STARTING:.0f} seconds on the clock"
+            ended = f"{OUT_OF_TIME} {silent if name else START_TIMEOUT:.0f} seconds on the clock"
         except Exception as error:                              # a line that is something else
             ended = f"its result cannot be read ({type(error).__name__})"
         finally:
@@ -173,8 +173,8 @@ def run_some(jobs: list[Job], student: Path, hidden: list[Path]
             code = child.wait()
         ended = ended or f"it exited (exit code {code})"
         if name is None:                                # no line of a student has run
-            said = child.stderr.read().decode(errors="replace").split("\n")
-            why = next((x.strip() for x in reversed(said) if x.strip()), "it said nothing")
+            stderr_lines = child.stderr.read().decode(errors="replace").split("\n")
+            why = next((x.strip() for x in reversed(stderr_lines) if x.strip()), "it said nothing")
             raise UserError("A process of the judge failed before it ran a program: "
                             f"{ended}; {why}. Perhaps the disk is full, or another program has "
                             "killed it. No table is written: fix that, and run the same command "
@@ -200,7 +200,7 @@ def main() -> None:
 
     def write(seen: Seen) -> None:
         line = to_line(seen)
-        os.write(out, line if len(line) < LARGEST else to_line(
+        os.write(out, line if len(line) < LARGEST_RESULT else to_line(
             Seen(error="ValueError", words="ValueError: its result is too large")))
     for job in jobs:
         write(Seen(error="begin", words=job.name))
@@ -211,7 +211,7 @@ def main() -> None:
         if missing:
             write(Seen(error="Missing", words=missing.replace(job.file, job.called)))
         else:
-            for seen in attempts(job.look, program, job.cases, str(file), job.seconds):
+            for seen in call_in_all_cases(job.look, program, job.cases, str(file), job.seconds):
                 write(seen)
         write(Seen(error="end"))
     os._exit(0)                                         # no thread is waited for

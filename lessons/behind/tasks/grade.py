@@ -34,7 +34,7 @@ from lessons.behind.tasks.submission import (
     NOT_HANDED_IN,
     NOT_READ,
     Student,
-    hashed,
+    hash_of_judge,
     job_for,
     warn_without_container,
 )
@@ -53,13 +53,13 @@ def version(name: str, seed: str) -> str:
     used = {*HERE.glob("behind/tasks/*.py"), *HERE.glob("papers/pieces/*.py"),
             *ROOT.glob("nanouft/**/*.py"),
             KEYS / task.file, STUBS / task.file, Path(inspect.getfile(task.right))}
-    return hashed(name, seed, *(x.read_bytes() for x in sorted(used) if x.exists()))
+    return hash_of_judge(name, seed, *(x.read_bytes() for x in sorted(used) if x.exists()))
 
 
-def mark(name: str, told: Verdict, belongs_to: str = "") -> dict:
+def mark_entry(name: str, verdict: Verdict, belongs_to: str = "") -> dict:
     """As in Gradescope's results.json, where extra_data is free."""
-    return {"name": name, "max_score": 1, "output": visible(told.told or "right"),
-            "score": 1 if told.state == "right" else int(5 * told.share + 1e-9) / 10,
+    return {"name": name, "max_score": 1, "output": visible(verdict.told or "right"),
+            "score": 1 if verdict.state == "right" else int(5 * verdict.share + 1e-9) / 10,
             "extra_data": {"belongs_to": belongs_to, "container": not no_container()}}
 
 
@@ -67,12 +67,12 @@ def new_mark(judge: Judge, name: str, seen: list[Seen] | str, belongs_to: str) -
     """One result must not end the table of all. If the process was ended before its time, perhaps
     by a full computer, the mark belongs to nothing, and the next call tries it again."""
     if isinstance(seen, str):
-        return mark(name, Verdict(seen, 0), belongs_to if OUT_OF_TIME in seen else "")
+        return mark_entry(name, Verdict(seen, 0), belongs_to if OUT_OF_TIME in seen else "")
     try:
-        return mark(name, judge.verdict(seen), belongs_to)
+        return mark_entry(name, judge.verdict(seen), belongs_to)
     except Exception as error:
-        return mark(name, Verdict(f"its result cannot be compared ({type(error).__name__})", 0),
-                    belongs_to)
+        verdict = Verdict(f"its result cannot be compared ({type(error).__name__})", 0)
+        return mark_entry(name, verdict, belongs_to)
 
 
 # ---- a class -------------------------------------------------------------------------------------
@@ -111,13 +111,13 @@ def grade_students(students: list[Student], folder: Path, which: list[str], out:
         return run_all(jobs, student.folder.resolve(), [folder.resolve(), out.resolve()])
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        for student, found in progress(len(students), "grading", zip(
+        for student, seen_by_task in progress(len(students), "grading", zip(
                 students, pool.map(run, students))):
-            for name, seen in found.items():
+            for name, seen in seen_by_task.items():
                 student.marks[name] = new_mark(judges[name], name, seen, student.belongs[name])
             for name in names:
                 if name not in student.programs:
-                    student.marks[name] = mark(name, Verdict(NOT_HANDED_IN, 0))
+                    student.marks[name] = mark_entry(name, Verdict(NOT_HANDED_IN, 0))
             write_results(out, student, names)
     finally:
         pool.shutdown(cancel_futures=True)
@@ -139,7 +139,8 @@ def write_results(out: Path, student: Student, names: list[str]) -> None:
     marks = [student.marks[name] for name in names]
     total = sum(x["score"] for x in marks)
     line = "; ".join([f"{total:g} of {len(marks)}", *(
-        f"{what}: {', '.join(some)}" for what, some in student.remarks(names).items() if some)])
+        f"{what}: {', '.join(remarks)}" for what, remarks in student.remarks(names).items()
+        if remarks)])
     text = "".join(f"\n## {x['name']}: {x['score']:g}\n\n    " + "\n    ".join(
         x["output"].splitlines()) + "\n" for x in marks)
     write_text(out / f"{student.name}.md", f"# {one_line(student.name)}: {line}\n{text}")

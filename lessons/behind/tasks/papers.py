@@ -14,7 +14,7 @@ from random import Random
 
 import torch
 
-from lessons.behind.tasks.simple_parts import GRADIENT, add_noise, folded
+from lessons.behind.tasks.simple_parts import GRADIENT, add_noise, projected
 from lessons.behind.tasks.task import Measure, Mistake, Task
 from nanouft import world
 from nanouft.batch import Batch
@@ -115,7 +115,7 @@ def losses_and_gradients(objective: Objective, case: Case, score: Score = any_sc
             losses[-1] += loss.item()
         slopes += [torch.zeros_like(p) if p.grad is None else p.grad.clone()
                    for p in model.parameters()]
-    return {"the losses are": losses, "gradient": folded(slopes)}
+    return {"the losses are": losses, "gradient": projected(slopes)}
 
 
 @torch.no_grad()

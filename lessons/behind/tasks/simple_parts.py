@@ -66,16 +66,16 @@ class Part(Task):
 
 def in_simple(part: str, function: Callable, case) -> dict:
     """What a case gives with this program as the part. After that simple.py is ours again."""
-    put({part: function}, getattr(inspect.unwrap(function), "__globals__", {}))
+    install_parts({part: function}, getattr(inspect.unwrap(function), "__globals__", {}))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return case.look()
     finally:
-        put({})
+        install_parts({})
 
 
-def put(functions: dict[str, Callable], *places: dict) -> None:
+def install_parts(functions: dict[str, Callable], *places: dict) -> None:
     """Put these parts, and ours for all others, into simple.py and into the student's file."""
     for place in (vars(simple), *places):
         place.update(OURS | functions)
@@ -131,8 +131,8 @@ class Batch:
         half = len(weights) // 2
         sampled = self.method in ("grpo", "chord")      # whose loss is no number that means much
         value, slope = ("value", "push") if sampled else ("the loss is", "gradient")
-        return {value: loss.item(), "flows": loss.requires_grad, slope: folded(slopes[:half]),
-                "into the reference": folded(slopes[half:])}
+        return {value: loss.item(), "flows": loss.requires_grad, slope: projected(slopes[:half]),
+                "into the reference": projected(slopes[half:])}
 
     def __str__(self) -> str:
         lines = [f"    {'; '.join(row_words(row))}" for row in self.rows]
@@ -152,7 +152,7 @@ class ShortRun:
 
     def look(self) -> dict:
         model, other = small(0), small(1)
-        original, began = simple.METHODS[self.method], folded(model.parameters())
+        original, began = simple.METHODS[self.method], projected(model.parameters())
         loss = OURS[loss_of(self.method)]
 
         def larger(model, reference, rows, tok, step):
@@ -169,14 +169,14 @@ class ShortRun:
             raise TypeError(f"it gives {len(losses)} losses for {self.steps} steps")
         plain = not any(isinstance(x, Tensor) and x.requires_grad for x in losses)
         return {"the losses are": [torch.as_tensor(x).item() for x in losses],
-                "weights": folded(model.parameters()) - began, "plain": plain}
+                "weights": projected(model.parameters()) - began, "plain": plain}
 
     def __str__(self) -> str:
         reference = ", with a reference that is given" if self.given else ""
         return f"    A run of {quantity(self.steps, 'steps')} of {self.method}{reference}.\n"
 
 
-def folded(tensors) -> Tensor:
+def projected(tensors) -> Tensor:
     """All numbers in one vector of NUMBERS: sums of some with random signs. Two vectors are as far
     apart as all their numbers, to a few per cent."""
     flat = torch.cat([x.detach().flatten() for x in tensors]).double()
@@ -254,10 +254,10 @@ def cases_of(name: str, seed) -> list:
                 pairs += [((0.0, 1.0), (0.01, 1000.0)), ((0.01, 1000.0), (0.0, 1.0))]
             if name == "poft_loss":
                 pairs += [((0.2, 30.0), (0.0, 1.0))]
-            some = [*((row,) for row in rows), rows[:2], rows[2:4], rows] if k == 0 else [rows]
-            out += [Batch(method, x, *pair) for pair in pairs[:1] for x in some]
+            groups = [*((row,) for row in rows), rows[:2], rows[2:4], rows] if k == 0 else [rows]
+            out += [Batch(method, x, *pair) for pair in pairs[:1] for x in groups]
             out += [Batch(method, rows, *pair) for pair in pairs[1:]]
-            out += [PaddedCase(x) for x in some] * (name == "padded")
+            out += [PaddedCase(x) for x in groups] * (name == "padded")
     return sorted(out, key=lambda case: len(case.rows))
 
 
@@ -294,7 +294,7 @@ simple.sample_answers = sample_answers
 
 def put_yours(functions: dict[str, Callable]) -> None:
     """These parts of a student, and ours for all others, into simple.py and the student's file."""
-    put(functions, *(inspect.unwrap(x).__globals__ for x in functions.values()))
+    install_parts(functions, *(inspect.unwrap(x).__globals__ for x in functions.values()))
 
 
 def run(method: str, functions: dict[str, Callable]) -> None:

@@ -116,7 +116,7 @@ def definition(text: str, name: str) -> ast.FunctionDef | ast.ClassDef | None:
         return None
 
 
-def begun(name: str) -> bool:
+def is_begun(name: str) -> bool:
     """Has this task been begun in the student's file?"""
     file = STUBS / tasks()[name].file
     return file.exists() and definition(read_text(file), tasks()[name].name) is not None
@@ -156,7 +156,7 @@ class Student:
                 self.not_read.append(f"{file.relative_to(folder)} ({error!r:.60})")
         self.named = {word for text in self.texts.values() for word in imported(text)}
         self.not_read += self.misnamed()
-        self.beside = hashed(*self.neighbours())
+        self.beside = hash_of_judge(*self.neighbours())
         # by the names of tasks:
         self.programs: dict[str, tuple[Path, str]] = {}
         self.belongs: dict[str, str] = {}
@@ -201,8 +201,8 @@ class Student:
         for name, version in versions.items():
             if program := self.program(name):
                 file, text = self.programs[name] = program
-                self.belongs[name] = hashed(version, str(file.relative_to(self.folder)), text,
-                                            self.beside)
+                self.belongs[name] = hash_of_judge(
+                    version, str(file.relative_to(self.folder)), text, self.beside)
 
     def unmarked(self) -> list[str]:
         """Programs without a mark that belongs to them."""
@@ -216,7 +216,7 @@ class Student:
                        and not self.marks[name]["extra_data"]["container"]]}
 
 
-def hashed(*parts: object) -> str:
+def hash_of_judge(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 

@@ -29,8 +29,8 @@ from lessons.behind.tasks.call import (
     UNTOUCHED,
     Seen,
     as_tensor,
-    attempt,
-    attempts,
+    call_in_all_cases,
+    call_program,
     result,
     shown,
 )
@@ -143,10 +143,10 @@ def chosen(which: list[str]) -> list[str]:
 
 
 # ---- common mistakes -----------------------------------------------------------------------------
-def source_with(task: Task, some: tuple[Mistake, ...]) -> str:
+def source_with(task: Task, mistakes: tuple[Mistake, ...]) -> str:
     """The right source with these mistakes; "" if they do not go together."""
     source = task.source
-    for part, instead, _ in some:
+    for part, instead, _ in mistakes:
         if part not in source:
             return ""
         source = source.replace(part, instead)
@@ -188,7 +188,7 @@ class Judge:
     def ours(self, program: Callable, k: int) -> Seen:
         """What one of our programs gives in a case. Only a student's own prints are shown."""
         with redirect_stdout(io.StringIO()):
-            return self.compared(attempt(self.task.look, program, self.cases[k]), k)
+            return self.compared(call_program(self.task.look, program, self.cases[k]), k)
 
     def programs(self) -> Iterator[tuple[tuple[Mistake, ...], Callable]]:
         """The right program with each mistake, then with each two."""
@@ -202,13 +202,13 @@ class Judge:
         """What is compared of a call."""
         if self.task.properties is None or seen.error:
             return seen
-        return attempt(lambda _, *args: self.task.properties(seen.values["gives"], *args), None,
-                       self.cases[k])
+        return call_program(lambda _, *args: self.task.properties(seen.values["gives"], *args),
+                            None, self.cases[k])
 
     def of(self, program: Callable, file: str = "") -> Verdict:
         """Of a program that is called here."""
         look, seconds = self.task.look, self.task.seconds
-        return self.verdict([*attempts(look, program, self.cases, file, seconds)])
+        return self.verdict([*call_in_all_cases(look, program, self.cases, file, seconds)])
 
     def verdict(self, seen: list[Seen]) -> Verdict:
         """Of what a program gave in the cases, or in the first of them, if it was ended."""
@@ -227,12 +227,12 @@ class Judge:
         right = len(seen) - len(wrong)
         plainest = min(wrong, key=lambda k: (                   # a wrong value, of several numbers
             "this gradient" in faults[k], len(wrong) > 1 and self.is_degenerate(k)))
-        told = (f"    Passes {right} of {len(self.cases)} tests. Smallest failing case:\n"
-                f"{self.task.show(self.cases[plainest])}    {faults[plainest]}")
+        message = (f"    Passes {right} of {len(self.cases)} tests. Smallest failing case:\n"
+                   f"{self.task.show(self.cases[plainest])}    {faults[plainest]}")
         if not all(seen[k].error for k in wrong):               # else their line says enough
             named = self.named(seen, wrong)
-            told += "".join(f"\n    {'And: ' * (k > 0)}{x}" for k, x in enumerate(named))
-        return Verdict(told, right / len(self.cases))
+            message += "".join(f"\n    {'And: ' * (k > 0)}{x}" for k, x in enumerate(named))
+        return Verdict(message, right / len(self.cases))
 
     def is_degenerate(self, k: int) -> bool:
         """Of no number, or of a list of one, which shows neither a shift nor a sign?"""
@@ -250,9 +250,9 @@ class Judge:
             if call.error or other.error:
                 return call.error == other.error
             return not self.difference(call, other, counting=False)
-        for some, program in self.programs():
+        for mistakes, program in self.programs():
             if all(does(program, k) for k in order):
-                return [sentence for *_, sentence in some]
+                return [sentence for *_, sentence in mistakes]
         common = [relation(call.values, self.ours(self.task.right, k).values, self.task.measure)
                   for k, call in enumerate(seen) if k in wrong]
         return [x for x in common[0] if len(wrong) > 2 and all(x in other for other in common)][:1]
@@ -264,9 +264,9 @@ class Judge:
             measure = self.task.measure(what)
             if what not in call.values:
                 return f"{what} nothing"
-            told = differ(what, call.values[what], right, measure)
-            if told and (measure.counts or not counting):
-                return told
+            words = differ(what, call.values[what], right, measure)
+            if words and (measure.counts or not counting):
+                return words
         return ""
 
 

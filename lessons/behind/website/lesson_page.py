@@ -28,15 +28,15 @@ def read_by_lessons() -> list[Path]:
 
 
 @cache
-def code_now() -> bytes:
+def hash_of_code() -> bytes:
     """A hash of these files."""
     return hashlib.sha256(b"".join(x.read_bytes() for x in read_by_lessons())).digest()
 
 
-def kept(name: str, *sources: Path) -> Path:
+def cache_file(name: str, *sources: Path) -> Path:
     """Where the result of these files, with the code of today, is kept once it was made."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    source = b"".join(x.read_bytes() for x in sources) + code_now()
+    source = b"".join(x.read_bytes() for x in sources) + hash_of_code()
     return CACHE / f"{name}-{hashlib.sha256(source).hexdigest()[:16]}.json"
 
 
@@ -72,14 +72,14 @@ def write_page(lesson: Path, out: Path) -> None:
     import nbformat
 
     from lessons.behind.website.guess_form import with_forms  # reads torch
-    cells = nbformat.reads(read_text(kept(lesson.stem, lesson)), as_version=4).cells
+    cells = nbformat.reads(read_text(cache_file(lesson.stem, lesson)), as_version=4).cells
     parts = []
     for k, cell in enumerate(cells):
         if cell.cell_type == "markdown":
             parts.append(with_formulas(with_forms(with_links(cell.source), lesson)))
             continue
         parts.append(f"```python\n{cell.source}\n```")
-        printed, pictures = what_it_shows(cell)
+        printed, pictures = cell_output(cell)
         named = re.findall(r'lesson\.picture\(fig, "(.+?)"\)', cell.source)
         alt = ": ".join([f"Picture of lesson {head_of(lesson)[0]}", *named])
         printed += "".join(f"![{alt}](data:image/png;base64,{x.strip()})\n\n" for x in pictures)
@@ -89,7 +89,7 @@ def write_page(lesson: Path, out: Path) -> None:
     write_text(out / f"{lesson.stem}.md", "\n\n".join(parts))
 
 
-def what_it_shows(cell) -> tuple[str, list[str]]:
+def cell_output(cell) -> tuple[str, list[str]]:
     """What a reader sees behind the fold: the Markdown of what was printed, and pictures. No
     progress bars, no file's name, no guess again."""
     if "lesson = Lesson(" in cell.source:
@@ -102,13 +102,14 @@ def what_it_shows(cell) -> tuple[str, list[str]]:
 
 def folded(printed: str, picture: bool, below: list) -> str:
     """An output behind a fold. The text right below tells its result, so it goes there, too."""
-    summary, told = "The picture" if picture else "What it prints", ""
+    summary, meaning = "The picture" if picture else "What it prints", ""
     if below and below[0].cell_type == "markdown":
-        told, below[0].source = result_and_rest(below[0].source)
-    if told:
+        meaning, below[0].source = result_and_rest(below[0].source)
+    if meaning:
         summary += ", and what it means"
-        told = re.sub(r"^## (.*)", r"<h2>\1</h2>\n", with_formulas(with_links(told)), flags=re.M)
-    return f"<details><summary>{summary}</summary>\n\n{printed}{told}\n\n</details>"
+        meaning = with_formulas(with_links(meaning))
+        meaning = re.sub(r"^## (.*)", r"<h2>\1</h2>\n", meaning, flags=re.M)
+    return f"<details><summary>{summary}</summary>\n\n{printed}{meaning}\n\n</details>"
 
 
 def result_and_rest(text: str) -> tuple[str, str]:
@@ -132,8 +133,8 @@ def with_formulas(text: str) -> str:
 
 def with_links(text: str) -> str:
     """The name of a file or folder of the project leads to it; a lesson has its title there."""
-    def link(found: re.Match) -> str:
-        file = ROOT / found[1]
-        told = head_of(file)[0] if file in LESSONS else found[0]
-        return f"[{told}](../{found[1]})" if file.exists() else found[0]
+    def link(match: re.Match) -> str:
+        file = ROOT / match[1]
+        label = head_of(file)[0] if file in LESSONS else match[0]
+        return f"[{label}](../{match[1]})" if file.exists() else match[0]
     return re.sub(r"`([a-z_]+/[\w/.]*)`", link, text)

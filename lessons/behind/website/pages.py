@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lessons.behind.lesson_list import LESSONS, NUMBERS, exercises_of, number_of
-from lessons.behind.website.lesson_page import ROOT, keep, kept, run, write_page
+from lessons.behind.website.lesson_page import ROOT, cache_file, keep, run, write_page
 from nanouft.pictures import colours
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -101,7 +101,7 @@ def write_drawn(out: Path) -> None:
     drawn = {"playground": (playground.WEB, lambda: playground.record(also=EXTRAS)),
              "lake": (lake.WEB, lake.page_data)}
     for folder, (web, data) in drawn.items():
-        file = kept(folder, *map(Path, EXTRAS))
+        file = cache_file(folder, *map(Path, EXTRAS))
         if not file.exists():
             keep(file, json.dumps(data()))
         colours.write_page(web, json.loads(read_text(file)), out / folder,
@@ -118,7 +118,7 @@ def gather(source: Path) -> None:
     commands = re.search(r"^## Quick start\n(.*?)(?=^<details>|^## )",
                          read_text(ROOT / "README.md"), re.S | re.M)
     front = read_text(WEBSITE / "front.md").replace("<!-- quick start -->", commands[1])
-    ran = [lesson for lesson in LESSONS if kept(lesson.stem, lesson).exists()]
+    ran = [lesson for lesson in LESSONS if cache_file(lesson.stem, lesson).exists()]
     front = front.replace("<!-- lessons -->", "\n".join(f"lessons/{x.stem}" for x in ran))
     write_text(source / "index.md", front.replace("../../../", ""))
     for lesson in ran:
@@ -151,14 +151,14 @@ def main(argv: list[str] | None = None) -> int:
     say(f"notebooks: {len(files)}, in {folder}")
     if args.notebooks:
         return 0
-    todo = [x for x in files if not kept(x.stem, x).exists()]
+    todo = [x for x in files if not cache_file(x.stem, x).exists()]
     if not SMOLLM2.exists() and NUMBERS["17"] in todo:
         todo.remove(NUMBERS["17"])
         say(f"No page of lesson 17, which needs {SMOLLM2}: python {NUMBERS['17']} says how.")
     if todo:
         say(f"Running {quantity(len(todo), 'lessons')}, each for up to a minute.")
     for file in progress(len(todo), "lessons", todo):
-        keep(kept(file.stem, file), run(file))
+        keep(cache_file(file.stem, file), run(file))
     if not args.lessons:
         write_drawn(OUT)
     gather(SOURCE)

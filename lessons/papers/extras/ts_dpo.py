@@ -7,7 +7,7 @@
     python -m lessons.papers.extras.ts_dpo out/sums out/truths  # a table: each run, and their sum
     Erdogan 2026, arXiv:2602.01128; the linear model: Ortiz-Jimenez et al., arXiv:2305.12827
 
-A network f is not linear in its weights. Its first-order Taylor polynomial at the start model is:
+A network f is not linear in its weights. Its first-order Taylor polynomial at the initial model is:
     z = f(x; theta0) + J(x) (theta - theta0)        J = df/dtheta at theta0
 The loss is that of dpo.py. From it `forward` differs, which reads the polynomial:
     L = -log sigmoid( beta (r_w - r_l) )
@@ -52,7 +52,7 @@ class TSDPO(Pairs):
     lr = 3e-5
 
     def prepare(self, data: list, models, seed: int) -> list:
-        """Keep a copy of the start model's weights; the run itself changes the model."""
+        """Keep a copy of the initial model's weights; the run itself changes the model."""
         self._start = weights_of(models.start)
         return data
 

@@ -12,7 +12,7 @@ from made import FORMS, Form, push, with_logps
 
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError, flag
-from nanouft.plumbing.ranges import check_ranges, ranges_of, without_notes
+from nanouft.plumbing.ranges import check_ranges, ranges_of, strip_annotations
 from nanouft.run.config import read_flags
 
 # beyond what the range of one setting can say
@@ -32,7 +32,8 @@ def takes(form: Form) -> bool:
 
 def numbers_of(cls) -> dict[str, type]:
     """{setting: int or float}"""
-    kinds = {field: without_notes(hint)[0] for field, hint in typing.get_type_hints(cls).items()}
+    kinds = {field: strip_annotations(hint)[0]
+             for field, hint in typing.get_type_hints(cls).items()}
     return {field: kind for field, kind in kinds.items() if kind in (int, float)}
 
 
@@ -85,7 +86,7 @@ def test_every_number_of_a_program_has_a_least_value(name):
 def test_a_wrong_setting_is_refused_in_python_by_the_line_of_its_flag(name):
     method, told = OBJECTIVES[name], []
     for field in fields(method):
-        kind, _ = without_notes(typing.get_type_hints(method)[field.name])
+        kind, _ = strip_annotations(typing.get_type_hints(method)[field.name])
         beyond = [kind(end + (-1 if sign[0] == ">" else 1))
                   for n, f, sign, end in ENDS if (n, f) == (name, field.name)]
         wrong = {int: [*beyond, "x", 2.5, True], float: [*beyond, "x", math.nan, math.inf, True],

@@ -1,6 +1,6 @@
 """A table of your own, as rows: recipes in which one ingredient must be replaced.
 
-    python -m lessons.papers.extras.recipe_data out/table      # sft.jsonl, pairs.jsonl, new.jsonl
+    python -m lessons.papers.extras.ingredient_substitution out/table   # sft, pairs and new.jsonl
 
 The best substitute depends on the dish: for an egg it is banana in a muffin and tofu in a soup. So
 the rejected answer of a pair is what is right for another kind of dish. The dishes of new.jsonl
@@ -71,7 +71,7 @@ def hit(completions: list[str], substitute: list[str], **others: list) -> list[f
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m lessons.papers.extras.recipe_data",
+    parser = argparse.ArgumentParser(prog="python -m lessons.papers.extras.ingredient_substitution",
                                      description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the three files go")

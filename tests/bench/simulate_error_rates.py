@@ -1,6 +1,6 @@
 """How often does nanouft.compare err, and what does it see? By its own rules, on made-up scores.
 
-    python -m tests.bench.compare_errors        # half an hour; what it prints is in docs/python.md
+    python -m tests.bench.simulate_error_rates  # half an hour; what it prints is in docs/python.md
 
 The truth is known: each comparison has a file of rows of its own, from one population, so that its
 luck doesn't cancel as it does in `a=sft b=sft`. Scores are in points of 100. Four standard
@@ -12,8 +12,8 @@ import numpy as np
 
 from nanouft.compare import __main__ as compare
 from nanouft.compare import arms, power, runs, stats
-from nanouft.compare.plan import FACTORS, TRIES
-from nanouft.compare.verdicts import Missed, Question, Result, missed, undoes
+from nanouft.compare.plan import RATE_FACTORS, SEARCH_SEEDS
+from nanouft.compare.verdicts import MissedRate, Question, Result, could_undo, missed_rate
 
 REAL = (3.3, 1, 29, 31)             # dpo minus sft, prefers, on files of 200 pairs of NanoWorld
 FILE, FEW = (6, 1, 6, 6), (1, 1, 29, 10)            # the file rules; the questions do
@@ -70,26 +70,27 @@ def of_your_rows(times: int) -> None:
         print()
 
 
-def choice(rng: np.random.Generator, curve: tuple) -> tuple[float, int, Missed | None]:
+def choice(rng: np.random.Generator, curve: tuple) -> tuple[float, int, MissedRate | None]:
     """(what the rate that a method takes is worth, trainings, a rate that scored more), on 540
     validation questions."""
     arm, tried, points = arms.read_arm("sft"), {}, dict(zip((-2, -1, 0, 1, 2), curve))
 
-    def worth(rate: float) -> float:
-        return points[round(np.log(rate) / np.log(3))]
+    def worth(lr: float) -> float:
+        return points[round(np.log(lr) / np.log(3))]
 
     def values(job: tuple) -> dict:
         score = worth(job[2]) + rng.normal(0, 1.5) + rng.normal(0, 30, 540)
         return tried.setdefault(job, {"score": {"all": score / 100}})
-    c = Simple(paces={arm.stages[0]: Simple(rate=1.0)}, tried={}, again={}, rates={}, parts={},
-               cfg=Simple(by=None, workers=1), job=lambda *job: job, rate=lambda arm: c.rates[arm],
+    c = Simple(stage_plans={arm.stages[0]: Simple(lr=1.0)}, search_scores={}, finalists={}, lrs={},
+               parts={}, cfg=Simple(by=None, workers=1), job=lambda *job: job,
+               lr=lambda arm: c.lrs[arm],
                eval_spec=lambda part: Simple(groups=lambda: {"all": np.arange(540)}))
-    runs.values, compare.train_tries, bar = values, lambda *jobs: None, Simple(total=0)
-    compare.try_out(c, {arm: [*FACTORS[:3]]}, bar)
-    if compare.at_edge(c, arm):
-        compare.try_out(c, {arm: [*c.tried[arm], compare.one_more(c, arm)]}, bar)
-    compare.try_again(c, [arm], bar)
-    return worth(c.rate(arm)), len(tried), missed(c, arm)
+    runs.scores_of, compare.train_tries, bar = values, lambda *jobs: None, Simple(total=0)
+    compare.search_rates(c, {arm: [*RATE_FACTORS[:3]]}, bar)
+    if compare.best_is_at_edge(c, arm):
+        compare.search_rates(c, {arm: [*c.search_scores[arm], compare.rate_beyond(c, arm)]}, bar)
+    compare.search_finalists(c, [arm], bar)
+    return worth(c.lr(arm)), len(tried), missed_rate(c, arm)
 
 
 def of_rates(times: int) -> None:
@@ -105,7 +106,7 @@ def of_rates(times: int) -> None:
             beyond = abs(mean) - stats.half_width(variance, freedom)
             more = more_b if mean > 0 else more_a
             false += beyond > 0
-            silent += beyond > 0 and not (more and undoes(more, beyond / 100))
+            silent += beyond > 0 and not (more and could_undo(more, beyond / 100))
             trained += n
         print(f"{name:10} {100 * false / times:5.1f} {100 * silent / times:5.1f} "
               f"{trained / times:5.1f}", flush=True)
@@ -117,11 +118,11 @@ def of_leads(times: int) -> None:
         for seeds, asked in ((3, 45), (5, 45), (5, 150)):
             rng, said, seen = np.random.default_rng(seeds), [], np.zeros(3)
             for _ in range(times):
-                q, other = (question(rng, len(TRIES), 2 * asked // 3, sds=sds) for _ in "ab")
+                q, other = (question(rng, len(SEARCH_SEEDS), 2 * asked // 3, sds=sds) for _ in "ab")
                 one, two = (power.luck_of(x.difference()) for x in (q, other))
                 luck = one._replace(seed=(one.seed + two.seed) / 2)             # of two rates
                 c = Simple(seeds=range(seeds), arms="ab", parts=True)
-                low, high = power.leads(luck, c, q, asked / luck.facts)
+                low, high = power.detectable_range(luck, c, q, asked / luck.facts)
                 said.append((low, high))
                 for i, lead in enumerate((low, (low + high) / 2, high)):
                     mean, half = question(rng, seeds, asked, 100 * lead, sds).interval()

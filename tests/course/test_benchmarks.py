@@ -118,7 +118,7 @@ def test_a_system_without_a_load_tells_its_cores(monkeypatch):
 
 def test_the_first_hour_goes_on_and_its_file_becomes_tables(tmp_path, monkeypatch, capsys):
     """Its real commands, but two, only as far as their flags: one of these fails the first time."""
-    from nanouft.compare.plan import read_words
+    from nanouft.compare.plan import parse_command
     from nanouft.run.config import read_flags
     lines = first_hour.lines_of("cuda", "hub:owner/name", 2)
     assert {*OBJECTIVES} <= {what.partition(",")[0] for what in lines}
@@ -127,7 +127,7 @@ def test_the_first_hour_goes_on_and_its_file_becomes_tables(tmp_path, monkeypatc
         if module == "nanouft.train":
             read_flags(words, "")
         elif module == "nanouft.compare":
-            read_words(words, "")
+            parse_command(words, "")
     right = [True, False]
     monkeypatch.setattr(first_hour, "lines_of", lambda *told: {
         "one": "nanouft.train --device cpu --objective sft --steps 1 --rows 8 --items 0 --plain",
