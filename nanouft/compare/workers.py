@@ -183,7 +183,7 @@ def run_jobs(jobs: Iterable[Job], pool: Pool, bar: RunsBar, keep: Iterable[Job] 
             show_progress([*unfinished.values()], todo, pool, bar)
             for part, error in pool.finished_parts():
                 if error:
-                    hint = f" (to see more: {part.command})" if part.config else ""
+                    hint = f" (to see more: {part.command})" if part.command else ""
                     raise UserError(
                         f"{part.name or part.folder.name}: {error}{hint}; {RESUME_HINT}")
                 waiting_parts = [*todo, *pool.running()]
