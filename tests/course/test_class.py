@@ -130,10 +130,10 @@ ROOM = {        # student: files (a text: of ex12.py), and what is in the line o
             {"not read": "ex05.py (Lesson 05 is part 2 of lesson 04 now, and exercise 05a is "
                          "04b)"}),
     "unread": ({"ex12.ipynb": "{", "work.zip": KEY, "ex08.py.txt": KEY, "work.ipynb": notebook(
-        "def grpo_push(logp:\n    return 1", KEY_OF_03)},
+        "import torch\n\ndef grpo_push(logp:\n    return 1", KEY_OF_03)},
         {"12a": NONE, "12b": NONE, "03a": "1", "not read": [
             "work.zip (OSError('unpack it", "ex08.py.txt (", "ex12.ipynb (", "ex12.py (", "week2 (",
-            "work.ipynb (cell 'def grpo_push"]})}
+            "work.ipynb (cell 'grpo_push': ", "(this cell, line 3)"]})}
 
 
 @pytest.fixture(scope="module")

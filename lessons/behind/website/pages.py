@@ -157,7 +157,7 @@ def main(argv: list[str] | None = None) -> int:
         say(f"No page of lesson 17, which needs {SMOLLM2}: python {NUMBERS['17']} says how.")
     if todo:
         say(f"Running {quantity(len(todo), 'lessons')}, each for up to a minute.")
-    for file in progress(len(todo), "lessons", todo):
+    for file in progress(len(todo), "lessons", todo, unit="lesson"):
         keep(cache_file(file.stem, file), run(file))
     if not args.lessons:
         write_drawn(OUT)
