@@ -33,7 +33,8 @@ SMOLLM2 = ROOT / "out" / "smollm2"
 WEBSITE = Path(__file__).resolve().parent
 HERE = WEBSITE.parents[1]
 NEEDS = "jupytext nbclient ipykernel latex2mathml myst_parser furo sphinx_copybutton".split()
-TEXTS = ("README.md", "CONTRIBUTING.md", "docs/**/*.*", "lessons/README.md", "lessons/papers/**/*.md")
+TEXTS = ("README.md", "CONTRIBUTING.md", "docs/**/*.*", "lessons/README.md",
+         "lessons/papers/**/*.md")
 EXTRAS = [str(HERE / "papers" / "extras" / "ts_dpo.py")]    # more methods for the page of losses
 PROJECT = """# Find the project, where the lessons' own modules lie; where it is missing, fetch it.
 import subprocess, sys
