@@ -303,8 +303,7 @@ def train(start, loss_of, rows: list, steps: int, lr: float, what: str, size: in
     """A copy of the model `start` after these steps of `size` rows: the loop of lesson 00.
 
     loss_of(model, batch) is the loss of these rows. The learning rate stays, or it falls to 0 in a
-    straight line. look(model) is called before the first step, after each `every` steps and at the
-    end.
+    straight line. look(model) is called before the first step, every `every` steps and at the end.
     """
     model = copy.deepcopy(start)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)

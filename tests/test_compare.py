@@ -45,8 +45,10 @@ from nanouft.compare import (
 from nanouft.compare.progress import RunsBar
 from nanouft.compare.testset_reuse import earlier_tests
 from nanouft.compare.workers import missing_jobs
+from nanouft.data.batches import encode
 from nanouft.data.rows import read
 from nanouft.gpt import BASE, shipped_base
+from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import files, printing
 from nanouft.plumbing.errors import UserError
 from nanouft.run import folder as run_folder
@@ -319,6 +321,25 @@ def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(
         assert first["margin"] == first["kl"] == 0
 
 
+def test_what_a_prepare_of_your_own_reads_is_not_in_the_file(monkeypatch):
+    """It may have changed the rows: another order would have other rows' numbers, in silence."""
+    class Turned(OBJECTIVES["dpo"]):
+        def prepare(self, data, models, seed):
+            data = data[::-1]
+            models.add_reference(data, self)
+            return data
+    pairs = [{**x, "chosen": f"{x['chosen']} {'yes ' * (i % 3)}"} for i, x in enumerate(PAIRS[:6])]
+    write_jsonl(Path("few.jsonl"), pairs)
+    rows = Turned().choose(read(["few.jsonl"])[0])
+    refs = []
+    for file in (None, Path("p/x.npz")):
+        data, _ = encode(rows, NANO, 512)
+        models = reference.FrozenModels(shipped_base(), NANO.pad, CPU, file=file)
+        prepared = models.prepare(data, Turned())
+        refs.append([x.seqs[role].ref_logp for x in prepared for role in x.seqs])
+    assert all(np.array_equal(one, other) for one, other in zip(*refs, strict=True))
+
+
 def test_all_that_log_probs_depend_on_is_in_the_name_of_their_file(monkeypatch):
     shutil.copytree(BASE, "start")
 
@@ -482,6 +503,22 @@ def test_a_second_comparison_in_a_folder_waits_for_the_first(capsys):
     assert entered
 
 
+def test_of_two_comparisons_one_at_a_time_trains_other_models_first():
+    """Whatever their --out: these models are in out/.first."""
+    done = threading.Event()
+
+    def train() -> None:
+        with runs.own_turn(runs.Job(Path("x/runs/a"), trains_others=True)):
+            done.set()
+    thread = threading.Thread(target=train)
+    with runs.own_turn(runs.Job(Path("y/runs/a"), trains_others=True)):
+        thread.start()
+        with runs.own_turn(runs.Job(Path("y/runs/b"))):
+            assert not done.wait(0.5)
+    assert done.wait(30)
+    thread.join()
+
+
 def test_of_runs_that_train_other_models_first_one_goes_at_a_time():
     first, second = (runs.Job(Path(x), trains_others=True) for x in "ab")
     plain, chain = runs.Job(Path("c")), runs.Job(Path("d"), needs=(first,))
@@ -531,7 +568,7 @@ def test_no_line_to_type_runs_what_was_trained_in_a_container(ran):
     assert len(typed) == 4 and not any("mine.py" in line or ".ini" in line for line in typed)
     training = ran.job(ran.arms[1], 0, lr=0.5).training
     failed = SimpleNamespace(running=list, free_slots=lambda: 1, start=lambda part: None,
-                             finished_parts=lambda: [(training, "it exited")], stop=lambda: None)
+                             finished_parts=lambda any_started: [(training, "it exited")], stop=lambda: None)
     with pytest.raises(UserError, match=r"mine\.py, lr .*: it exited; finished runs are kept"):
         workers.run_jobs([training], failed, RunsBar(1))
 
@@ -555,7 +592,7 @@ def test_each_worker_sees_one_gpu_and_there_are_as_many_workers(monkeypatch):
             for device, some in (("cuda", names), ("cuda:1", ()), ("cpu", ())):
                 now.setattr(plan.Comparison, "device", device)
                 c = planned(f"sft dpo {SMALL}".replace("--workers 2", ""))
-                assert list(compare.pool_of(c).cards) == list(some)
+                assert list(compare.pool_of(c).gpus) == list(some)
                 assert c.cfg.workers == {"cuda": 2, "cuda:1": 1}.get(device, os.cpu_count())
     Path("own.py").write_text(SEEN)
     c = planned(f"own.py sft {SMALL.replace('--seeds 2', '--seeds 3')}")
@@ -909,7 +946,8 @@ def test_the_first_sentences_say_which_method_is_ahead(gaps, told, monkeypatch):
         q = of_gaps(np.tile(gap, (3, 20)))
         questions.append(q._replace(a=q.a._replace(name=name), b=q.b._replace(name="a")))
     said = printed.conclusion(None, questions)
-    assert said.startswith(f"Result (score, 0-100; {questions[0].a.sample_text}): {told}")
+    assert said.startswith(
+        f"Result (score, 0-100; {questions[0].a.sample_text}; ± is a 95 % CI): {told}")
 
 
 @pytest.mark.parametrize("mean, half, word", [
@@ -951,8 +989,8 @@ def test_questions_that_never_differ_are_not_called_level_where_they_are_few():
 def test_a_lead_tells_how_far_its_interval_is_from_0():
     """By hand: seeds 0, 1, 2 on prompts that are all alike are 1 ± 4.303 sqrt(1/3)."""
     q = of_gaps(np.repeat(np.array([[0.0], [1.0], [2.0]]), 4, 1))
-    assert q.distance == pytest.approx(1 / 2.484, abs=1e-3) and not q.same
-    assert of_gaps(np.zeros((3, 4))).same
+    assert q.distance == pytest.approx(1 / 2.484, abs=1e-3) and not q.is_identical
+    assert of_gaps(np.zeros((3, 4))).is_identical
 
 
 @pytest.mark.parametrize("side", [1, -1])

@@ -86,7 +86,7 @@ def weights(folder: object) -> bytes:
 def test_a_run_gives_its_command_line_and_the_line_gives_the_run(method, flags):
     config = RunConfig.of(method, flags)
     again = parse_run(config.argv())
-    told, wanted = again.said(), {"objective": "ift"} | config.said()
+    told, wanted = again.given_values(), {"objective": "ift"} | config.given_values()
     assert told | {"data": ()} == wanted | {"data": ()}
     assert again.objective() == config.objective() or "mine" in config.method
     assert config.data is None or [*map(Path, again.data)] == [*map(Path, config.data)]
@@ -97,7 +97,7 @@ def test_a_run_never_changes_and_another_process_can_have_it():
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.seed = 3
     assert config.data == ("a.jsonl",) and config.settings == (("tables", ("x",)),)
-    assert hash(config.but(seed=3)) != hash(config)
+    assert hash(config.with_flags(seed=3)) != hash(config)
     there = pickle.loads(pickle.dumps(config))
     assert there == config and there.objective().tables == ["x"]
     assert there.reads() == ["mine.py", "a.jsonl", "x"]

@@ -9,11 +9,12 @@ import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from nanouft.compare import __main__ as compare
-from nanouft.compare import executor, plan, runs, workers
+from nanouft.compare import executor, plan, power, runs, workers
 from nanouft.compare.progress import RunsBar
 from nanouft.plumbing.errors import UserError
 from nanouft.run.config import RunConfig
@@ -136,6 +137,24 @@ def test_a_worker_with_other_code_is_refused_in_one_line(library, was, told, mon
         carry(Odd(0))
 
 
+def test_what_workers_have_done_is_read_once_each_time(monkeypatch):
+    read, share_done = [], workers.share_done
+    for module in (workers, executor):
+        monkeypatch.setattr(module, "share_done",
+                            lambda part: read.append(part) or share_done(part), raising=False)
+    carry(Odd(0))
+    assert len(read) == 1
+
+
+def test_the_time_of_a_plan_is_not_that_of_one_worker_of_an_executor(monkeypatch):
+    c = SimpleNamespace(all_arms=["a"], seeds=[0], job=lambda *of: SimpleNamespace(key=0),
+                        lr=lambda arm: 1.0, executor=Odd(0), cfg=SimpleNamespace(workers=8))
+    monkeypatch.setattr(power, "missing_jobs", lambda jobs: [*jobs])
+    monkeypatch.setattr(runs, "cpu_seconds", lambda job: 600.0)
+    assert power.time_left(c) == ("The seeds take about 10 minutes more, divided among the "
+                                  "executor's workers.")
+
+
 def test_where_no_worker_begins_it_is_told_and_ctrl_c_cancels(monkeypatch, capsys):
     monkeypatch.setattr(executor, "PATIENCE", 0)
     some = Odd(0, idle=True)
@@ -157,7 +176,7 @@ def test_a_part_ends_when_it_is_no_longer_wanted(tmp_path):
     Path("own.py").write_text(OWN.replace(
         "    pass", "    def loss(self, batch):\n        import time\n        time.sleep(60)"))
     config = RunConfig.of("own.py", dict(skills="list", rows=8, steps=2, device="cpu"))
-    part = runs.Job(RUNS / "slow", config.but(**runs.ONLY_TRAIN), init="base")
+    part = runs.Job(RUNS / "slow", config.with_flags(**runs.ONLY_TRAIN), init="base")
     RUNS.mkdir(parents=True)
     wanted = RUNS / "wanted"
     told = executor.pickle.dumps({}) + executor.pickle.dumps((part, time.time()))

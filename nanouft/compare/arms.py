@@ -155,7 +155,8 @@ def read_run(stage: Stage, shared: dict[str, Any]) -> RunConfig:
         gone |= {"noise"} if "demos" not in method.kinds() else set()
         gone |= {"reward", "max_new"} if not method.on_policy else set()
         gone |= {"steps", "epochs"} if own.given & {"steps", "epochs"} else set()
-        return own.but(**{name: x for name, x in shared.items() if name not in gone}).checked()
+        read = {name: x for name, x in shared.items() if name not in gone}
+        return own.with_flags(**read).checked()
 
 
 def plan_stage(stage: Stage, cfg: RunConfig) -> StagePlan:

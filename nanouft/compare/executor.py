@@ -25,7 +25,7 @@ from nanouft.compare.fingerprint import (
     library_versions,
     own_code_files,
 )
-from nanouft.compare.progress import POLL_SECONDS, share_done
+from nanouft.compare.progress import POLL_SECONDS
 from nanouft.compare.runs import Job, is_done, is_made
 from nanouft.compare.workers import STARTED_AT, kill_worker, run_and_report_error
 from nanouft.plumbing.errors import UserError
@@ -66,11 +66,11 @@ class ExecutorPool:
             raise UserError(f"the executor accepts no more work ({e})") from None
         self.by_future[future] = part
 
-    def finished_parts(self) -> list[tuple[Job, str]]:
+    def finished_parts(self, any_started: bool) -> list[tuple[Job, str]]:
         until = time.monotonic() + POLL_SECONDS
         while not (done := [x for x in self.by_future if x.done()]) and time.monotonic() < until:
             time.sleep(0.1)                     # concurrent.futures.wait takes no other futures
-        self.warn_if_none_started()
+        self.warn_if_none_started(any_started)
         return [(part, error) for future in done for part in [self.by_future.pop(future)]
                 if (error := self.error_of(part, future)) is not None]
 
@@ -85,8 +85,8 @@ class ExecutorPool:
         self.start(part)
         return None
 
-    def warn_if_none_started(self) -> None:
-        if any(share_done(part) is not None for part in self.running()):
+    def warn_if_none_started(self, any_started: bool) -> None:
+        if any_started:
             self.last_activity = time.monotonic()
         elif time.monotonic() - self.last_activity > PATIENCE:
             say(f"no worker of {type(self.executor).__name__} has started a run for {PATIENCE} s; "

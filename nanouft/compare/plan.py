@@ -138,12 +138,12 @@ class Comparison(ParsedCommand):
         lr = lr or self.lr(arm)
         first = [self.job(before[-1], seed)] if before else []
         init = str(first[0].folder) if first else self.train.init
-        config = self.configs[stage].but(lr=float(f"{lr:.4g}"), seed=own_seed, init=init,
-                                         **runs.ONLY_TRAIN)
+        config = self.configs[stage].with_flags(lr=float(f"{lr:.4g}"), seed=own_seed, init=init,
+                                                **runs.ONLY_TRAIN)
         if self.parts:
             seeds = SEARCH_SEEDS if trying else self.seeds
             drawn = rows.bootstrap_sample(self.parts["train"], seed, seeds, arm.copy)
-            config = config.but(data=(str(drawn),))
+            config = config.with_flags(data=(str(drawn),))
         return runs.job_for(
             self.root / "runs", f"{arm.words} {lr:.2g} seed {own_seed}", config, init, first,
             eval_spec=self.eval_spec("val" if trying else "test"),
@@ -280,7 +280,8 @@ def plan_stages(c: Comparison, shared: dict[str, Any]) -> None:
         "dtype": "fp32" if any(x.dtype == "fp32" for x in stage_plans) else stage_plans[0].dtype,
         "batch_size": min(free or [x.batch_size for x in stage_plans])}
     for stage, run in c.configs.items():
-        c.configs[stage] = run.but(**same | {"batch_size": run.batch_size or same["batch_size"]})
+        own = {"batch_size": run.batch_size or same["batch_size"]}
+        c.configs[stage] = run.with_flags(**same | own)
         c.stage_plans[stage] = methods.replan_stage(stage, c.configs[stage], c.stage_plans[stage])
 
 
@@ -298,5 +299,5 @@ def plan_text(c: Comparison) -> str:
 def warning_of_programs(c: Comparison) -> str:
     """Of files that another program has trained, as in a container."""
     files = ", ".join(stage[0] for stage in c.programs)
-    return (f"{files}: read it before nanouft.train or nanouft.compare gets it, or this plan: they "
-            "run it with your rights, outside of any container")
+    return (f"{files}: read it before nanouft.train, or nanouft.compare with plan.ini, runs it with "
+            "your rights and outside of any container")

@@ -104,10 +104,12 @@ def time_left(c: Comparison) -> str:
     todo = {job.key for job in jobs}
     spent = sum(runs.cpu_seconds(c.job(arm, SEARCH_SEED, c.lr(arm)))
                 for arm in c.all_arms for seed in c.seeds if c.job(arm, seed).key in todo)
-    workers = 1 if c.executor else c.cfg.workers or 1
+    workers = 1 if c.executor else c.cfg.workers or 1       # nobody knows how many it has
     minutes = math.ceil(spent / 60 / workers)
     time = f"{minutes / 60:.0f} hours" if minutes > 120 else quantity(minutes, "minutes")
-    return f"The seeds take about {time} more, with {quantity(workers, 'workers')}."
+    by = "divided among the executor's workers" if c.executor else (
+        f"with {quantity(workers, 'workers')}")
+    return f"The seeds take about {time} more, {by}."
 
 
 # ---- afterwards ----------------------------------------------------------------------------------

@@ -84,7 +84,8 @@ def conclusion(c: Comparison, questions: list[Question]) -> str:
         sentences.append(f"Undecided, because the CI includes 0: {names}." if sentences else
                          "nothing is decided: each CI includes 0.")
         sentences.append(power_text(measure, [*map(least_lead, undecided)]))
-    return " ".join([f"Result ({measure.title}; {questions[0].a.sample_text}):", *sentences])
+    sample = questions[0].a.sample_text
+    return " ".join([f"Result ({measure.title}; {sample}; ± is a 95 % CI):", *sentences])
 
 
 def power_text(measure: Measure, least_leads: list[float]) -> str:

@@ -275,7 +275,7 @@ def report_text(c: Comparison, results: list[Result], questions: list[Question],
 def plan_command(c: Comparison) -> list[str]:
     """The whole comparison again; no command where it would run a file outside of its container."""
     if c.programs:
-        return [f"No command for {warning_of_programs(c)}.", ""]
+        return [f"Not listed: {warning_of_programs(c)}.", ""]
     return ["From the same folder, with the same files:", "```bash",
             f"python -m nanouft.compare {shlex.quote((c.folder / 'plan.ini').as_posix())}", "```"]
 
@@ -284,6 +284,7 @@ def training_commands(c: Comparison) -> list[str]:
     """Of each training that was evaluated, into folders of its own; a chain starts from those."""
     jobs = [c.job(arm, seed) for arm in c.all_arms for seed in c.seeds]
     typed = {str(job.folder): f"out/typed/{job.folder.name}" for job in jobs}
-    configs = {job: job.config.but(init=typed.get(job.init, job.init), out=typed[str(job.folder)])
+    configs = {job: job.config.with_flags(init=typed.get(job.init, job.init),
+                                          out=typed[str(job.folder)])
                for job in jobs if job.config}
     return [*filter(None, (job._replace(config=config).command for job, config in configs.items()))]

@@ -17,8 +17,8 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -52,6 +52,7 @@ from nanouft.plumbing.files import (
 )
 from nanouft.plumbing.printing import quiet
 from nanouft.run.config import RunConfig
+from nanouft.run.folder import lock_when_free
 
 MADE = "made.json"
 ONLY_TRAIN = {"plain": True, "items": 0, "save_every": 0, "threads": 1}
@@ -213,11 +214,12 @@ def train_job(job: Job, since: float, began: float) -> None:
     shared = CachedLogProbs(job.folder.parent / "references", since, began)
     passed = {"log_prob_file": shared} if job.program == TRAIN else {}
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
-    with removed_unless_whole(unfinished(job.folder)) as partial:
+    with removed_unless_whole(unfinished(job.folder)) as partial, own_turn(job):
         partial.mkdir(parents=True)
         try:
             with quiet() as record["told"]:
-                getattr(import_module(module), function)(job.config.but(out=str(partial)), **passed)
+                config = job.config.with_flags(out=str(partial))
+                getattr(import_module(module), function)(config, **passed)
         except Diverged as e:
             if not job.may_diverge:
                 raise
@@ -231,6 +233,17 @@ def train_job(job: Job, since: float, began: float) -> None:
             if file.exists():
                 write_text(file, read_text(file).replace(partial.name, job.folder.name))
         rename(partial, job.folder)
+
+
+@contextmanager
+def own_turn(job: Job) -> Iterator[None]:
+    """Two comparisons may train the same models first, in out/.first: one such run at a time."""
+    if not job.trains_others:
+        yield
+        return
+    Path("out").mkdir(exist_ok=True)
+    with lock_when_free(Path("out"), ".first.lock"):
+        yield
 
 
 def steps_and_rows(folder: Path) -> dict[str, float]:

@@ -52,7 +52,7 @@ def earlier_tests(c: Comparison) -> list[PastTest]:
         assert job.config
         code = [sorted(runs.made_record(x.folder)["files"].items()) for x in runs.with_needs(job)]
         arms[arm.name] = short_hash([arm.words, arm.copy, c.lr(arm), code,
-                                      job.config.but(init="", seed=0).argv()])
+                                      job.config.with_flags(init="", seed=0).argv()])
     now = PastTest(hash_of_prompts(c), arms, [c.seeds[0], len(c.seeds)])
     all_tests = read_past_tests(file)
     if now not in all_tests:

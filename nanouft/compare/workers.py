@@ -155,8 +155,9 @@ class Pool(Protocol):
     def free_slots(self) -> int | None:
         """So many more may start; None: all that are ready."""
     def start(self, part: Job) -> None: ...
-    def finished_parts(self) -> list[tuple[Job, str]]:
-        """Those that end in the next LOOK seconds, and what went wrong with each, or ""."""
+    def finished_parts(self, any_started: bool) -> list[tuple[Job, str]]:
+        """Those that end in the next POLL_SECONDS, and what went wrong with each, or "".
+        any_started: does a worker work on a part now?"""
     def stop(self) -> None:
         """Whatever still runs."""
 
@@ -180,8 +181,8 @@ def run_jobs(jobs: Iterable[Job], pool: Pool, bar: RunsBar, keep: Iterable[Job] 
             for part in ready_parts(todo, pool.running())[:pool.free_slots()]:
                 todo.remove(part)
                 pool.start(part)
-            show_progress([*unfinished.values()], todo, pool, bar)
-            for part, error in pool.finished_parts():
+            any_started = show_progress([*unfinished.values()], todo, pool, bar)
+            for part, error in pool.finished_parts(any_started):
                 if error:
                     hint = f" (to see more: {part.command})" if part.command else ""
                     raise UserError(
@@ -197,8 +198,8 @@ def run_jobs(jobs: Iterable[Job], pool: Pool, bar: RunsBar, keep: Iterable[Job] 
         remove_abandoned(places)
 
 
-def show_progress(left: list[Job], todo: list[Job], pool: Pool, bar: RunsBar) -> None:
-    """Move the bar, and name a run that a worker works on."""
+def show_progress(left: list[Job], todo: list[Job], pool: Pool, bar: RunsBar) -> bool:
+    """Move the bar, and name a run that a worker works on. False if there is none."""
     running = pool.running()
     started = {part: share for part in running if (share := share_done(part)) is not None}
     trained = {job.folder for job in left if job.config} - {
@@ -210,6 +211,7 @@ def show_progress(left: list[Job], todo: list[Job], pool: Pool, bar: RunsBar) ->
     at_work = f"{names[0]} +{len(names) - 1}".removesuffix(" +0")
     bar.set_postfix_str(f"{bar.n_finished} of {bar.total} runs, {at_work}", refresh=False)
     bar.advance({job: shares.get(job.folder, 0.0) for job in left})
+    return bool(started)
 
 
 def ready_parts(todo: list[Job], running: list[Job]) -> list[Job]:
@@ -263,7 +265,7 @@ class LocalPool:
         theirs.close()
         self.by_sentinel[process.sentinel] = part, process, answer, gpu
 
-    def finished_parts(self) -> list[tuple[Job, str]]:
+    def finished_parts(self, any_started: bool) -> list[tuple[Job, str]]:
         sentinels = connection.wait([*self.by_sentinel], POLL_SECONDS)
         return [self.error_of(*self.by_sentinel.pop(sentinel)[:3]) for sentinel in sentinels]
 

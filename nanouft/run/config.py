@@ -3,7 +3,7 @@
     config = RunConfig.of("dpo", {"data": "my.jsonl", "beta": 0.2})
     config = read_flags(["--objective", "dpo", "--data", "my.jsonl", "--beta", "0.2"])
     config.argv()                                       # that command line again
-    config.but(seed=1)                                  # another run
+    config.with_flags(seed=1)                           # another run
 
     python -m nanouft.train --help                      # the flags of SHOWN_BY_HELP
     python -m nanouft.train --objective ift --help      # and the settings of ift
@@ -142,18 +142,18 @@ class RunConfig(TrainFlags):
         settings = {name: [*x] if isinstance(x, tuple) else x for name, x in self.settings}
         return fill(self.cls or find(self.method), settings)
 
-    def but(self, **flags: Any) -> "RunConfig":
+    def with_flags(self, **flags: Any) -> "RunConfig":
         """The same run with other flags."""
         return replace(self, **flags, given=self.given.union(flags))
 
-    def said(self) -> dict[str, Any]:
+    def given_values(self) -> dict[str, Any]:
         """{flag or setting: its value}, of all that was given."""
         values = {"objective": self.method, **dict(self.settings), **self.flags()}
         return {name: x for name, x in values.items() if name in self.given and name != "resume"}
 
     def argv(self) -> list[str]:
         """Its command line."""
-        return as_flags({"objective": self.method, **self.said()})
+        return as_flags({"objective": self.method, **self.given_values()})
 
     def reads(self) -> list[str]:
         """The files and folders that it reads beside its initial model: its rows, its reward, the
@@ -270,19 +270,19 @@ def reopen(now: RunConfig) -> RunConfig:
                             f"done only if you name it; add {shlex.join(words)}")
     begun = parse_run(words, cls=now.cls)
     was = begun.flags() | vars(begun.objective()) | {"objective": begun.method}
-    for name, value in now.said().items():
+    for name, value in now.given_values().items():
         if name not in MAY_CHANGE_ON_RESUME and value != frozen(was.get(name)):
             raise UserError(f"--resume {folder}: {flag(name)} differs from the original run; only "
                             f"{', '.join(map(flag, sorted(MAY_CHANGE_ON_RESUME)))} may change")
     changed = {name: getattr(now, name) for name in MAY_CHANGE_ON_RESUME & now.given}
-    return begun.but(**changed, resume=folder)
+    return begun.with_flags(**changed, resume=folder)
 
 
 def how_to_resume(folder: Path, cfg: RunConfig) -> str:
     """What goes on with a run, a call or a command. Both name code and hub again."""
     if cfg.in_python:
         method = cfg.method[1:-1] if cfg.method.startswith("<") else repr(cfg.method)
-        named = [f", {name}={x!r}" for name, x in cfg.said().items()
+        named = [f", {name}={x!r}" for name, x in cfg.given_values().items()
                  if CODE_OR_NETWORK.search(str(x)) and name != "objective"]
         return f"nanouft.train.run({method}{''.join(named)}, resume={str(folder)!r})"
     changed = {name: getattr(cfg, name) for name in sorted(MAY_CHANGE_ON_RESUME & cfg.given)}

@@ -209,12 +209,12 @@ def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
                and getattr(cfg, name) != getattr(TrainFlags, name)}
     folders = []
     for own_flags in first.flags:
-        config = parse_run(shlex.split(own_flags)).but(**changed)
+        config = parse_run(shlex.split(own_flags)).with_flags(**changed)
         files = [str(folder_of(cfg.init) / "model.safetensors"), *(cfg.data or ())]
         inputs = [config.argv(), *map(hash_of, files), hash_of_code()]
         key = hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]
         folder = Path("out/.first", f"{first.setting}-{key}")
-        config = config.but(plain=True, save_every=0, out=str(folder))
+        config = config.with_flags(plain=True, save_every=0, out=str(folder))
         if not (folder / "model.safetensors").exists():
             if (folder / "run.json").exists():
                 with locked(folder):            # UserError if a run trains there now
@@ -222,6 +222,6 @@ def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
             remove(folder)                      # what a stopped run has left
             say("a model that this method needs, trained once: python -m nanouft.train "
                 f"{shlex.join(config.argv())}")
-            train(config.but(device=device.name))
+            train(config.with_flags(device=device.name))
         folders.append(str(folder))
     return replace(objective, **{first.setting: folders})

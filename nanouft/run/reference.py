@@ -12,7 +12,7 @@ they are made in each rollout (rollout.py). The files of the methods compute oth
 import copy
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ class FrozenModels:
                 seed: int = 0) -> list[Encoded]:
         """The rows, with the numbers of other models that the method reads."""
         self.add_reference(data, objective)
-        return objective.prepare(data, self, seed)
+        return objective.prepare(data, replace(self, file=None), seed)      # it may change the rows
 
     def add_reference(self, data: list[Encoded], objective: Objective, what: str = "rows") -> None:
         """Write ref_logp, the initial model's log-probs, beside the tokens. Metrics of pairs and

@@ -99,7 +99,7 @@ def train_in_container(config: RunConfig) -> None:
     room = (out / "room").resolve()
     room.mkdir()
     entry = Path(config.method).resolve()
-    config = config.but(method=str(entry), out=str(room / "run"))
+    config = config.with_flags(method=str(entry), out=str(room / "run"))
     jail, ended = container(entry.parent, [], writable=room), "it exited"
     with (room / "said.txt").open("wb") as said:
         try:
