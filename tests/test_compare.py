@@ -567,8 +567,8 @@ def test_no_line_to_type_runs_what_was_trained_in_a_container(ran):
     typed = [line for line in report_lines if line.startswith("python -m")]
     assert len(typed) == 4 and not any("mine.py" in line or ".ini" in line for line in typed)
     training = ran.job(ran.arms[1], 0, lr=0.5).training
-    failed = SimpleNamespace(running=list, free_slots=lambda: 1, start=lambda part: None,
-                             finished_parts=lambda any_started: [(training, "it exited")], stop=lambda: None)
+    failed = SimpleNamespace(running=list, free_slots=lambda: 1, start=id, stop=lambda: None,
+                             finished_parts=lambda any_started: [(training, "it exited")])
     with pytest.raises(UserError, match=r"mine\.py, lr .*: it exited; finished runs are kept"):
         workers.run_jobs([training], failed, RunsBar(1))
 

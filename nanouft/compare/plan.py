@@ -299,5 +299,5 @@ def plan_text(c: Comparison) -> str:
 def warning_of_programs(c: Comparison) -> str:
     """Of files that another program has trained, as in a container."""
     files = ", ".join(stage[0] for stage in c.programs)
-    return (f"{files}: read it before nanouft.train, or nanouft.compare with plan.ini, runs it with "
-            "your rights and outside of any container")
+    return (f"{files}: read it before nanouft.train, or nanouft.compare with plan.ini, runs it "
+            "with your rights and outside of any container")
