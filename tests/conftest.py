@@ -35,25 +35,26 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True)
 def nothing_outlives_a_test():
     """What one test leaves changed another one reads, and only the order of the files says which:
-    a student's loss once stayed in simple.py, whose own test then failed."""
-    before, path = state(), [*sys.path]
+    a student's loss once stayed in simple.py, whose own test then failed. A table is known by a
+    copy of it."""
+    before = {of: {name: {**value} if type(value) is dict else value
+                   for name, value in names.items() if name[:2] != "__"}
+              for of, names in state().items()}
+    path = [*sys.path]
     yield
     sys.path[:] = path                      # a file of one's own puts its folder there
     now = state()
-    assert [name for name, value in before.items()
-            if now.get(name) is not value and now.get(name) != value] == []
+    assert [f"{of} {name}" for of, names in before.items() for name, value in names.items()
+            if (found := now.get(of, {}).get(name)) is not value and found != value] == []
 
 
-def state() -> dict:
-    """The settings of this process, and what the names of the package stand for; a table by a copy
-    of it."""
+def state() -> dict[str, dict]:
+    """The settings of this process, and what the names of the package stand for."""
     of_process = {"threads": torch.get_num_threads(), "type": torch.get_default_dtype(),
                   "gradient": torch.is_grad_enabled(), "folder": os.getcwd(),
                   "products": torch.get_float32_matmul_precision(),
                   "autocast": torch.is_autocast_enabled("cpu")}
-    environment = {f"${name}": value for name, value in os.environ.items()
+    environment = {name: value for name, value in os.environ.items()
                    if name != "PYTEST_CURRENT_TEST"}
-    return of_process | environment | {
-        f"{module}.{name}": {**value} if type(value) is dict else value
-        for module, file in [*sys.modules.items()] if module.partition(".")[0] == "nanouft"
-        for name, value in vars(file).items() if not name.startswith("__")}
+    return {"process": of_process, "environment": environment} | {
+        name: vars(sys.modules[name]) for name in [*sys.modules] if name[:7] == "nanouft"}

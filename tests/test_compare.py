@@ -223,8 +223,10 @@ def test_tries_of_older_code_choose_no_rate(in_process, monkeypatch):
             sys.modules.pop("helper", None)
         make_here(jobs, pool, bar)
     monkeypatch.setattr(compare, "run_jobs", edit_before_the_seeds)
+    monkeypatch.setattr(compare, "best_is_at_edge", lambda *more: False)        # no more rates
+    monkeypatch.setattr(compare, "search_finalists", lambda *more: [])          # nor seeds
     with pytest.raises(UserError, match="mine.*, seed 100: its input changed"):
-        compare.train_all(planned(f"dpo mine.py {SMALL.replace('--tries 1', '--tries 2')}"))
+        compare.train_all(planned(f"sft mine.py {SMALL.replace('--tries 1', '--tries 2')}"))
 
 
 def test_a_run_is_stale_with_the_files_that_it_imported_and_the_model_that_it_starts_from(ran):
@@ -1010,7 +1012,7 @@ def test_the_same_method_under_two_names_trains_with_other_seeds(ran):
 
 
 def test_looks_are_counted_and_confirming_is_done_once(in_process):
-    words = f"sft dpo {SMALL}"
+    words = f"sft dft {SMALL}"
     three = words.replace("--seeds 2", "--seeds 3")
     for line, earlier in ((words, 0), (words, 0), (three, 1), (f"sft mine.py {SMALL}", 2),
                           (words, 0), (f"{words} --confirm", 0)):       # it was the first
@@ -1020,7 +1022,7 @@ def test_looks_are_counted_and_confirming_is_done_once(in_process):
     assert not {*c.seeds} & {*range(plan.SEARCH_SEED)}
     assert c.eval_spec("test").seed != planned(words).eval_spec("test").seed
     before = trained()
-    for again in (three, f"{words} --items 11", f"dpo sft {SMALL} --items 12"):
+    for again in (three, f"{words} --items 11", f"dft sft {SMALL} --items 12"):
         with pytest.raises(UserError, match="has already tested"):
             compare.train_all(planned(f"{again} --confirm"))
     assert trained() == before                                  # refused before it trains
@@ -1114,11 +1116,11 @@ def test_pairs_have_a_reward_accuracy_and_lengths_and_a_floor_is_told(in_process
 
 def test_out_keeps_the_report_of_another_comparison(in_process, capsys):
     """The same one writes its own anew, with more seeds too."""
-    for line in ("sft dpo", "sft mine.py", "sft dpo --seeds 3", "sft mine.py"):
-        assert call(f"{line} {SMALL.replace('--seeds 2', '')} --out x") == 0
+    for line in ("sft dft", "sft mine.py", "sft dft --seeds 3", "sft mine.py"):
+        assert call(f"{SMALL} {line} --out x") == 0
     assert capsys.readouterr().out.count("already has the plan and report of another") == 2
     other, = Path("x").glob("sft-mine.py-*/report.md")
-    assert "# sft, dpo\n" in Path("x/report.md").read_text()
+    assert "# sft, dft\n" in Path("x/report.md").read_text()
     assert "# sft, mine.py\n" in other.read_text()
 
 

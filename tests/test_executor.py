@@ -1,6 +1,7 @@
 """nanouft.compare by executors of concurrent.futures: the figures of a comparison on this machine,
 whoever is killed."""
 import os
+import re
 import shlex
 import signal
 import sys
@@ -35,11 +36,12 @@ def carried_by(some: Executor | None) -> dict[str, bytes]:
     """{file: its bytes} of what a comparison leaves, but for what says how long it took."""
     c = plan.plan(plan.parse_command(shlex.split(LINE)))
     c.executor = some
-    with workers.lock_comparisons(c.root):
-        compare.train_all(c)
+    c.lrs = {arm: c.stage_plans[arm.stages[-1]].lr for arm in c.all_arms}
+    jobs = [c.initial_job(), c.job(c.arms[1], 0)]       # a chain, so one more is only trained
+    with workers.lock_comparisons(c.root), RunsBar(len(jobs)) as bar:
+        workers.run_jobs(jobs, compare.pool_of(c), bar)
     assert not [*Path("out").rglob("*.partial")]
-    scores = {str(job.scored): repr(runs.scores_of(job)).encode()
-              for job in compare.evaluated_jobs(c)}
+    scores = {str(job.scored): repr(runs.scores_of(job)).encode() for job in jobs}
     return scores | {str(x): x.read_bytes() for x in RUNS.rglob("*")
                      if x.is_file() and x.suffix != ".npz" and x.name != runs.MADE}
 
@@ -52,8 +54,9 @@ def local(tmp_path_factory) -> dict[str, bytes]:
         return carried_by(None)
 
 
-@pytest.mark.parametrize("kind, how", [(ThreadPoolExecutor, {}), pytest.param(
-    ProcessPoolExecutor, {"mp_context": get_context("spawn")}, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind, how", [
+    (ThreadPoolExecutor, {}), (ProcessPoolExecutor, {"mp_context": get_context("spawn")})])
 def test_runs_and_figures_are_those_of_this_machine(kind, how, local):
     with kind(2, **how) as some:
         assert carried_by(some) == local
@@ -131,10 +134,12 @@ def test_a_lost_part_is_handed_over_once_more(monkeypatch):
     ("torch", "1.0", r"has torch .*, and the comparison 1\.0"),
     ("nanouft:loop.py", "0", "has another nanouft/loop.py"), ("own.py", "0", "another own.py")])
 def test_a_worker_with_other_code_is_refused_in_one_line(library, was, told, monkeypatch):
-    real = executor.code_fingerprint
-    monkeypatch.setattr(executor, "code_fingerprint", lambda: real() | {library: was})
-    with pytest.raises(UserError, match=told):
-        carry(Odd(0))
+    code = executor.code_fingerprint() | {library: was}
+    assert re.search(told, executor.code_mismatch(code))
+    if library == "own.py":                             # one of them in a process, which takes long
+        monkeypatch.setattr(executor, "code_fingerprint", lambda: code)
+        with pytest.raises(UserError, match=told):
+            carry(Odd(0))
 
 
 def test_what_workers_have_done_is_read_once_each_time(monkeypatch):

@@ -83,12 +83,12 @@ def waits(seen):
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_steps_keep_to_the_gpu_and_wait_for_nothing(form):
     for dtype in DTYPES:
-        numbers, seen = two_steps(form, "cuda", dtype, nano())
+        numbers, seen = two_steps(form, "cuda", dtype, nano(n_layer=1))
         assert waits(seen) == READS.get(form.name, set()), seen
         assert not any("without a generator" in x for x, _ in seen), seen
         assert form.name == "sftmix" or "draws on cpu" not in {x for x, _ in seen}, seen
         if dtype == "fp32":
-            assert numbers == two_steps(form, "cpu", dtype, nano())[0]
+            assert numbers == two_steps(form, "cpu", dtype, nano(n_layer=1))[0]
 
 
 # ---- models of transformers ----------------------------------------------------------------------

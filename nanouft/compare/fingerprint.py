@@ -59,18 +59,26 @@ def library_versions() -> dict[str, str]:
     return installed
 
 
+@cache
+def is_of_a_library(file: str) -> bool:
+    """Or of Python itself. That doesn't change, and a process imports thousands of them."""
+    path = Path(file)
+    return bool({"site-packages", "dist-packages"} & {*path.parts}) or path.is_absolute() and any(
+        map(path.resolve().is_relative_to, PYTHON))
+
+
 def own_code_files() -> dict[str, Path]:
     """{its name in made.json: the file} of each module that is imported now and of no installed
     library. Files of nanouft and of this folder have names that move with them."""
     files, here, ours = {}, Path.cwd().resolve(), str(Path(__file__).parents[1])
     imported = {str(getattr(x, "__file__", None) or "") for x in [*sys.modules.values()]}
-    candidates = {Path(x).absolute() for x in sorted(imported) if x.startswith(ours)
-                  or not {"site-packages", "dist-packages"} & {*Path(x).parts}}
+    candidates = {Path(x).absolute() for x in sorted(imported)
+                  if x.startswith(ours) or not is_of_a_library(x)}
     for file in (x for x in candidates if x.is_file()):
         real = file.resolve()           # of a link the content counts, wherever it leads
         if real.is_relative_to(PACKAGE):
             files[f"nanouft:{real.relative_to(PACKAGE).as_posix()}"] = real
-        elif not any(map(real.is_relative_to, PYTHON)):
+        else:
             inside = file.is_relative_to(here)
             files[(file.relative_to(here) if inside else file).as_posix()] = file
     return files
