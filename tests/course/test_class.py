@@ -415,13 +415,13 @@ ANYWHERE = """
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from lessons.behind.tasks.child import PYTHON, ROOT, words
+from lessons.behind.tasks.child import PYTHON, ROOT, container_command
 leaves = [PYTHON, "-c", "import nanouft, lessons, away; open('left', 'w')"]
 for around in "./ä b", "/var/tmp", "/dev/shm":
     for student in map(Path, (".", "./ä b", "/", "/tmp", ROOT, ROOT / "lessons/exercises")):
         with TemporaryDirectory(dir=around) as room:
             hidden, room = [ROOT.parent, Path.cwd()], Path(room).resolve()
-            subprocess.run([*words(student.resolve(), hidden, room), *leaves])
+            subprocess.run([*container_command(student.resolve(), hidden, room), *leaves])
             if not (room / "left").exists():
                 print(student, "cannot write into", room)
 """
