@@ -1,6 +1,7 @@
 """python -m nanouft lists the commands; python -m nanouft NAME ... runs one of them."""
 import sys
 
+from nanouft import __version__
 from nanouft.plumbing.entry import command, run_program
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.printing import say
@@ -39,12 +40,15 @@ def main(argv: list[str] | None = None) -> int:
         say("`nanouft train` is short for python -m nanouft.train, and so are the others.\n"
             "In the folder of the repository: python -m lessons")
         return 0
+    if name == "--version":
+        say(f"nanouft {__version__}")
+        return 0
     if name == "lessons":
         raise UserError("the lessons are not installed; clone nanouft's repository, and in its "
                         "folder type python -m lessons")
     modules = {module.removeprefix("nanouft."): module for module in COMMANDS}
-    modules["flat"] = "nanouft.flat"        # until version 7
-    run_program(modules[one_of("command", name, modules)], rest)
+    old = name == "flat"                    # found until version 7
+    run_program("nanouft.flat" if old else modules[one_of("command", name, modules)], rest)
     return 0
 
 

@@ -256,6 +256,20 @@ def test_code_that_changes_while_it_runs_is_not_believed():
         fingerprint.hash_own_code(began, began)
 
 
+def test_an_installed_file_that_another_environment_links_has_not_changed(tmp_path, monkeypatch):
+    file = tmp_path / "site-packages/loop.py"
+    file.parent.mkdir()
+    file.touch()
+    monkeypatch.setattr(fingerprint, "own_code_files", lambda: {"nanouft:loop.py": file})
+    began = time.time() + 0.01
+    time.sleep(0.1)
+    (tmp_path / "another").hardlink_to(file)            # its ctime is new
+    assert fingerprint.hash_own_code(began, began)
+    os.utime(file)
+    with pytest.raises(UserError, match="changed while it ran"):
+        fingerprint.hash_own_code(began, began)
+
+
 def test_precision_device_start_model_and_rows_are_in_a_runs_name():
     shutil.copytree(BASE, "start")
 

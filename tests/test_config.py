@@ -241,8 +241,10 @@ def test_a_class_of_a_notebook_trains_and_goes_on_in_python_alone(monkeypatch, c
     ("sft", {"eval_data": DEMOS}, "12 of 12 held-out prompts are also trained on"),
     ("sft", {}, "the shipped base model knows only NanoWorld"),
     ("uft", {"data": [x | {"score": 1} for x in DEMOS]}, "all 1[0-2] responses have the grade 1"),
-    (type("Typed", (Here,), {"__module__": "__main__", "loss": eval("lambda self, batch: (sum("
-     "x.logp.sum() for x in batch.seqs.values()), {})")}), {}, "Typed: Python has not kept")])
+    # its file is not "<string>": Python 3.13 keeps the text of python -c under that name
+    (type("Typed", (Here,), {"__module__": "__main__", "loss": eval(compile(
+        "lambda self, batch: (sum(x.logp.sum() for x in batch.seqs.values()), {})", "typed",
+        "eval"))}), {}, "Typed: Python has not kept")])
 def test_a_warning_is_in_the_notes_of_a_result(method, flags, told):
     result = train.run(method, **{"data": DEMOS, "plain": not flags, **SHORT, **flags})
     assert any(re.match(told, text) for text in result.notes), result.notes

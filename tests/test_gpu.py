@@ -131,7 +131,7 @@ DOORS = {       # command: how often it waits for the GPU, in which file
         {"sample": 40, "generate": 46, "masking_utils": 20},
     "evaluate start llama --data pairs.jsonl --reward r.py:f --max-new 6":
         {"reference": 6, "generate": 4, "masking_utils": 9}}
-SAVING = {"tensors", "folders", "hf", "lora"}       # which waits for each weight
+SAVING = {"safetensors_files", "folders", "hf", "lora"}       # which waits for each weight
 
 
 def waits_of(seen):
@@ -184,7 +184,7 @@ def test_a_resumed_run_draws_what_an_unbroken_one_does(here):
 def test_a_comparison_keeps_to_the_gpu(here, monkeypatch):
     """Here in this process."""
     def run_jobs(jobs, *more, **named):
-        for job in workers.missing(jobs):
+        for job in workers.missing_jobs(jobs):
             for part in runs.parts_of(job):
                 runs.run_part(part, time.time())
     monkeypatch.setattr(compare, "run_jobs", run_jobs)

@@ -236,6 +236,7 @@ def test_the_package_lists_its_commands(here):
     programs = [named(file).removesuffix(".__main__") for file in files_of("nanouft").values()
                 if 'if __name__ == "__main__"' in file.read_text(encoding="utf-8")]
     assert [name for name in programs if f"python -m {name} " not in out] == ["nanouft"]
+    assert here("nanouft", "--version") == (0, f"nanouft {nanouft.__version__}\n", "")
 
 
 @pytest.mark.parametrize("flag, code", [("--help", 0), ("--no-such-flag", 2)])
@@ -254,6 +255,7 @@ def test_python_m_nanouft_with_a_name_runs_that_command(module, flag, code, here
 def test_a_name_that_is_no_command_is_one_line(words, told, here):
     code, out, err = here("nanouft", *words.split())
     assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith(told)
+    assert "flat" not in err        # an old name is found, and not offered
 
 
 def test_a_module_is_found_by_its_name_of_version_5():
