@@ -247,9 +247,10 @@ def choose_rate(c: Comparison, arm: Arm, lrs: list[float]) -> float:
 
 
 def divergence_error(c: Comparison, arm: Arm, lrs: list[float], lr: float) -> UserError:
+    typed = c.job(arm, SEARCH_SEED, lr).command
     return UserError(f"{arm.name}: training diverged at each learning rate "
-                     f"({', '.join(map(short_lr, lrs))}); give it a lower --lr. To see "
-                     f"more: {c.job(arm, SEARCH_SEED, lr).command}")
+                     f"({', '.join(map(short_lr, lrs))}); give it a lower --lr"
+                     + f". To see more: {typed}" * bool(typed))
 
 
 def best_is_at_edge(c: Comparison, arm: Arm) -> bool:

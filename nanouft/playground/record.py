@@ -187,7 +187,8 @@ def record(names: Collection[str] = (), rates: Sequence[float] = RATES,
         frames_to_make = [(key, name, cls, form, lr) for name, cls in classes.items()
                           for key, form in {name: {}, **FORMS.get(name, {})}.items()
                           for lr in sorted({*rates, cls.lr})]
-        for key, name, cls, form, lr in progress(len(frames_to_make), "teaching", frames_to_make):
+        for key, name, cls, form, lr in progress(len(frames_to_make), "page of all losses",
+                                                 frames_to_make, unit="model"):
             others = cls.first_models.stand_in(helper) if cls.first_models else {}
             objective = cls(**others, **form)
             objective.lr = lr

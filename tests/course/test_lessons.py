@@ -328,7 +328,7 @@ def test_a_lesson_runs_with_ours_until_the_function_is_begun_and_then_with_a_rig
     assert name == "02a" or got.dtype == ours.dtype
     mistake = asked.mistakes[0]
     for wrong in (HEAD + task.source_with(asked, (mistake,)), f"def {asked.name}(:"):
-        with pytest.raises(UserError, match=f"fix {asked.name} in {asked.file} .* nothing was"):
+        with pytest.raises(UserError, match=f"fix {asked.name} in {asked.file} .* trained with it"):
             stub(name, wrong)
     said = capsys.readouterr().out
     for words in (f"with our {asked.name}; yours ({name}), in {asked.file}, is not started\n",
