@@ -154,7 +154,7 @@ for lam in LAMS:
 # **Write it first.** `best_moves_alone` of `lessons/exercises/ex04.py` (04b) is the true value.
 
 # %%
-from frozen_lake.residual import best_moves, placebo, residual
+from frozen_lake.temporal_residual import best_move_probs, placebo, residual
 from frozen_lake.train import METHODS, learn, task_of
 from frozen_lake.planning import optimal_actions, success
 from frozen_lake.policies import Table, start_policy
@@ -181,7 +181,7 @@ def on_lake(lake) -> tuple[dict, dict]:
         read[f"its placebo, lam {lam:g}"] = placebo(policy, path, lam, "random cell")
     true = sum(best_moves_alone(probs, lake.step, optimal_actions(lake), (~lake.terminal).long(),
                                 lake.start, len(path)) for probs in early) / N
-    return ({name: 100 * (best_moves(lake, moves, path).mean() - true).item()
+    return ({name: 100 * (best_move_probs(lake, moves, path).mean() - true).item()
              for name, moves in read.items()},
             {name: 100 * success(lake, probs[-1])[:, lake.start].mean().item()
              for name, probs in trained.items()})

@@ -490,7 +490,7 @@ def test_a_method_whose_rewards_are_all_0_is_named():
         return SimpleNamespace(name=name, measure="reward", scores={"rows": scores})
     results = [result("initial model", np.zeros((3, 4))), result("sft", np.eye(3, 4)),
                result("dpo", np.zeros((3, 4)))]
-    told, = printed.floor_and_ceiling(SimpleNamespace(parts={"val": Path("x")}), results)
+    told, = printed.floor_ceiling_notes(SimpleNamespace(parts={"val": Path("x")}), results)
     assert told.startswith("reward: 0.000 at each prompt for dpo, a floor")
 
 

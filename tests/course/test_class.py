@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from programs.classes import (
+from programs.class_submissions import (
     CELLS,
     ENDS,
     HOSTILE,
