@@ -148,7 +148,7 @@ class Comparison(ParsedCommand):
             self.root / "runs", f"{arm.words} {lr:.2g} seed {own_seed}", config, init, first,
             eval_spec=self.eval_spec("val" if trying else "test"),
             name=f"{arm.name}, lr {short_lr(lr)}, seed {own_seed}",
-            program=self.programs.get(stage, "nanouft.train:run_from_config"),
+            program=self.programs.get(stage, runs.TRAIN),
             trains_others=self.stage_plans[stage].needs_others, may_diverge=trying)
 
     def initial_job(self) -> runs.Job:
@@ -293,4 +293,11 @@ def plan_text(c: Comparison) -> str:
             values = x if isinstance(x, (list, tuple)) else ["yes" if x is True else x]
             entries[flag(name)[2:]] = [*values]
     lines = [f"{name} = " + "\n    ".join(map(str, values)) for name, values in entries.items()]
-    return "\n".join(["[compare]", *lines, ""])
+    return "\n".join([f"# {warning_of_programs(c)}"] * bool(c.programs) + ["[compare]", *lines, ""])
+
+
+def warning_of_programs(c: Comparison) -> str:
+    """Of files that another program has trained, as in a container."""
+    files = ", ".join(stage[0] for stage in c.programs)
+    return (f"{files}: read it before nanouft.train, or nanouft.compare with plan.ini, runs it "
+            "with your rights and outside of any container")

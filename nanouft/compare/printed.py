@@ -21,7 +21,7 @@ from nanouft.compare.verdicts import (
 from nanouft.data.holdout import leak, question_keys
 from nanouft.data.rows import read
 from nanouft.plumbing.printing import quantity
-from nanouft.run.folder import questions_of_run
+from nanouft.run.folder import trained_question_keys
 
 
 def wrapped(text: str, indent: str = "", first: str = "") -> list[str]:
@@ -109,8 +109,9 @@ def score_table(c: Comparison, results: list[Result]) -> list[str]:
         cells += [MEASURES[what].text(x.others[what]) if what in x.others else ""
                   for what in others]
         if x.arm:
+            measured = not {*x.arm.stages} & {*c.programs}      # what runs in a container is not
             cells += [short_lr(c.lr(x.arm)), f"{x.cost['steps']:.0f}",
-                      f"{x.cost['sequences']:,.0f}", f"{x.cost['seconds']:.1f}"]
+                      f"{x.cost['sequences']:,.0f}", f"{x.cost['seconds']:.1f}" * measured or "-"]
         lines.append([x.name, *cells])
     return [*in_columns(lines, [width for _, width in columns]),
             *wrapped(" ".join(legends(c, results)))]
@@ -193,7 +194,7 @@ def caveats_of(c: Comparison, q: Question) -> list[str]:
 def notes(c: Comparison, results: list[Result], earlier: list[PastTest]) -> list[str]:
     """Why a verdict may be unfair although its interval is right."""
     measure = MEASURES[results[0].measure]
-    texts = floor_and_ceiling(c, results)
+    texts = floor_ceiling_notes(c, results)
     texts += [text for arm in c.search_scores for text in notes_on_rates(c, arm, measure)]
     texts += notes_on_compute(results)
     texts += notes_of_runs(c)
@@ -206,7 +207,7 @@ def notes(c: Comparison, results: list[Result], earlier: list[PastTest]) -> list
                      f"{three:.1f}, with five {five:.1f}: give --seeds 3 or more")
     if c.parts:
         rows = c.eval_spec("test").rows()
-        if text := leak({*question_keys(rows)}, questions_of_run(c.train.init)):
+        if text := leak({*question_keys(rows)}, trained_question_keys(c.train.init)):
             texts.append(f"{text}, by the run that made {c.train.init}")
         trained_rows, _ = read([str(c.parts["train"])], ["demos", "pairs", "labels"])
         if text := leak({*question_keys(rows)}, question_keys(trained_rows)):
@@ -224,7 +225,7 @@ def notes_of_runs(c: Comparison) -> list[str]:
             for text, of in names.items()]
 
 
-def floor_and_ceiling(c: Comparison, results: list[Result]) -> list[str]:
+def floor_ceiling_notes(c: Comparison, results: list[Result]) -> list[str]:
     """A line of the methods whose scores are all 0, and one of those whose scores are all 100."""
     measure, texts = MEASURES[results[0].measure], []
     for end, name in ((0.0, "floor"), (1.0, "ceiling")):

@@ -58,6 +58,7 @@ MADE = "made.json"
 ONLY_TRAIN = {"plain": True, "items": 0, "save_every": 0, "threads": 1}
 HEAVY = 40_000_000              # bytes: heavier weights are removed when they have been scored
 DAY = 86400                     # seconds
+TRAIN = "nanouft.train:run_from_config"
 
 
 class Job(NamedTuple):
@@ -68,7 +69,7 @@ class Job(NamedTuple):
     init: str = ""              # the initial model
     needs: tuple["Job", ...] = ()   # what it reads, made before it
     name: str = ""              # as an error names it
-    program: str = "nanouft.train:run_from_config"    # that makes the folder config.out
+    program: str = TRAIN        # that makes the folder config.out
     trains_others: bool = False  # it trains other models first, so no other such job runs meanwhile
     may_diverge: bool = False   # a try may diverge
 
@@ -87,7 +88,10 @@ class Job(NamedTuple):
 
     @property
     def command(self) -> str:
-        assert self.config
+        """What to type for this training. "" if there is none, or if another program has made it:
+        one that has run a file in a container, where this command would run it outside."""
+        if not self.config or self.program != TRAIN:
+            return ""
         return f"python -m nanouft.train {shlex.join(self.config.argv())}"
 
 
@@ -208,7 +212,7 @@ def train_job(job: Job, since: float, began: float) -> None:
     module, _, function = job.program.partition(":")
     start = sum(os.times()[:4])             # of this process and of those that it starts
     shared = CachedLogProbs(job.folder.parent / "references", since, began)
-    passed = {"log_prob_file": shared} if job.program == "nanouft.train:run_from_config" else {}
+    passed = {"log_prob_file": shared} if job.program == TRAIN else {}
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
     with removed_unless_whole(unfinished(job.folder)) as partial, own_turn(job):
         partial.mkdir(parents=True)
