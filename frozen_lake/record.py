@@ -19,9 +19,9 @@ from torch import Tensor
 
 from frozen_lake.lake import Lake
 from frozen_lake.policies import Policy, start_policy
-from frozen_lake.residual import (
+from frozen_lake.temporal_residual import (
     PLACEBOS,
-    best_moves,
+    best_move_probs,
     best_moves_alone,
     placebo,
     predicted_cells,
@@ -58,7 +58,7 @@ def estimates(lake: Lake, setting: str, N: int, placebos: Iterable[str]) -> dict
 
     def look(policy: Policy) -> Tensor:
         def of(moves: Tensor) -> Tensor:
-            return best_moves(lake, moves, task.best)
+            return best_move_probs(lake, moves, task.best)
         true = best_moves_alone(lake, policy.probs(), len(task.best))
         with torch.no_grad():
             return torch.stack([torch.stack([

@@ -4,7 +4,7 @@
 """
 from frozen_lake.planning import success, visits
 from frozen_lake.policies import Policy, start_policy
-from frozen_lake.residual import distance, overlap, reads
+from frozen_lake.temporal_residual import distance, overlap, reads
 from frozen_lake.train import Task, learn
 from nanouft.plumbing.printing import if_in_checkout, say
 

@@ -16,7 +16,7 @@ PROGRAMS = {            # its module, and what it leaves behind
     "exam": ("lessons.behind.classroom.exam", "questions, and their answers: out/exam"),
     "pages": ("lessons.behind.website.pages", "a website of lessons, results, docs: out/pages"),
     "evidence": ("lessons.evidence", "what we found, and every verdict; no file"),
-    "arena": ("lessons.behind.classroom.arena", "a verdict on each student's loss: arena.csv"),
+    "arena": ("lessons.behind.classroom.arena", "a verdict on each student's loss: out/arena.csv"),
     "bench": ("tests.bench", "seconds per step, compared with TRL; checks of a GPU"),
     "methods": ("lessons.behind.website.methods_page", "the lists of methods and lessons"),
 }

@@ -196,7 +196,7 @@ class Lesson:
 
     def yours(self, name: str):
         """Your function for an exercise if it is right; ours if you have not begun it. A wrong one
-        ends the lesson here, before anything is trained."""
+        ends the lesson here, before anything is trained with it."""
         from lessons.behind.tasks.call import as_tensor
         from lessons.behind.tasks.check import judge_file
         from lessons.behind.tasks.task import NOT_STARTED, STUBS, Judge, Verdict
@@ -211,7 +211,8 @@ class Lesson:
             verdict = Verdict(NOT_STARTED, 0)
         if verdict.state == "wrong":
             print(f"{task.name} ({name}), in {where}, is wrong.\n{verdict.told}\n")
-            raise UserError(f"fix {task.name} in {where} and run this again: nothing was trained")
+            raise UserError(f"fix {task.name} in {where} and run this again: nothing was trained "
+                            "with it")
         if verdict.state == NOT_STARTED:
             print(f"with our {task.name}; yours ({name}), in {where}, is not started")
             return task.right
@@ -271,7 +272,7 @@ class Lesson:
             print("Next:", f"python {quoted(short_path(later))}" if later else "python -m lessons",
                   "(all your guesses: python -m lessons)" if later else "arena")
 
-    def error_line(self, title: str) -> int:
+    def line_of(self, title: str) -> int:
         """Where the lesson has this heading, or this fold."""
         lines = self.file.read_text(encoding="utf-8").splitlines()
         return 1 + next(k for k, line in enumerate(lines)

@@ -108,7 +108,7 @@ def run(argv: list[str]) -> Any:
     rows = load.load_rows(cfg, objective)
     try_reward(cfg.reward, rows.train, objective.samples, split_over_processes)
     model, tok = load.open_model(cfg, objective, device)
-    objective = load.with_first_models(objective, cfg, device, train=refuse_to_train_first_models)
+    objective = load.with_first_models(objective, cfg, device, train=require_prerequisite_models)
     plan = plan_run(cfg, objective, rows, model, tok)
     args.learning_rate, args.max_steps = plan.lr, plan.steps
     args.per_device_train_batch_size = math.ceil(plan.batch_size / cfg.accumulate)
@@ -132,7 +132,7 @@ def run(argv: list[str]) -> Any:
     return trainer
 
 
-def refuse_to_train_first_models(config: RunConfig) -> None:
+def require_prerequisite_models(config: RunConfig) -> None:
     """In place of train.run_from_config, which makes the first models of a method."""
     raise UserError("run that command first: it takes one process")
 

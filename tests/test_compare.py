@@ -216,6 +216,7 @@ def test_a_helper_has_the_name_by_which_it_was_imported(monkeypatch):
     assert "my-packages/helper.py" in fingerprint.own_code_files()
 
 
+@pytest.mark.slow
 def test_tries_of_older_code_choose_no_rate(in_process, monkeypatch):
     def edit_before_the_seeds(jobs, pool, bar, keep=None):
         if keep is None:
@@ -311,7 +312,8 @@ def test_a_plan_looks_ahead_once_at_each_stage(monkeypatch):
 
 
 # ---- the initial model reads rows once -----------------------------------------------------------
-@pytest.mark.parametrize("dtype", ["fp32", pytest.param("bf16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_runs_with_the_same_rows_read_them_once_and_each_is_that_of_its_command(dtype, monkeypatch):
     """Which has no file of log-probs. A loss of your own, which could change how a model reads,
     shares one with itself alone."""
@@ -490,7 +492,7 @@ def test_a_method_whose_rewards_are_all_0_is_named():
         return SimpleNamespace(name=name, measure="reward", scores={"rows": scores})
     results = [result("initial model", np.zeros((3, 4))), result("sft", np.eye(3, 4)),
                result("dpo", np.zeros((3, 4)))]
-    told, = printed.floor_and_ceiling(SimpleNamespace(parts={"val": Path("x")}), results)
+    told, = printed.floor_ceiling_notes(SimpleNamespace(parts={"val": Path("x")}), results)
     assert told.startswith("reward: 0.000 at each prompt for dpo, a floor")
 
 
@@ -569,6 +571,24 @@ def test_an_arm_that_fails_ends_in_one_line_and_what_is_done_is_kept(line, told)
     assert "python -m nanouft.train --objective bad.py" in str(e.value)
     assert "\n" not in str(e.value) and any(x.startswith("mine.py") for x in trained())
     assert not [*Path("out").rglob("*.partial")]
+
+
+def test_no_line_to_type_runs_what_was_trained_in_a_container(ran):
+    """Typed, it would run that file outside. Nor are its CPU seconds known."""
+    ran.programs[("mine.py",)] = "nowhere:train"
+    table = printed.score_table(ran, verdicts.verdicts(ran)[0])
+    unknown = [line.split()[0] for line in table if line.endswith("  -")]
+    assert unknown == ["mine.py", "sft+mine.py"]
+    Path("my.ini").write_text(text := plan.plan_text(ran))
+    assert text.startswith("# mine.py: read it") and plan.read_plan("my.ini")[1] == "mine.py"
+    report_lines = [*report.plan_command(ran), *report.training_commands(ran)]
+    typed = [line for line in report_lines if line.startswith("python -m")]
+    assert len(typed) == 4 and not any("mine.py" in line or ".ini" in line for line in typed)
+    training = ran.job(ran.arms[1], 0, lr=0.5).training
+    failed = SimpleNamespace(running=list, free_slots=lambda: 1, start=id, stop=lambda: None,
+                             finished_parts=lambda any_started: [(training, "it exited")])
+    with pytest.raises(UserError, match=r"mine\.py, lr .*: it exited; finished runs are kept"):
+        workers.run_jobs([training], failed, RunsBar(1))
 
 
 def test_a_loss_reaches_neither_what_scores_it_nor_the_bar(capfd):
@@ -773,6 +793,7 @@ def test_what_is_noticed_of_rows_is_said_before_training_and_with_the_result(in_
     assert [before.count(f"Note: {x}") for x in verdict.notes] == [1] * 3 + [0] * len(others)
     text = " ".join((verdict.folder / "report.md").read_text().split())
     assert text.startswith("# sft, sft+dpo **Result") and f"Note: {skipped}" in text
+    assert "Learning rate: of a chain's last stage." in text
     verdict = compare.run(["sft", "sft+dpo"], **how, confirm=True)
     assert "# Confirmation: sft, sft+dpo\n" in (verdict.folder / "report.md").read_text()
     c = planned("sft dpo --confirm --device cpu")
@@ -1041,6 +1062,7 @@ def test_the_same_method_under_two_names_trains_with_other_seeds(ran):
     assert {found.a.name, found.b.name} == {"sft", "twin"} and found.interval()[1] > 0
 
 
+@pytest.mark.slow
 def test_looks_are_counted_and_confirming_is_done_once(in_process):
     words = f"sft dft {SMALL}"
     three = words.replace("--seeds 2", "--seeds 3")
@@ -1069,6 +1091,7 @@ def test_a_test_counts_when_its_scores_are_shown(in_process, monkeypatch, capsys
 
 
 # ---- what it prints and leaves -------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_plan_repeats_the_command_elsewhere(scene, tmp_path, in_process):
     """To the same figures, from the plan, the file and the rows alone. Each command of the report
     makes the weights that were judged. What training says of a loss of one's own is a note."""
@@ -1130,12 +1153,12 @@ def test_scores_csv_has_the_mean_of_the_questions_for_each_seed(ran):
 
 @pytest.mark.parametrize("line, told", [
     ("sft 'big=sft --batch-size 32'", "big has 4 times the batch size of sft. See"),
-    ("sft 'long=sft --steps 4' dpo", "long has 2 times the steps of sft; dpo has 2 times the "
-                                     "sequences per row of sft. See"),
+    pytest.param("sft 'long=sft --steps 4' dpo", "long has 2 times the steps of sft; dpo has 2 "
+                 "times the sequences per row of sft. See", marks=pytest.mark.slow),
     ("sft 'same=sft --accumulate 2'", "last digit; ± as if one of two more prompts differed"),
     ("sft+dpo 'long=sft+dpo --steps 4'", "long has 1.5 times the steps of sft+dpo; "),
-    ("sft+dpo sft+ipo", "Learning rate: of a chain's last stage."),
-    ("sft sft+dpo", 'add "sft --steps 4" as a baseline that is')])
+    pytest.param("sft sft+dpo", 'add "sft --steps 4" as a baseline that is',
+                 marks=pytest.mark.slow)])
 def test_what_is_not_equal_is_named_and_what_is_the_same(line, told, in_process, capsys):
     assert call(f"{line} {SMALL}") == 0
     said = " ".join(capsys.readouterr().out.split())
@@ -1159,6 +1182,7 @@ def test_pairs_have_a_reward_accuracy_and_lengths_and_a_floor_is_told(in_process
     assert f"chosen {chosen:.1f} tokens, rejected {rejected:.1f} tokens" in said
 
 
+@pytest.mark.slow
 def test_out_keeps_the_report_of_another_comparison(in_process, capsys):
     """The same one writes its own anew, with more seeds too."""
     for line in ("sft dft", "sft mine.py", "sft dft --seeds 3", "sft mine.py"):

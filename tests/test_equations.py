@@ -19,10 +19,17 @@ from nanouft.batch import Batch, Seqs
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.objectives.ada_dpo import root
-from nanouft.playground.docstrings import SHARED, Line, equations, head_of, name_and_idea, paper
+from nanouft.playground.docstrings import (
+    SHARED,
+    Line,
+    equations,
+    method_docstring,
+    name_and_idea,
+    paper,
+)
 
 TRAINED = {**OBJECTIVES, "pretrain": pretrain.NextToken, "reward": reward.BradleyTerry}
-HEADS = {name: head_of(cls) for name, cls in TRAINED.items()}
+HEADS = {name: method_docstring(cls) for name, cls in TRAINED.items()}
 LINES = {line.name: line for name, head in HEADS.items() for line in equations(name, head)}
 # What the head of grpo.py says of a setting in words
 GRPO = LINES["grpo"]

@@ -1,4 +1,5 @@
-"""What is measured of a model before and after a run (nanouft/run/evaluation.py, metrics.py)."""
+"""What is measured of a model before and after a run (nanouft/run/evaluation.py and
+eval_metrics.py)."""
 import json
 import statistics
 from dataclasses import replace
@@ -14,11 +15,11 @@ from nanouft.data.rows import Row
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.files import write_json
-from nanouft.run import evaluation, metrics
+from nanouft.run import eval_metrics, evaluation
 from nanouft.run.checkpoint import Log
 from nanouft.run.config import read_flags
+from nanouft.run.eval_metrics import Measurement, held_out_metrics
 from nanouft.run.evaluation import EvalResult, evaluate_run, scores_answers
-from nanouft.run.metrics import Measurement, held_out_metrics
 from nanouft.run.reference import FrozenModels, Numbers
 
 COMPARED = [name for name, cls in OBJECTIVES.items()
@@ -130,17 +131,17 @@ def test_an_interval_holds_the_truth_in_95_of_100_draws():
     answer varied: 53 to 84 of 100). A share of 4 of 4 has the exact interval."""
     rng = np.random.default_rng(0)
     hits = sum(low <= 0.3 <= high for low, high in
-               (metrics.bootstrap(rng.random(80) < 0.3) for _ in range(200)))
+               (eval_metrics.bootstrap(rng.random(80) < 0.3) for _ in range(200)))
     assert 180 <= hits <= 198
-    low, high = metrics.bootstrap([2.0, 4.0, 6.0], [1, 2, 3])
+    low, high = eval_metrics.bootstrap([2.0, 4.0, 6.0], [1, 2, 3])
     assert low == high == 2, "sums over tokens: their ratio"
     truth = statistics.NormalDist().cdf(1 / 2 ** 0.5)
     for good, bad in ((30, 30), (60, 15)):
         grade = np.repeat([1.0, 0.0], [good, bad])
-        found = [metrics.auc_of_grades(rng.normal(size=good + bad) + grade, grade).metrics
+        found = [eval_metrics.auc_of_grades(rng.normal(size=good + bad) + grade, grade).metrics
                  for _ in range(200)]
         assert 180 <= sum(x["low"] <= truth <= x["high"] for x in found) <= 198
-    assert np.allclose(metrics.interval(np.ones(4), np.ones(4)), (0.3976, 1), atol=1e-4)
+    assert np.allclose(eval_metrics.interval(np.ones(4), np.ones(4)), (0.3976, 1), atol=1e-4)
 
 
 def test_the_interval_of_a_share_stays_within_0_and_1():
@@ -148,7 +149,7 @@ def test_the_interval_of_a_share_stays_within_0_and_1():
     end."""
     grade = np.repeat([1.0, 0.0], [6, 2])
     for gain, side in (([5, 6, 7, 8, 1, 2, 0, 3], 1), ([-5, -6, -7, -8, -1, -2, 0, -3], 0)):
-        found = metrics.auc_of_grades(np.array(gain), grade).metrics
+        found = eval_metrics.auc_of_grades(np.array(gain), grade).metrics
         assert 0 <= found["low"] < found["auc"] < found["high"] <= 1
         assert side in (found["low"], found["high"])
 
@@ -161,7 +162,7 @@ def rows_of(*rows: dict[str, list[float]]) -> tuple[list[Encoded], Numbers]:
 
 
 def ranked(*gains: float) -> Measurement:
-    return metrics.auc_of_grades(np.array(gains), np.array([1.0, 0, 1, 0]))
+    return eval_metrics.auc_of_grades(np.array(gains), np.array([1.0, 0, 1, 0]))
 
 
 def read(where: str, counts: str) -> Measurement:
@@ -190,20 +191,20 @@ def test_the_difference_of_scores_is_that_of_the_second_model_from_the_first():
 
 
 def test_the_loss_is_per_token():
-    told = metrics.measure(*rows_of({"answer": [-1., -2, -3]}, {"answer": [-6.]})).metrics
+    told = eval_metrics.measure(*rows_of({"answer": [-1., -2, -3]}, {"answer": [-6.]})).metrics
     assert (told["nll"], told["rows"]) == (3, 2) and told["low"] < 3 < told["high"]
 
 
 def test_pairs_are_compared_by_what_was_gained_over_the_start_model():
     pairs, logp = rows_of({"chosen": [-1., -1], "rejected": [-3.]},
                           {"chosen": [-5.], "rejected": [-2., -2]})
-    told = metrics.measure(pairs, logp).metrics
+    told = eval_metrics.measure(pairs, logp).metrics
     assert told["prefers"] == 0.5 and "accuracy" not in told
     for gained, accuracy in ((0.5, 1), (-0.5, 0), (0, 0.5), (4e-4, 0.5)):   # these two: all tie
         for e, x in zip(pairs, logp):
             e.seqs["chosen"].ref_logp = x["chosen"] - gained
             e.seqs["rejected"].ref_logp = x["rejected"]
-        assert metrics.measure(pairs, logp).metrics["accuracy"] == accuracy
+        assert eval_metrics.measure(pairs, logp).metrics["accuracy"] == accuracy
 
 
 def test_graded_answers_are_compared_by_couples():
@@ -215,7 +216,7 @@ def test_graded_answers_are_compared_by_couples():
         for i, (e, x) in enumerate(zip(answers, logp)):
             e.per_row["score"] = 1 - i / 2
             e.seqs["answer"].ref_logp = x["answer"] - of_a_token[i] if of_a_token else None
-        assert metrics.measure(answers, logp).metrics["auc"] == pytest.approx(auc)
+        assert eval_metrics.measure(answers, logp).metrics["auc"] == pytest.approx(auc)
 
 
 def test_wordings_of_one_fact_are_drawn_together():
@@ -225,4 +226,4 @@ def test_wordings_of_one_fact_are_drawn_together():
     told = evaluation.summary([{"prompt": p, "score": s, "ended": e} for p, s, e in
                                zip(asked, (1, 1, 0, 0.5), (True, False, True, True))])
     assert (told["score"], told["strict"], told["ends"]) == (0.625, 0.25, 0.75)
-    assert (told["low"], told["high"]) == metrics.bootstrap([2, 0, 0.5], [2, 1, 1])
+    assert (told["low"], told["high"]) == eval_metrics.bootstrap([2, 0, 0.5], [2, 1, 1])

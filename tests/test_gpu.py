@@ -181,6 +181,7 @@ def test_a_resumed_run_draws_what_an_unbroken_one_does(here):
     is_like(Path("cut"), Path("whole"))
 
 
+@pytest.mark.slow
 def test_a_comparison_keeps_to_the_gpu(here, monkeypatch):
     """Here in this process."""
     def run_jobs(jobs, *more, **named):

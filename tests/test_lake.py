@@ -8,8 +8,9 @@ import pytest
 import torch
 from made import same
 
-from frozen_lake import planning, record, residual
+from frozen_lake import planning, record
 from frozen_lake import results_table as lake_table
+from frozen_lake import temporal_residual as residual
 from frozen_lake.lake import MAPS, Lake, make_lake
 from frozen_lake.planning import GAMMA, arrows, best_path, optimal, optimal_actions, worse_path
 from frozen_lake.policies import Net, Table, habit, start_policy
@@ -187,10 +188,10 @@ def test_estimates_and_reads_are_those_of_a_plain_loop():
     cell instead, or flattens SFT's moves; neither mixes anything into the first cell."""
     policy, best = half_trained(), optimal_actions(TWOWAY)
     probs, path = policy.probs(), TASK.best
-    sft, ift = (residual.best_moves(TWOWAY, residual.residual(policy, path, lam), path)
+    sft, ift = (residual.best_move_probs(TWOWAY, residual.residual(policy, path, lam), path)
                 for lam in (0, 0.5))
     share = torch.linspace(0, 1, len(probs)).double()
-    random, flat = (residual.best_moves(TWOWAY, of(policy, path, share), path)
+    random, flat = (residual.best_move_probs(TWOWAY, of(policy, path, share), path)
                     for of in residual.PLACEBOS.values())
 
     def mix(p, q, lam, s):

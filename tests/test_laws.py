@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from nanouft.batch import Batch
 from nanouft.loop import Device
 from nanouft.objective import Objective
-from nanouft.playground.docstrings import equations, head_of
+from nanouft.playground.docstrings import equations, method_docstring
 from nanouft.plumbing.ranges import ranges_of
 
 pytestmark = pytest.mark.parametrize("form", FORMS, ids=str)
@@ -53,7 +53,8 @@ class Waits(TorchFunctionMode):
 
 def equation(form) -> str:
     """The equation of this form in the head of its file, with all the formulas that it uses."""
-    lines = {line.name: line for line in equations(form.name, head_of(type(form.objective)))}
+    head = method_docstring(type(form.objective))
+    lines = {line.name: line for line in equations(form.name, head)}
     assert form.name in lines, f"the head of {form.name}.py has no equation, `    L = ...`"
     settings = [f"{form.name} --{name} {x}" for name, x in vars(form.objective).items()]
     line = lines[next((x for x in settings if x in lines), form.name)]

@@ -21,7 +21,7 @@ from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked
 from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
 from nanouft.run.load import Rows, load_rows, open_model, with_first_models
-from nanouft.run.plan import Plan, as_epochs, plan_run
+from nanouft.run.plan import Plan, format_epochs, plan_run
 
 CONTEXT = 128
 
@@ -140,7 +140,7 @@ def test_a_pass_is_as_many_rows_as_there_are(line, passes):
 
 
 def test_a_number_of_passes_in_words():
-    assert [as_epochs(x) for x in (0.031, 1.01, 3.01, 9.97, 1200)] == [
+    assert [format_epochs(x) for x in (0.031, 1.01, 3.01, 9.97, 1200)] == [
         "0.031 epochs", "1 epoch", "3 epochs", "10 epochs", "1,200 epochs"]
 
 

@@ -122,6 +122,7 @@ def lengths(prompts, completions, **others):
         same(torch.load(tmp_path / f"{begun} goes on")[goes_on], found[0][rows[0]], 1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_log_what_one_logs_whichever_metrics_a_row_has(tmp_path):
     """In any order, of any subset, added by name; a metric that is nan is null in both. Figures of
     a rollout are those of all its answers."""

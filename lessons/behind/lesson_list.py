@@ -53,7 +53,7 @@ def exercises_of(lesson: Path, file: ast.Module) -> list[ast.FunctionDef]:
     return found
 
 
-def head_of(file: Path) -> tuple[str, str, str]:
+def lesson_head(file: Path) -> tuple[str, str, str]:
     """("04 · The model's own guess", the lines in italics, what it is about) of a lesson."""
     lines = file.read_text(encoding="utf-8").splitlines()[1:12]
     text = "\n".join(line.removeprefix("#").strip() for line in lines)
@@ -62,11 +62,11 @@ def head_of(file: Path) -> tuple[str, str, str]:
     return title.removeprefix("# "), " ".join(italics.strip("*").split()), " ".join(about)
 
 
-QUESTIONS = {file.stem: head_of(file)[2] for file in LESSONS}
+QUESTIONS = {file.stem: lesson_head(file)[2] for file in LESSONS}
 
 
 def row(file: Path) -> str:
-    title, below, about = head_of(file)
+    title, below, about = lesson_head(file)
     cell = about.replace("|", r"\|")
     minutes = re.search(r"about (\d+) minutes", below, re.I)
     papers = ", ".join(f"[{x}](https://arxiv.org/abs/{x})"
@@ -80,12 +80,12 @@ def table() -> str:
                       "|---|---|---|---|", *map(row, LESSONS)]) + "\n"
 
 
-def by_subject() -> str:
+def subject_table() -> str:
     """README's list: each subject's first lesson, and the numbers of the others."""
     out = ["| subject | lessons |", "|---|---|"]
     for subject, names in SUBJECTS.items():
         first, *rest = [HERE / f"{name}.py" for name in names.split()]
-        cells = [f"[{head_of(first)[0].replace(' · ', ' ')}](lessons/{first.name})",
+        cells = [f"[{lesson_head(first)[0].replace(' · ', ' ')}](lessons/{first.name})",
                  *map(number_of, rest)]
         out.append(f"| **{subject}** | {' · '.join(cells)} |")
     return "\n".join(out) + "\n"

@@ -66,7 +66,7 @@ def print_all() -> None:
     print_wrapped("", EXPLAINED)
     for name in judge.RUNS:
         say(f"\n{name}: {title(name)}")
-        print_lines(judge.lines(name))
+        print_lines(judge.verdict_lines(name))
 
 
 def title(name: str) -> str:
@@ -79,11 +79,11 @@ def print_one(name: str) -> None:
     run = plan.read(name)
     if expected := run.run.get("expected"):
         print_wrapped("Expected before the runs: ", expected)
-    say(*(print_scores(name) if run.trainings else plan.FROZEN["table"].get(name, [])), "",
+    say(*(score_lines(name) if run.trainings else plan.FROZEN["table"].get(name, [])), "",
         sep="\n")
     for line in judge.premises(name):
         say(f"Premise: {line}")
-    if lines := judge.lines(name):
+    if lines := judge.verdict_lines(name):
         print_wrapped("", EXPLAINED)
         print_lines(lines, doubts=True)
     if run.afterwards:
@@ -94,7 +94,7 @@ def print_one(name: str) -> None:
             print_wrapped("", f"The paper's sentence \"{x.says}\". Doubt: {fill(x.doubt)}.")
 
 
-def print_scores(name: str) -> list[str]:
+def score_lines(name: str) -> list[str]:
     """Each training: its score, that of each task, how many answers (C1 to C6: lists) stop."""
     run, kept = plan.read(name), plan.scores(name)
     ended = kept["ended" if "ended" in kept else "stops"]

@@ -87,7 +87,7 @@ def asked_by_model(name: str, kept: Kept | None = None) -> list[list[Difference]
 
 
 @cache
-def lines(name: str) -> list[Line]:
+def verdict_lines(name: str) -> list[Line]:
     """The questions of one run with their verdicts."""
     if name not in FROZEN["asks"]:
         return judged(name)
@@ -140,7 +140,7 @@ def fragile(name: str) -> list[tuple[Line, str]]:
     run, kept, out = plan.read(name), plan.scores(name), []
     without = [judged(name, {what: np.delete(x, seed, 2) if x.ndim > 2 else x
                              for what, x in kept.items()}) for seed in range(len(run.seeds))]
-    for line, *others in zip(lines(name), *without):
+    for line, *others in zip(verdict_lines(name), *without):
         seeds = [sum(x.findings[model].verdict != line.verdict for x in others)
                  for model in range(len(run.models))]
         if line.verdict != "undecided" and any(seeds):
@@ -193,7 +193,7 @@ def mean_of(runs: tuple[stats.Moments, ...]) -> stats.Moments:
     return sum(means) / len(runs), variance / len(runs) ** 2, freedom
 
 
-def of_100(difference: stats.Moments) -> Figure:
+def in_points(difference: stats.Moments) -> Figure:
     mean, variance, freedom = difference
     return 100 * mean, 100 * stats.half_width(variance, freedom)
 
@@ -202,7 +202,7 @@ def as_one_family() -> str:
     """"17 of 24": how many of the decided verdicts of C1 to C6 stay decided if all questions of
     these runs share one correction."""
     names = [name for name in plan.NAMES if plan.number(name) < ("C", 7, "")]
-    alone = [line.verdict for name in names for line in lines(name)]
+    alone = [line.verdict for name in names for line in verdict_lines(name)]
     together = [findings_of(sum(of_runs, [])) for of_runs in zip(*map(asked_by_model, names))]
     decided = sum(verdict != "undecided" for verdict in alone)
     stay = sum(a.verdict == b.verdict == c != "undecided" for a, b, c in zip(*together, alone))

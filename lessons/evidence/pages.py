@@ -33,7 +33,7 @@ from functools import cache
 from pathlib import Path
 
 from lessons.evidence import judge, plan
-from lessons.evidence.judge import Figure, Line, mean_of, of_100
+from lessons.evidence.judge import Figure, Line, in_points, mean_of
 from lessons.evidence.page_marks import write_between
 from lessons.evidence.plan import NO_FACTS, UNIT
 from nanouft.compare.by_task import dominant_task, mean_and_variance, weights
@@ -54,7 +54,7 @@ TYPED = re.compile(r"\{((?:[CR]\w+ )+)([\d.]+): ([^}]+)\}")
 @cache
 def all_lines() -> dict[str, Line]:
     """{its key: its line}, of all questions, and of Frozen Lake's as the page has them."""
-    found = [line for name in judge.RUNS for line in judge.lines(name)]
+    found = [line for name in judge.RUNS for line in judge.verdict_lines(name)]
     return {line.key: line for line in found + judge.frozen("lake", "C5")}
 
 
@@ -64,7 +64,7 @@ def fill(text: str) -> str:
     text = text.replace("{fragile}", fragile(text)) if "{fragile}" in text else text
     text = text.replace("{together}", judge.as_one_family()) if "{together}" in text else text
     text = TYPED.sub(lambda field: frozen_figure(*field.groups()), text)
-    text = FIELD.sub(lambda field: form(*field.groups()), text)
+    text = FIELD.sub(lambda field: fill_mark(*field.groups()), text)
     if left := re.search(r'\{[^"].{,60}', text):                    # {"prompt": ...} is data
         raise UserError(f"no mark, because no form reads it: {left[0]}")
     return re.sub(r" (?=%)|(?<=\w) (?=[?✓✗])", "\u00a0", text)
@@ -85,7 +85,7 @@ def fragile(text: str) -> str:
                    for line, seeds in judge.fragile(run) if line.key in shown)
 
 
-def form(minus: str, name: str, join: str, key: str) -> str:
+def fill_mark(minus: str, name: str, join: str, key: str) -> str:
     """What stands in the place of one mark."""
     way, between, found = -1 if minus else 1, " and " if join else ", ", all_lines()
     if name in ("cells", "small"):
@@ -137,11 +137,11 @@ def differences(key: str) -> list[Figure]:
     if len({(*plan.read(part.split()[0]).models,) for part in parts}) > 1:
         raise UserError(f"{key}: no mean, because these runs have different models")
     of_keys = [map(mean_and_variance, asked_on_each(part)) for part in parts]
-    return [of_100(mean_of(runs)) for runs in zip(*of_keys, strict=True)]
+    return [in_points(mean_of(runs)) for runs in zip(*of_keys, strict=True)]
 
 
 def without_largest(key: str) -> list[Figure]:
-    return [of_100(mean_and_variance(asked, weights(asked.parts, dominant_task(asked))))
+    return [in_points(mean_and_variance(asked, weights(asked.parts, dominant_task(asked))))
             for asked in asked_on_each(key)]
 
 

@@ -64,7 +64,7 @@ def write_all(folder: Path) -> list[Path]:
 def losses_svg() -> str:
     """Each loss from a base."""
     shown = [[loss, [[round(x, 1) for x in figure] for figure in figures]]
-             for group in by_group().values() for loss, figures in group]
+             for group in losses_by_group().values() for loss, figures in group]
     colours = {name: (seen.light, seen.dark) for name, seen in
                (FAMILIES | {"panel": PANEL, "soft": SOFT, "ink": INK}).items() if name != "truth"}
     return as_svg(all_losses(), "Does the loss matter, from a base?", shown, colours)
@@ -183,10 +183,10 @@ def one_stage():
 
 def of_both(name: str, row: str) -> judge.Figure:
     """The score of a row of a run, mean of N1 and N2, and half of its interval."""
-    return judge.of_100(judge.mean_of(tuple(judge.score_of(name, row, base) for base in (0, 1))))
+    return judge.in_points(judge.mean_of(tuple(judge.score_of(name, row, base) for base in (0, 1))))
 
 
-def by_group() -> dict[str, list[tuple[str, list[judge.Figure]]]]:
+def losses_by_group() -> dict[str, list[tuple[str, list[judge.Figure]]]]:
     """{group: [(loss, its scores from a base: with its own weight searched, if it was, and with
     its default one)]}, the best first."""
     runs = ("C20", "C13")
@@ -202,7 +202,7 @@ def all_losses():
     fig = Figure(figsize=(4.9, 8.6))
     ax = fig.add_axes((0.22, 0.06, 0.75, 0.915))
     y, ticks = 0.0, {}
-    for name, group in by_group().items():
+    for name, group in losses_by_group().items():
         ax.text(20, y, name, va="center", weight="bold", fontsize=10.5, color=INK.light)
         for loss, figures in group:
             y += 1

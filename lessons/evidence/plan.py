@@ -11,9 +11,9 @@ They are trained again by the code of their commit (COMMITS). A new claim is a c
                 scores more than B, "better: A - B - C + D" whether A's lead over B is larger than
                 C's over D; verdicts.py has the tests. "better, stops: A - B" asks of the share of
                 answers that stop, "score in sort" of one task, "score where both stop" of answers
-                that stop after A and after B; "recovers" of the share of answers that recovery.py
-                tells of, if [run] has "also = recovers". "..." is the question before it, of one
-                task
+                that stop after A and after B; "recovers" of the share of answers that
+                error_recovery.py counts, if [run] has "also = recovers". "..." is the question
+                before it, of one task
 [premises]      the same without a verdict
 [doubts]        of a question, or of all: why a verdict may be wrong though its interval is right
 [edges]         of a training: settings that are the lowest or highest tried, or were not searched;

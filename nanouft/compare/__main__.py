@@ -129,7 +129,7 @@ def train_all(c: Comparison) -> None:
             bar.set_description("learning rates", refresh=False)
             done += search_rates(c, lrs, bar) if tries else []
             if tries and any(best_is_at_edge(c, arm) for arm in arms):
-                lrs = {arm: [*c.search_scores[arm], rate_beyond(c, arm)] for arm in arms}
+                lrs = {arm: [*c.search_scores[arm], next_learning_rate(c, arm)] for arm in arms}
                 bar.total += len(arms)
                 done += search_rates(c, lrs, bar)
             if tries:
@@ -249,16 +249,17 @@ def choose_rate(c: Comparison, arm: Arm, lrs: list[float]) -> float:
 
 
 def divergence_error(c: Comparison, arm: Arm, lrs: list[float], lr: float) -> UserError:
+    typed = c.job(arm, SEARCH_SEED, lr).command
     return UserError(f"{arm.name}: training diverged at each learning rate "
-                     f"({', '.join(map(short_lr, lrs))}); give it a lower --lr. To see "
-                     f"more: {c.job(arm, SEARCH_SEED, lr).command}")
+                     f"({', '.join(map(short_lr, lrs))}); give it a lower --lr"
+                     + f". To see more: {typed}" * bool(typed))
 
 
 def best_is_at_edge(c: Comparison, arm: Arm) -> bool:
     return c.lr(arm) in (min(c.search_scores[arm]), max(c.search_scores[arm]))
 
 
-def rate_beyond(c: Comparison, arm: Arm) -> float:
+def next_learning_rate(c: Comparison, arm: Arm) -> float:
     """A rate beyond those of an arm: where its best is at the edge, there, and else on the side of
     the better neighbour. So each arm has as many tries."""
     lrs = sorted(c.search_scores[arm])

@@ -41,7 +41,7 @@ class Arm(NamedTuple):
     @property
     def words(self) -> str:
         """The methods as typed, without the name."""
-        return "+".join(" ".join(map(as_typed, stage)) for stage in self.stages)
+        return "+".join(" ".join(map(shell_quoted, stage)) for stage in self.stages)
 
     @property
     def name(self) -> str:
@@ -109,7 +109,7 @@ def split_words(text: str) -> list[str]:
     return [*words]
 
 
-def as_typed(word: str) -> str:
+def shell_quoted(word: str) -> str:
     """In quotes if read_arm would read it otherwise."""
     quoted = shlex.quote(word)
     is_split = LABEL.match(word) or re.search(r"\+(?!\d)", word)

@@ -40,12 +40,12 @@ def hash_of_file(file: Path) -> str:
     """"" if there is no such file."""
     with contextlib.suppress(OSError):
         state = file.stat()
-        return hash_of_state(file, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+        return cached_file_hash(file, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
     return ""
 
 
 @cache
-def hash_of_state(file: Path, *state: int) -> str:
+def cached_file_hash(file: Path, *state: int) -> str:
     """Weights may be large, so a file that has not changed is read once."""
     return hash_of(str(file)) if file.is_file() else ""
 

@@ -32,7 +32,7 @@ from nanouft.plumbing.printing import quiet, say
 from nanouft.reward import scorer
 from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.flags import Parser, add_flags, fill, from_python, narrow
-from nanouft.run.folder import check_free, questions_of_run
+from nanouft.run.folder import check_free, trained_question_keys
 from nanouft.run.hyperparameters import DEFAULT_EPOCHS
 
 SHARED = ("data", "init", "lora", "lora_alpha", "lora_targets", "steps", "epochs", "batch_size",
@@ -151,7 +151,7 @@ class Comparison(ParsedCommand):
             self.root / "runs", f"{arm.words} {lr:.2g} seed {own_seed}", config, init, first,
             eval_spec=self.eval_spec("val" if trying else "test"),
             name=f"{arm.name}, lr {short_lr(lr)}, seed {own_seed}",
-            program=self.programs.get(stage, "nanouft.train:run_from_config"),
+            program=self.programs.get(stage, runs.TRAIN),
             trains_others=self.stage_plans[stage].needs_others, may_diverge=trying)
 
     def initial_job(self) -> runs.Job:
@@ -249,7 +249,7 @@ def leaks(c: Comparison) -> list[str]:
     tested = {*question_keys(c.eval_spec("test").rows())}
     trained_rows, _ = read([str(c.parts["train"])], ["demos", "pairs", "labels"])
     texts = []
-    if text := leak(tested, questions_of_run(c.train.init)):
+    if text := leak(tested, trained_question_keys(c.train.init)):
         texts.append(f"{text}, by the run that made {c.train.init}, so the scores are not of new "
                      "prompts; give --init the model before it, and compare chains such as sft+dpo")
     if text := leak(tested, question_keys(trained_rows)):
@@ -336,4 +336,11 @@ def plan_text(c: Comparison) -> str:
             values = x if isinstance(x, (list, tuple)) else ["yes" if x is True else x]
             entries[flag(name)[2:]] = [*values]
     lines = [f"{name} = " + "\n    ".join(map(str, values)) for name, values in entries.items()]
-    return "\n".join(["[compare]", *lines, ""])
+    return "\n".join([f"# {warning_of_programs(c)}"] * bool(c.programs) + ["[compare]", *lines, ""])
+
+
+def warning_of_programs(c: Comparison) -> str:
+    """Of files that another program has trained, as in a container."""
+    files = ", ".join(stage[0] for stage in c.programs)
+    return (f"{files}: read it before nanouft.train, or nanouft.compare with plan.ini, runs it "
+            "with your rights and outside of any container")

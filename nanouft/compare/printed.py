@@ -109,8 +109,9 @@ def score_table(c: Comparison, results: list[Result]) -> list[str]:
         cells += [MEASURES[what].text(x.others[what]) if what in x.others else ""
                   for what in others]
         if x.arm:
+            measured = not {*x.arm.stages} & {*c.programs}      # what runs in a container is not
             cells += [short_lr(c.lr(x.arm)), f"{x.cost['steps']:.0f}",
-                      f"{x.cost['sequences']:,.0f}", f"{x.cost['seconds']:.1f}"]
+                      f"{x.cost['sequences']:,.0f}", f"{x.cost['seconds']:.1f}" * measured or "-"]
         lines.append([x.name, *cells])
     return [*in_columns(lines, [width for _, width in columns]),
             *wrapped(" ".join(legends(c, results)))]
@@ -201,7 +202,7 @@ def note_lines(text: str) -> list[str]:
 def notes(c: Comparison, results: list[Result], earlier: list[PastTest]) -> list[str]:
     """Why a verdict may be unfair although its interval is right."""
     measure = MEASURES[results[0].measure]
-    texts = c.row_notes + floor_and_ceiling(c, results)
+    texts = c.row_notes + floor_ceiling_notes(c, results)
     texts += [text for arm in c.search_scores for text in notes_on_rates(c, arm, measure)]
     texts += notes_on_compute(results)
     texts += notes_of_runs(c)
@@ -221,7 +222,7 @@ def notes_of_runs(c: Comparison) -> list[str]:
                            for arm in c.all_arms})
 
 
-def floor_and_ceiling(c: Comparison, results: list[Result]) -> list[str]:
+def floor_ceiling_notes(c: Comparison, results: list[Result]) -> list[str]:
     """A line of the methods whose scores are all 0, and one of those whose scores are all 100."""
     measure, texts = MEASURES[results[0].measure], []
     for end, name in ((0.0, "floor"), (1.0, "ceiling")):

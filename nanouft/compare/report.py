@@ -20,7 +20,13 @@ from nanouft.compare import runs
 from nanouft.compare.arms import Arm
 from nanouft.compare.fingerprint import PACKAGE, hash_of_file, library_versions
 from nanouft.compare.picture import method_of, picture
-from nanouft.compare.plan import SEARCH_SEED, SEARCH_SEEDS, Comparison, short_lr
+from nanouft.compare.plan import (
+    SEARCH_SEED,
+    SEARCH_SEEDS,
+    Comparison,
+    short_lr,
+    warning_of_programs,
+)
 from nanouft.compare.printed import (
     conclusion,
     difference_lines,
@@ -285,10 +291,17 @@ def report_text(c: Comparison, results: list[Result], questions: list[Question],
         f"decides: {good} 0 is better, {bad} 0 worse, inside the margin equivalent, else "
         "undecided.", "", *settings_section(c), *seed_section(c, results, questions),
         *task_section(results, questions), *rate_search_section(c),
-        "## Reproduce", "From the same folder, with the same files:", "```bash",
-        f"python -m nanouft.compare {shlex.quote((c.folder / 'plan.ini').as_posix())}", "```",
+        "## Reproduce", *plan_command(c),
         "The trainings that were evaluated, as they are typed:", "```bash", *training_commands(c),
         "```", ""])
+
+
+def plan_command(c: Comparison) -> list[str]:
+    """The whole comparison again; no command where it would run a file outside of its container."""
+    if c.programs:
+        return [f"Not listed: {warning_of_programs(c)}.", ""]
+    return ["From the same folder, with the same files:", "```bash",
+            f"python -m nanouft.compare {shlex.quote((c.folder / 'plan.ini').as_posix())}", "```"]
 
 
 def training_commands(c: Comparison) -> list[str]:
@@ -298,4 +311,4 @@ def training_commands(c: Comparison) -> list[str]:
     configs = {job: job.config.with_flags(init=typed.get(job.init, job.init),
                                           out=typed[str(job.folder)])
                for job in jobs if job.config}
-    return [job._replace(config=config).command for job, config in configs.items()]
+    return [*filter(None, (job._replace(config=config).command for job, config in configs.items()))]

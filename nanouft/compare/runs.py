@@ -58,6 +58,7 @@ MADE = "made.json"
 ONLY_TRAIN = {"plain": True, "items": 0, "save_every": 0, "threads": 1}
 HEAVY = 40_000_000              # bytes: heavier weights are removed when they have been scored
 DAY = 86400                     # seconds
+TRAIN = "nanouft.train:run_from_config"
 
 
 class Job(NamedTuple):
@@ -68,7 +69,7 @@ class Job(NamedTuple):
     init: str = ""              # the initial model
     needs: tuple["Job", ...] = ()   # what it reads, made before it
     name: str = ""              # as an error names it
-    program: str = "nanouft.train:run_from_config"    # that makes the folder config.out
+    program: str = TRAIN        # that makes the folder config.out
     trains_others: bool = False  # it trains other models first, so no other such job runs meanwhile
     may_diverge: bool = False   # a try may diverge
 
@@ -87,7 +88,10 @@ class Job(NamedTuple):
 
     @property
     def command(self) -> str:
-        assert self.config
+        """What to type for this training. "" if there is none, or if another program has made it:
+        one that has run a file in a container, where this command would run it outside."""
+        if not self.config or self.program != TRAIN:
+            return ""
         return f"python -m nanouft.train {shlex.join(self.config.argv())}"
 
 
@@ -213,8 +217,7 @@ def train_job(job: Job, since: float, began: float) -> None:
     def log_prob_file(run: dict) -> Path:
         record["told"].clear()              # of its rows, which the comparison's plan has said
         return shared(run)
-    of_train = job.program == "nanouft.train:run_from_config"
-    passed = {"log_prob_file": log_prob_file} if of_train else {}
+    passed = {"log_prob_file": log_prob_file} if job.program == TRAIN else {}
     with removed_unless_whole(unfinished(job.folder)) as partial, own_turn(job):
         partial.mkdir(parents=True)
         try:

@@ -24,7 +24,7 @@ from nanouft.compare.plan import ALL_PAIRS_LIMIT, SEARCH_SEEDS, Comparison
 from nanouft.compare.scoring import Values
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity
-from nanouft.run.metrics import wins
+from nanouft.run.eval_metrics import wins
 
 MARGIN = 0.02           # two points of 100, or .02 nats per token
 OF_SPREAD = 0.1         # of rewards: this part of their standard deviation before training

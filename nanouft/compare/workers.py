@@ -184,7 +184,7 @@ def run_jobs(jobs: Iterable[Job], pool: Pool, bar: RunsBar, keep: Iterable[Job] 
             any_started = show_progress([*unfinished.values()], todo, pool, bar)
             for part, error in pool.finished_parts(any_started):
                 if error:
-                    hint = f" (to see more: {part.command})" if part.config else ""
+                    hint = f" (to see more: {part.command})" if part.command else ""
                     raise UserError(
                         f"{part.name or part.folder.name}: {error}{hint}; {RESUME_HINT}")
                 waiting_parts = [*todo, *pool.running()]

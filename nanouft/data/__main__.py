@@ -23,7 +23,7 @@ from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run import flags
 from nanouft.run.config import TrainFlags
-from nanouft.run.load import Rows, count_readers, encode_rows
+from nanouft.run.load import Rows, count_rows_per_method, encode_rows
 
 SHOWN = ("dpo", "kto", "una", "sft")    # the one of these that reads most rows; else any other
 
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     asked = find(cfg.objective)() if cfg.objective else None
     name = ", ".join(cfg.files)
     raw = [item for file in cfg.files for item in items(file)]
-    counts, refused = count_readers(raw, name)
+    counts, refused = count_rows_per_method(raw, name)
     if not counts:
         raise UserError([*refused][0])
     first = {names[0]: n for names, n in counts.items()}

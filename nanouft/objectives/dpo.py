@@ -100,7 +100,7 @@ def pair_metrics(batch: Batch, i_w: Tensor, i_l: Tensor, beta: float = 1.0) -> d
     w, l = batch.seqs["chosen"], batch.seqs["rejected"]
     margin = i_w.detach() - i_l.detach()
     out = {"margin": margin.sum() / batch.n,
-           "accuracy": won(margin, beta).sum() / batch.n,
+           "accuracy": pair_accuracy(margin, beta).sum() / batch.n,
            # Watch both: the margin can grow while BOTH of these fall.
            "logp_chosen": w.sum(w.logp.detach()).sum() / batch.n,
            "logp_rejected": l.sum(l.logp.detach()).sum() / batch.n}
@@ -110,7 +110,7 @@ def pair_metrics(batch: Batch, i_w: Tensor, i_l: Tensor, beta: float = 1.0) -> d
     return out
 
 
-def won(margin: Tensor, beta: float) -> Tensor:
+def pair_accuracy(margin: Tensor, beta: float) -> Tensor:
     """(B,) 1 for a positive margin, 1/2 if it is within 1e-3 nats of 0, as in metrics.wins.
     The errors of bf16 are larger than that."""
     return torch.where(margin.abs() < 1e-3 * beta, 0.5, (margin > 0).to(margin.dtype))

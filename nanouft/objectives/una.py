@@ -32,7 +32,7 @@ from torch import Tensor
 
 from nanouft.batch import Batch
 from nanouft.objective import Objective, Positive
-from nanouft.objectives.dpo import binary_kl, log_ratio, pair_metrics, won
+from nanouft.objectives.dpo import binary_kl, log_ratio, pair_accuracy, pair_metrics
 
 KIND = {"score": "scores", "binary": "labels", "pair": "pairs"}
 
@@ -81,7 +81,7 @@ def graded_metrics(batch: Batch, reward: Tensor, name: str, beta: float) -> dict
     n_good = (whole > 0.5).sum().clamp_min(1)                       # of the whole step
     n_bad = (whole < 0.5).sum().clamp_min(1)
     n_both = (whole != 0.5).sum().clamp_min(1)
-    right = good * won(reward, beta) + bad * won(-reward, beta)
+    right = good * pair_accuracy(reward, beta) + bad * pair_accuracy(-reward, beta)
     logp = s.sum(s.logp)
     out = {"margin": (good * reward).sum() / n_good - (bad * reward).sum() / n_bad,
            "accuracy": right.sum() / n_both,

@@ -34,7 +34,7 @@ from nanouft.pictures.colours import DOWN, SOFT, UP, line, style_of
 from nanouft.plumbing.files import read_json, remove
 from nanouft.plumbing.printing import quantity
 from nanouft.run.folder import read_lines
-from nanouft.run.plan import as_epochs
+from nanouft.run.plan import format_epochs
 
 STYLE: Any = {"font.size": 13, "figure.dpi": 100, "text.parse_math": False,     # a $ is a dollar
               "axes.spines.top": False, "axes.spines.right": False}
@@ -65,8 +65,8 @@ def draw_curves(folder: Path) -> Path:
         ax.plot(x, y, "s-", color=style_of(name).light, markerfacecolor="white", ms=8, lw=2.5)
         ax.margins(0.08, 0.35)
         rows = quantity(after["held_out"]["rows"], "held-out rows")
-        label(ax, f"{display_name(name)}: {figure} of {rows} {y[0]:.2f} → {y[-1]:.2f}")
-    draw_steps(right, log, name, as_epochs(run["passes"]))
+        set_titles(ax, f"{display_name(name)}: {figure} of {rows} {y[0]:.2f} → {y[-1]:.2f}")
+    draw_steps(right, log, name, format_epochs(run["passes"]))
     return save(fig, folder / "curves.png")
 
 
@@ -88,7 +88,7 @@ def held_out_points(log: list[dict], before: dict, after: dict) -> tuple[str, di
     return figure, dict(sorted({0: old[figure], last: new[figure], **between}.items()))
 
 
-def label(ax: Axes, text: str) -> None:
+def set_titles(ax: Axes, text: str) -> None:
     ax.set_title(text, loc="left", weight="bold", fontsize=13)
     ax.set_xlabel("step")
 
@@ -101,7 +101,7 @@ def draw_steps(ax: Axes, log: list[dict], name: str, passes: str) -> None:
     colour = style_of(name).light
     ax.plot(x, y, color=colour, alpha=0.25, lw=1)
     ax.plot(x, smooth(y), color=colour, lw=3)
-    label(ax, f"{display_name(name)}: {key} of a step, {passes}")
+    set_titles(ax, f"{display_name(name)}: {key} of a step, {passes}")
     ax.locator_params(axis="x", integer=True)
     if key == "loss" and len(y):
         low, high = min(0.0, y.min()), np.percentile(y, CUT)        # the first steps would hide all

@@ -1,6 +1,6 @@
 """The head of a method's file, read by a program: equations, name, idea, paper.
 
-    equations("apo", head_of(APO))      # a Line for "apo" and one for "apo --form down"
+    equations("apo", method_docstring(APO))      # a Line for "apo" and one for "apo --form down"
 
 The equations of a method are in the head of its file, and only there, in lines such as
     L = -log sigmoid( beta (r_w - r_l) )            (Eq. 7)
@@ -48,7 +48,7 @@ SHARED = dict(matches(FORMULA, objectives.__doc__))     # the letters of all equ
 LETTERS = dict(matches(WORDS, objectives.__doc__))      # the same, those explained in words
 
 
-def head_of(cls: type[Objective]) -> str:
+def method_docstring(cls: type[Objective]) -> str:
     """The docstring of the file of a method."""
     return sys.modules[cls.__module__].__doc__ or ""
 

@@ -31,7 +31,14 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.pictures.colours import family, style_of
-from nanouft.playground.docstrings import LETTERS, SHARED, equations, head_of, name_and_idea, paper
+from nanouft.playground.docstrings import (
+    LETTERS,
+    SHARED,
+    equations,
+    method_docstring,
+    name_and_idea,
+    paper,
+)
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import progress
@@ -91,7 +98,7 @@ def file_of(cls: type[Objective]) -> str:
 def method_data(name: str, cls: type[Objective], form: dict[str, Any],
                 scores: dict[str, Any]) -> dict[str, Any]:
     """What the page says of a method beside its runs. `scores`: its part of web/scores.json."""
-    of_family, head = family(name), head_of(cls)
+    of_family, head = family(name), method_docstring(cls)
     lines = {line.name.removeprefix(name).strip(): line.equation_lines()
              for line in equations(name, head)}
     variant = form.get("variant", getattr(cls(), "variant", "") if not cls.first_models else "")
@@ -180,7 +187,8 @@ def record(names: Collection[str] = (), rates: Sequence[float] = RATES,
         frames_to_make = [(key, name, cls, form, lr) for name, cls in classes.items()
                           for key, form in {name: {}, **FORMS.get(name, {})}.items()
                           for lr in sorted({*rates, cls.lr})]
-        for key, name, cls, form, lr in progress(len(frames_to_make), "teaching", frames_to_make):
+        for key, name, cls, form, lr in progress(len(frames_to_make), "page of all losses",
+                                                 frames_to_make, unit="model"):
             others = cls.first_models.stand_in(helper) if cls.first_models else {}
             objective = cls(**others, **form)
             objective.lr = lr

@@ -15,9 +15,9 @@ MOVED = {
     "nanouft.flat": "nanouft.minimal_train",
     "nanouft.plumbing.share": "nanouft.plumbing.distributed",
     "nanouft.plumbing.tensors": "nanouft.plumbing.safetensors_files",
-    "nanouft.run.measure": "nanouft.run.metrics",
+    "nanouft.run.measure": "nanouft.run.eval_metrics",
     "nanouft.run.pace": "nanouft.run.hyperparameters",
-    "frozen_lake.estimate": "frozen_lake.residual",
+    "frozen_lake.estimate": "frozen_lake.temporal_residual",
     "frozen_lake.learn": "frozen_lake.train",
     "frozen_lake.table": "frozen_lake.results_table",
 }

@@ -131,11 +131,11 @@ def bar_interval() -> float:
 
 
 def progress(total: int, what: str, rows: Iterable | None = None, begun: int = 0,
-             training: bool = False) -> Any:
+             training: bool = False, unit: str = "row") -> Any:
     """A progress bar for `total` rows; it iterates over `rows` if they are given. It appears after
     two seconds and disappears at the end. The bar of `training` counts steps, appears at once, and
-    stays with its last loss."""
+    stays with its last loss. unit: what others count, such as students."""
     return bar_class(
-        rows, total=total, initial=begun, desc=what, unit="step" if training else "row",
+        rows, total=total, initial=begun, desc=what, unit="step" if training else unit,
         disable=not is_shown(BRIEF), delay=0 if training else 2, leave=training, miniters=0,
         mininterval=bar_interval())

@@ -3,7 +3,7 @@
     answer_rows(model, tok, rows)               # greedy answers
     score_tasks(model, tok)                     # their exact scores, by NanoWorld's tasks
 
-metrics.py has the figures of held-out rows, and the intervals.
+eval_metrics.py has the figures of held-out rows, and the intervals.
 """
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,13 @@ from nanouft.plumbing.printing import if_in_checkout, progress, quantity, say
 from nanouft.plumbing.seeds import chunk_seed
 from nanouft.rollout import Score
 from nanouft.run.config import TrainFlags
-from nanouft.run.metrics import Metrics, bootstrap, demo_metrics, held_out_metrics, measure_rewards
+from nanouft.run.eval_metrics import (
+    Metrics,
+    bootstrap,
+    demo_metrics,
+    held_out_metrics,
+    measure_rewards,
+)
 from nanouft.run.plan import Plan
 from nanouft.world.answers import read_question
 

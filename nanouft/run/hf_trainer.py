@@ -95,7 +95,7 @@ def check(model: Any, objective: Objective, rows: list[Encoded], args: Any,
     check_parts(objective, args)
     check_rows(model, objective, rows)
     if objective.on_policy:
-        check_samples(objective, args, more)
+        check_sampling_settings(objective, args, more)
     best = args.metric_for_best_model
     if best and args.greater_is_better and greater_is_better(best) is False:
         say(f"{best}: the highest counts as the best; for the lowest give greater_is_better=False")
@@ -122,7 +122,7 @@ def check_parts(objective: Objective, args: Any) -> None:
                         "flows through the log-probs of other rows, and no process has them all")
 
 
-def check_samples(objective: Objective, args: Any, more: dict[str, Any]) -> None:
+def check_sampling_settings(objective: Objective, args: Any, more: dict[str, Any]) -> None:
     """UserError for what does not go with answers that are sampled."""
     steps = objective.minibatches * objective.passes        # of a rollout
     if not more["source"]:

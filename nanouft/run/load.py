@@ -154,7 +154,8 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
             held_out = objective.choose(data)[0].where
         except NoRows as e:
             files = cfg.data or ()
-            counts, _ = count_readers([x for file in files for x in items(file)], file_names(files))
+            numbered = [x for file in files for x in items(file)]
+            counts, _ = count_rows_per_method(numbered, file_names(files))
             readers = [first + (f" and {quantity(len(rest), 'others')}" if rest else "")
                        + f": {quantity(n, 'rows')}" for (first, *rest), n in counts.items()]
             raise NoRows(f"{e}; methods that read these rows: {'; '.join(readers)}") from None
@@ -168,7 +169,7 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
     return chosen
 
 
-def count_readers(numbered_items: list[tuple[str, Any]],
+def count_rows_per_method(numbered_items: list[tuple[str, Any]],
                   source: str) -> tuple[dict[tuple[str, ...], int], dict[str, list[str]]]:
     """({methods: how many rows they read}, {why: methods that refuse them}), of items as
     `files.items` gives them."""

@@ -25,7 +25,7 @@ from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import note, quantity, say
 from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.device import processor
-from nanouft.run.folder import fingerprint, hash_of, hash_of_class, questions_of_run
+from nanouft.run.folder import fingerprint, hash_of, hash_of_class, trained_question_keys
 from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
 from nanouft.run.load import Rows, encode_rows
 
@@ -62,7 +62,7 @@ class Plan:
         usual = "" if self.lr == own else f" ({self.objective}'s own: {own:.2g})"
         precision = "" if device.dtype == "fp32" else f" {device.dtype}"
         lines = [f"{self.objective}: {quantity(self.steps, 'steps')} at batch size "
-                 f"{self.batch_size:,}, {as_epochs(self.epochs)} over "
+                 f"{self.batch_size:,}, {format_epochs(self.epochs)} over "
                  f"{quantity(len(self.train), unit)}",
                  f"{unit} of up to {max(e.length for e in self.train):,} tokens",
                  f"learning rate {self.lr:.2g}{usual}, {parameters}, on {device.name}{precision}"]
@@ -109,7 +109,7 @@ def plan_run(cfg: RunConfig, objective: Objective, rows: Rows, model: GPT, tok: 
     if cfg.data and "beta" not in cfg.given:
         objective = with_beta(objective, train)
     lr, batch_size, steps = choose_hyperparameters(cfg, objective, len(train), model)
-    asked = questions(rows.train, train) | questions_of_run(cfg.init)
+    asked = questions(rows.train, train) | trained_question_keys(cfg.init)
     leaks = leak(questions(rows.held_out, held_out), asked)
     held_out = choose_held_out(cfg, objective, held_out, steps, batch_size)
     if leaks:
@@ -123,7 +123,7 @@ def questions(rows: list[Row], encoded: list[Encoded]) -> frozenset[str]:
     return frozenset(question_keys(r for r in rows if r.where in used))
 
 
-def as_epochs(rows: float) -> str:
+def format_epochs(rows: float) -> str:
     """Rows read per row of the data, in words: "3 epochs", "0.25 epochs"."""
     text = f"{rows:,.0f}" if rows >= 9.95 else f"{rows:.2g}"
     return f"{text} {'epoch' if text == '1' else 'epochs'}"

@@ -48,8 +48,8 @@ def main(argv: list[str] | None = None) -> int:
                         help="check one device in place of that [cuda]; cpu only tries this code")
     flags = parser.parse_args(argv)
     if flags.gpu:
-        from tests.bench import gpu
-        return gpu.main(flags.gpu, flags.init)
+        from tests.bench import gpu_against_cpu
+        return gpu_against_cpu.main(flags.gpu, flags.init)
     torch.set_num_threads(1)
     here = machine()                                    # raises before any training without TRL
     subject = Subject(str(folder_of(flags.init)), rows=8, turns=3) if flags.init else nano()

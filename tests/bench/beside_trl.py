@@ -64,7 +64,7 @@ def nano() -> Subject:
     config = RunConfig.of("sft", {"seed": 0, "init": "base", "device": "cpu"} | runs.ONLY_TRAIN)
     sft = runs.Job(Path("out/bench/sft"), config)
     with contextlib.redirect_stdout(io.StringIO()):
-        runs.do(sft, time.time())
+        runs.run_part(sft, time.time())
     return Subject(str(sft.folder), rows=32, turns=40)
 
 

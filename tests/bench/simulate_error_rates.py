@@ -88,7 +88,8 @@ def choice(rng: np.random.Generator, curve: tuple) -> tuple[float, int, MissedRa
     runs.scores_of, compare.train_tries, bar = values, lambda *jobs: None, Simple(total=0)
     compare.search_rates(c, {arm: [*RATE_FACTORS[:3]]}, bar)
     if compare.best_is_at_edge(c, arm):
-        compare.search_rates(c, {arm: [*c.search_scores[arm], compare.rate_beyond(c, arm)]}, bar)
+        lrs = [*c.search_scores[arm], compare.next_learning_rate(c, arm)]
+        compare.search_rates(c, {arm: lrs}, bar)
     compare.search_finalists(c, [arm], bar)
     return worth(c.lr(arm)), len(tried), missed_rate(c, arm)
 

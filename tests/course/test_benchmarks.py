@@ -15,7 +15,8 @@ from nanouft.batch import Batch
 from nanouft.gpt import MLP
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
-from tests.bench import __main__, beside_trl, first_hour, gpu
+from tests.bench import __main__, beside_trl, first_hour
+from tests.bench import gpu_against_cpu as gpu
 from tests.bench.beside_trl import Subject
 
 CPU = Device("cpu", "bf16")

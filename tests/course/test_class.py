@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from programs.classes import (
+from programs.class_submissions import (
     CELLS,
     ENDS,
     HOSTILE,
@@ -130,10 +130,10 @@ ROOM = {        # student: files (a text: of ex12.py), and what is in the line o
             {"not read": "ex05.py (Lesson 05 is part 2 of lesson 04 now, and exercise 05a is "
                          "04b)"}),
     "unread": ({"ex12.ipynb": "{", "work.zip": KEY, "ex08.py.txt": KEY, "work.ipynb": notebook(
-        "def grpo_push(logp:\n    return 1", KEY_OF_03)},
+        "import torch\n\ndef grpo_push(logp:\n    return 1", KEY_OF_03)},
         {"12a": NONE, "12b": NONE, "03a": "1", "not read": [
             "work.zip (OSError('unpack it", "ex08.py.txt (", "ex12.ipynb (", "ex12.py (", "week2 (",
-            "work.ipynb (cell 'def grpo_push"]})}
+            "work.ipynb (cell 'grpo_push': ", "(this cell, line 3)"]})}
 
 
 @pytest.fixture(scope="module")
@@ -415,13 +415,13 @@ ANYWHERE = """
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from lessons.behind.tasks.child import PYTHON, ROOT, words
+from lessons.behind.tasks.child import PYTHON, ROOT, container_command
 leaves = [PYTHON, "-c", "import nanouft, lessons, away; open('left', 'w')"]
 for around in "./ä b", "/var/tmp", "/dev/shm":
     for student in map(Path, (".", "./ä b", "/", "/tmp", ROOT, ROOT / "lessons/exercises")):
         with TemporaryDirectory(dir=around) as room:
             hidden, room = [ROOT.parent, Path.cwd()], Path(room).resolve()
-            subprocess.run([*words(student.resolve(), hidden, room), *leaves])
+            subprocess.run([*container_command(student.resolve(), hidden, room), *leaves])
             if not (room / "left").exists():
                 print(student, "cannot write into", room)
 """
@@ -469,26 +469,29 @@ def test_an_entry_writes_its_loss_alone(part, instead, told):
         arena.check_entry(Path("dft.py"))
 
 
-def test_the_table_is_of_one_call_and_names_entries_by_their_paths(monkeypatch, capsys):
-    """After each entry its line is in the file: whoever interrupts a class loses one of them."""
+def test_the_table_keeps_all_entries_and_names_them_by_their_paths(monkeypatch, capsys):
+    """After each entry its line is in the file: whoever interrupts a class loses one of them. A
+    line of the same entry and task takes the place of the old one."""
     seen = []
 
     def enter(entry, file, task, seed, workers):
-        seen.append((Path("arena.csv").read_text().count("/mine"), seed))
-        return {"score": 50, "lead": 1.0, "half": 0.5}
+        seen.append((arena.CSV.read_text().count("/mine"), seed))
+        return {"score": 50 + len(seen), "lead": 1.0, "half": 0.5}
     monkeypatch.setattr(arena, "evaluate_entry", enter)
     with pytest.raises(UserError, match="--guess nan: must be a finite number"):
         arena.main(["all", "--guess", "nan"])
     for name in ("ada", "bob"):
         hand_in(name, ENTRY, "mine.py")
-    for words, names in (("all", ["ada/mine", "bob/mine"]), ("all/ada/mine.py", ["mine"])):
+    for words, lines in (("all", "ada/mine,stop,51 bob/mine,stop,52"),
+                         ("all/ada/mine.py", "ada/mine,stop,51 bob/mine,stop,52 mine,stop,53"),
+                         ("all", "ada/mine,stop,54 bob/mine,stop,55 mine,stop,53")):
         assert arena.main([words, "--guess", "0"]) == 0
-        lines = Path("arena.csv").read_text().splitlines()
-        assert [line.split(",")[0] for line in lines] == ["entry", *names]
+        _, *written = arena.CSV.read_text().splitlines()
+        assert [line.partition(",1.0")[0] for line in written] == lines.split()
     monkeypatch.setenv("PATH", "/nowhere")
     arena.main(["all/ada/mine.py", "--test-seed", "0"])
     assert "without a container (bubblewrap is missing)" in capsys.readouterr().out
-    assert seen[:2] == [(0, None), (1, None)] and seen[-1] == (0, 0)
+    assert seen[:2] == [(0, None), (1, None)] and seen[-1] == (2, 0)
 
 
 def test_what_an_entry_leaves_is_its_weights():
@@ -525,7 +528,7 @@ def part_of(heading: str) -> str:
 
 
 def test_the_ten_weeks_hold_every_lesson_and_every_part_of_the_own_program_once():
-    """And name an exercise in the week of its lesson; the weights add up to 100."""
+    """And name an exercise in the week of its lesson, or as optional; the weights add up to 100."""
     lines = re.findall(r"^\| (\d+ \|.*) \|$", part_of("Ten weeks"), re.M)
     weeks = [line.split("|") for line in lines]             # number, lessons, exercises, parts ...
     lessons = [re.findall(r"\b\d\db?\b", week[1]) for week in weeks]
@@ -537,6 +540,8 @@ def test_the_ten_weeks_hold_every_lesson_and_every_part_of_the_own_program_once(
         exercises = EXERCISE.findall(week[2].partition("[")[0])
         assert {name[:2] for name in exercises} <= {*here}
     assert {*EXERCISE.findall(PAGE)} <= {*tasks()}
+    numbered = {name for name in tasks() if name[0].isdigit()}
+    assert numbered <= {*EXERCISE.findall(part_of("Ten weeks"))}
     assert sum(map(int, re.findall(r"\| (\d+) \|$", part_of("Ten weeks"), re.M))) == 100
 
 

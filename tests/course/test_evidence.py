@@ -12,7 +12,7 @@ import pytest
 from made import NANO
 
 from lessons.evidence import __main__ as command
-from lessons.evidence import judge, keep, pages, plan, recovery, verdicts
+from lessons.evidence import error_recovery, judge, keep, pages, plan, verdicts
 from lessons.evidence.page_marks import between
 from lessons.evidence.plan import SKILLS, UNIT
 from nanouft import train, world
@@ -251,9 +251,9 @@ def test_who_goes_on_with_the_rest_of_the_right_answer_has_recovered(monkeypatch
             ([words[2:] for words in right], True, 0),
             ([[*words, "pig"] for words in rest], True, 0)):
         begun: list[list[int]] = []
-        monkeypatch.setattr(recovery, "generate", lambda model, prompts, **how: begun.extend(
+        monkeypatch.setattr(error_recovery, "generate", lambda model, prompts, **how: begun.extend(
             prompts) or [Answer(NANO.encode(f" {' '.join(x)}"), ended) for x in answers])
-        assert recovery.recovers(None, NANO, rows, 44).mean() == share
+        assert error_recovery.recovers(None, NANO, rows, 44).mean() == share
     for asked, row, words in zip(begun, rows, right):
         *prompt, forced = NANO.decode(asked).split()
         assert prompt == NANO.decode(NANO.prompt_ids(row.prompt)).split()
@@ -333,7 +333,7 @@ def test_the_command_prints_what_was_found_every_verdict_and_the_flags_of_a_run(
         assert text.split("\n\n")[1].startswith(f"**{answer}**"), file.name
         assert " ".join(answer.split()) in out and {*runs} <= {*judge.RUNS}
     out = printed("all")
-    for line in sum(map(judge.lines, judge.RUNS), []):
+    for line in sum(map(judge.verdict_lines, judge.RUNS), []):
         told = f"{line.question} ({line.whose}) {line.verdict} {line.figures} "
         assert " ".join(told.split()) in out
     for name in judge.RUNS:
@@ -345,7 +345,7 @@ def test_the_command_prints_what_was_found_every_verdict_and_the_flags_of_a_run(
 
 @pytest.mark.parametrize("program, words, told", [
     (command, "C99", "unknown run 'C99'"), (command, "--commands", "needs a run"),
-    (command, "--commands all", "unknown run 'all'"), (recovery, "", "name a model"),
+    (command, "--commands all", "unknown run 'all'"), (error_recovery, "", "name a model"),
     (keep, "--skills rules_new --passed",
      "--skills: no task left: rules_new exists in val and test"),
     (keep, "--skills cooking --aligned folder",

@@ -83,7 +83,7 @@ def test_the_smallest_case_of_a_part_has_one_row(name):
     assert len(simple_parts.cases_of(name, 1)[0].rows) == 1
 
 
-ALLOWED = {         # by the texts: what a key lists, and no program of EDGES (test_judge.py) needs
+ALLOWED = {         # by the texts: what a key lists, which no program of EDGES (its test) needs
     "00a": lambda w, l: (w == l, len(w) < len(l)),
     "02a": lambda tokens: [x in " ".join(tokens) for x in ("end assistant end", "end user hi")],
     "03a": lambda p, r: [len(p) == 1],

@@ -41,7 +41,7 @@ from lessons.papers.extras import ingredient_substitution, povid, ts_dpo
 from lessons.papers.extras.ts_dpo import TSDPO, linear_logits, weights_of
 from nanouft import simple, train
 from nanouft.batch import write_logp
-from nanouft.playground.docstrings import equations, head_of
+from nanouft.playground.docstrings import equations, method_docstring
 from nanouft.plumbing.errors import UserError
 from nanouft.run.reference import FrozenModels
 
@@ -87,7 +87,7 @@ def test_the_order_of_the_lessons_ends_each_run_and_a_lesson_needs_only_earlier_
         course.Lesson(number_of(file)).compare("a" if Question(file).choices else 1.0)
         last = capsys.readouterr().out.splitlines()[-1]
         assert re.match(rf"Next: python .*{later.name} " if later else "Next: .* arena", last)
-        read_before = re.search(r"read ([^.;]+) first", lesson_list.head_of(file)[1])
+        read_before = re.search(r"read ([^.;]+) first", lesson_list.lesson_head(file)[1])
         needed = re.findall(r"\b\d\db?\b", read_before[1]) if read_before else []
         assert {*needed} <= {number_of(x) for x in LESSONS[:LESSONS.index(file)]}
 
@@ -328,7 +328,7 @@ def test_a_lesson_runs_with_ours_until_the_function_is_begun_and_then_with_a_rig
     assert name == "02a" or got.dtype == ours.dtype
     mistake = asked.mistakes[0]
     for wrong in (HEAD + task.source_with(asked, (mistake,)), f"def {asked.name}(:"):
-        with pytest.raises(UserError, match=f"fix {asked.name} in {asked.file} .* nothing was"):
+        with pytest.raises(UserError, match=f"fix {asked.name} in {asked.file} .* trained with it"):
             stub(name, wrong)
     said = capsys.readouterr().out
     for words in (f"with our {asked.name}; yours ({name}), in {asked.file}, is not started\n",
@@ -450,7 +450,7 @@ def test_a_lesson_runs_and_its_identities_hold(name, tmp_path):
 # ---- lessons/papers/extras -----------------------------------------------------------------------
 def test_the_equation_of_a_loss_of_the_course_is_the_loss_of_the_code():
     o = TSDPO(beta=0.7)
-    line, = equations(str(o), head_of(type(o)))
+    line, = equations(str(o), method_docstring(type(o)))
     batch = step(str(o), o)
     leaves = [s.logp.requires_grad_() for s in (batch.seqs["chosen"], batch.seqs["rejected"])]
     told, ours = value(line.loss, known(line, batch, o, "answer")).mean(), o.loss(batch)[0]

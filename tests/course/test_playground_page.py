@@ -327,7 +327,7 @@ def focused(page) -> str:
 
 def agrees(page, data, now: dict[str, str], last: str, bet: str = "") -> None:
     """Controls, address, answers, words and map show one state, and what the record has of it. The
-    bet is answered at its own rate only, and not before the first step."""
+    bet is answered at its own learning rate only, and not before the first step."""
     seen, methods, rate, step = page.evaluate(SHOWN), data["methods"], now["rate"], int(now["step"])
     called = {name: x["called"] for name, x in methods.items()}
     names = [now["left"], now["right"]]
@@ -341,7 +341,7 @@ def agrees(page, data, now: dict[str, str], last: str, bet: str = "") -> None:
                                                            seen["losses"]):
         assert count.startswith(f"{n} of 8 stop {'●' * n}{'○' * (8 - n)} at ") and ended == n
         texts, pushes_told = frame(data, name, rate, step)
-        assert said == [text.replace("\t", " ") + ("" if ends(text) else "goes on")
+        assert said == [text.replace("\t", " ") + ("" if ends(text) else "no EOS")
                         for text in texts]
         assert ups == [push >= 0 for answer in pushes_told for push in answer]
         for start, (mean, half, source) in methods[name]["scores"].items():

@@ -69,7 +69,7 @@ def test_every_method_takes_what_is_tested_and_refuses_what_makes_no_sense_toget
 
 
 @pytest.mark.parametrize("name", [
-    "frozen_lake.__main__", "lessons.evidence.keep", "lessons.evidence.recovery",
+    "frozen_lake.__main__", "lessons.evidence.keep", "lessons.evidence.error_recovery",
     "nanouft.compare.plan", "nanouft.data.__main__", "nanouft.evaluate", "nanouft.pretrain",
     "nanouft.reward", "nanouft.run.config", "nanouft.sample"])
 def test_every_number_of_a_program_has_a_least_value(name):

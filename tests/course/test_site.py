@@ -55,7 +55,7 @@ def site(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         few = record(("ift", "dpo"), (2.5e-4,))
-        lesson_page.keep(pages.kept("playground", *map(Path, pages.EXTRAS)), json.dumps(few))
+        lesson_page.keep(pages.cache_file("playground", *map(Path, pages.EXTRAS)), json.dumps(few))
         patch.setattr(pages, "run", executed)
         patch.setattr(pages, "SMOLLM2", folder)         # nothing runs, so lesson 17 needs no model
         assert pages.main(["--repository", REPOSITORY]) == 0
@@ -166,8 +166,10 @@ def test_a_link_to_a_file_without_a_page_leads_into_the_repository_or_to_the_fil
     assert made(REPOSITORY) == [f"{REPOSITORY}/blob/HEAD/{x}" for x in names]
 
 
-def test_every_link_of_the_site_leads_somewhere(site):
+def test_every_link_of_the_site_leads_somewhere_and_what_is_due_has_a_page(site):
     assert not dead(site)
+    texts = [x.relative_to(pages.ROOT) for x in (pages.HERE / "papers").rglob("*.md")]
+    assert len(texts) == 9 and all((site / x.with_suffix(".html")).exists() for x in texts)
 
 
 # ---- what all pages share ------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
     python -m lessons arena                                     # the tasks
     python -m lessons arena my_loss.py --task stop --guess +3   # you expect to lead SFT by 3 points
-    python -m lessons arena FOLDER --task stop --test-seed 71       # a line each in arena.csv
+    python -m lessons arena FOLDER --task stop --test-seed 71       # a line each: out/arena.csv
 
 my_loss.py holds one subclass of Objective that writes `loss`, and settings if it likes
 (docs/python.md shows one). It learns from the same rows, in as many steps and with as many learning
@@ -41,7 +41,8 @@ from nanouft.plumbing.printing import say
 from nanouft.run.config import RunConfig
 from nanouft.run.flags import as_flags, parse
 
-CSV = Path("arena.csv")                 # a line for each entry
+CSV = Path("out/arena.csv")             # a line for each entry and task
+COLUMNS = "entry task score lead half verdict rate guess".split()
 FACTS = {"lr", "reference"}             # which an entry may set; others would change its rows
 WAITING = 300                           # seconds of one training
 
@@ -140,6 +141,20 @@ def evaluate_entry(entry: str, file: Path, task: Task, seed: int | None,
             "verdict": questions[0].verdict, "rate": f"{c.lr(c.focus_arm):.2g}"}
 
 
+def write_csv(lines: list[dict]) -> None:
+    """Add the lines to arena.csv; one of the same entry and task takes the place of the old one."""
+    kept: list[dict] = []
+    if CSV.exists():
+        with CSV.open(newline="", encoding="utf-8") as file:
+            kept = [*csv.DictReader(file)]
+    by_entry = {(x["entry"], x["task"]): x for x in [*kept, *lines]}
+    CSV.parent.mkdir(exist_ok=True)
+    with CSV.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, COLUMNS)
+        table.writeheader()
+        table.writerows(by_entry.values())
+
+
 @dataclass
 class ArenaFlags:
     entries: list[str] | None = None    # files with a loss, or folders of such files
@@ -166,7 +181,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"{', '.join(map(str, entries))}: there is no .py file")
     if no_container():
         warn_without_container()
-    CSV.open("ab").close()                  # OSError now, and not after the work
+    write_csv([])                           # OSError now, and not after the work
     root = os.path.commonpath([os.path.abspath(x if x.is_dir() else x.parent) for x in entries])
     lines = []
     for file in files:
@@ -183,11 +198,7 @@ def main(argv: list[str] | None = None) -> int:
                 say(f"Your guess: {cfg.guess:+.1f} points. Result: {line['lead']:+.1f} ± "
                     f"{line['half']:.1f} (you were off by {abs(line['lead'] - cfg.guess):.1f}).")
         lines.append(line)
-        with CSV.open("w", newline="", encoding="utf-8") as out:    # after each: none is lost
-            table = csv.DictWriter(out, ["entry", "task", "score", "lead", "half", "verdict",
-                                         "rate", "guess"])
-            table.writeheader()
-            table.writerows(lines)
+        write_csv(lines)                    # after each: none is lost
     return int(any(line["score"] == 0 for line in lines))
 
 

@@ -18,7 +18,7 @@ from random import Random
 from textwrap import indent
 from typing import NamedTuple
 
-from lessons.behind.lesson_list import MERGED, NUMBERS, head_of, lesson_of
+from lessons.behind.lesson_list import MERGED, NUMBERS, lesson_head, lesson_of
 from lessons.behind.tasks.call import plain, shown
 from lessons.behind.tasks.task import STUBS, Draw, tasks
 from nanouft.plumbing.entry import command
@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     if out.exists():
         raise UserError(f"{out.as_posix()}: already exists; give another --seed, or remove it")
     drawn = exam(seed, cfg.questions, cfg.before, cfg.lessons)
-    asked = "\n".join(f"## {k}. Of lesson {head_of(NUMBERS[x.lesson])[0]}\n{x.asked}\n"
+    asked = "\n".join(f"## {k}. Of lesson {lesson_head(NUMBERS[x.lesson])[0]}\n{x.asked}\n"
                       for k, x in enumerate(drawn, 1))
     right = "\n".join(f"{k}. {x.answer}" for k, x in enumerate(drawn, 1))
     out.mkdir(parents=True)

@@ -1,13 +1,13 @@
 """Where a student is in the course: guesses beside what happened, tasks that are begun, and the
 next step."""
-from lessons.behind.lesson_list import LESSONS, head_of, lesson_of, number_of
+from lessons.behind.lesson_list import LESSONS, lesson_head, lesson_of, number_of
 from lessons.behind.tasks.simple_parts import PARTS
 from lessons.behind.tasks.submission import is_begun
 from lessons.behind.tasks.task import tasks
 from lessons.course import Question, switches
 from nanouft.plumbing.printing import say
 
-TITLES = {lesson: head_of(lesson)[0].replace(" · ", " ") for lesson in LESSONS}
+TITLES = {lesson: lesson_head(lesson)[0].replace(" · ", " ") for lesson in LESSONS}
 LINE = f"{{:<{max(map(len, TITLES.values())) + 1}}}{{:<16}}{{:<14}}{{}}"      # 80 columns
 
 

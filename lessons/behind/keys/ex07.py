@@ -24,6 +24,9 @@ TASKS = {
     "07a": Task(margins_and_losses, pairs, [
         ("= now - ref", "= now", "The reference is missing: both answers are measured from it."),
         ("beta * (chosen - rejected)", "chosen - rejected", "beta is missing from the margin."),
+        ("= now - ref", "= now + ref", "The reference is added. Subtract it: a reward is how much "
+         "likelier an answer has become."),
+        ("= now - ref", "= ref - now", "The sign of both rewards is wrong: now minus reference."),
         ("= now - ref\n    h = beta * (chosen - rejected)", "= beta * now - ref\n    h = chosen - "
          "rejected", "A bracket is missing: beta multiplies all four log-probs."),
         ("beta * (chosen - rejected)", "beta * chosen - rejected", "A bracket is missing: beta "

@@ -77,6 +77,8 @@ def new_mark(judge: Judge, name: str, seen: list[Seen] | str, belongs_to: str) -
 
 # ---- a class -------------------------------------------------------------------------------------
 def grade_class(folder: Path, which: list[str], out: Path) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: does not exist")
     there = [x for x in sorted(folder.glob("*")) if x.name[0] != "."]
     folders = [x for x in there if x.is_dir() and not x.is_symlink() and x.name[0] != "_"]
     if not folders:
@@ -112,7 +114,7 @@ def grade_students(students: list[Student], folder: Path, which: list[str], out:
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         for student, seen_by_task in progress(len(students), "grading", zip(
-                students, pool.map(run, students))):
+                students, pool.map(run, students)), unit="student"):
             for name, seen in seen_by_task.items():
                 student.marks[name] = new_mark(judges[name], name, seen, student.belongs[name])
             for name in names:

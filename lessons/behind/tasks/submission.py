@@ -64,8 +64,9 @@ def text_of(file: Path) -> tuple[str, list[str]]:
         try:
             kept += [as_definition(x) for x in parsed(code).body
                      if is_kept(x) and getattr(x, "module", "") != "__future__"]
-        except BROKEN:
-            unread.append(f"cell {code.strip()[:30]!r}")
+        except BROKEN as error:
+            name = re.search(r"^(?:def|class) (\w+)", code, re.M)
+            unread.append(f"cell {name[1] if name else code.strip()[:30]!r}: {error}")
     return "\n".join(kept), unread
 
 
@@ -75,7 +76,7 @@ def parsed(code: str) -> ast.Module:
     lines = code.split("\n")
     while True:
         try:
-            return ast.parse("\n".join(lines))
+            return ast.parse("\n".join(lines), "this cell")
         except SyntaxError as error:
             at = (error.lineno or 1) - 1
             if at >= len(lines) or not FOR_NOTEBOOK.fullmatch(lines[at]):

@@ -11,7 +11,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from lessons.behind.lesson_list import LESSONS, head_of
+from lessons.behind.lesson_list import LESSONS, lesson_head
 from nanouft.plumbing.files import read_text, write_text
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -81,7 +81,7 @@ def write_page(lesson: Path, out: Path) -> None:
         parts.append(f"```python\n{cell.source}\n```")
         printed, pictures = cell_output(cell)
         named = re.findall(r'lesson\.picture\(fig, "(.+?)"\)', cell.source)
-        alt = ": ".join([f"Picture of lesson {head_of(lesson)[0]}", *named])
+        alt = ": ".join([f"Picture of lesson {lesson_head(lesson)[0]}", *named])
         printed += "".join(f"![{alt}](data:image/png;base64,{x.strip()})\n\n" for x in pictures)
         if printed:
             parts.append(folded(printed, bool(pictures), cells[k + 1:k + 2]))
@@ -135,6 +135,6 @@ def with_links(text: str) -> str:
     """The name of a file or folder of the project leads to it; a lesson has its title there."""
     def link(match: re.Match) -> str:
         file = ROOT / match[1]
-        label = head_of(file)[0] if file in LESSONS else match[0]
+        label = lesson_head(file)[0] if file in LESSONS else match[0]
         return f"[{label}](../{match[1]})" if file.exists() else match[0]
     return re.sub(r"`([a-z_]+/[\w/.]*)`", link, text)

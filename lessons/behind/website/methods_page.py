@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lessons.behind.lesson_list import LESSONS, by_subject, table
+from lessons.behind.lesson_list import LESSONS, subject_table, table
 from lessons.evidence import judge, plan
 from lessons.evidence.page_marks import write_between
 from nanouft import simple
@@ -38,7 +38,7 @@ from nanouft.playground.docstrings import (
     LETTERS,
     SHARED,
     equations,
-    head_of,
+    method_docstring,
     name_and_idea,
     paper,
 )
@@ -81,7 +81,7 @@ def push_cells(name: str, model, tok) -> list[str]:
 # ---- write ---------------------------------------------------------------------------------------
 def rows_of(name: str) -> list[str]:
     """The lines of the table of one method; a further form says what is new in it."""
-    objective, head = OBJECTIVES[name](), head_of(OBJECTIVES[name])
+    objective, head = OBJECTIVES[name](), method_docstring(OBJECTIVES[name])
     first, *forms = equations(name, head)
     arxiv = paper(head)
     link = f"<br>[{arxiv}](https://arxiv.org/abs/{arxiv})" if arxiv else ""
@@ -140,7 +140,7 @@ def push_table() -> str:
     model, tok = start_model("base")
     forms = [form.name for family in FAMILIES for name in OBJECTIVES
              if OBJECTIVES[name]().family == family
-             for form in equations(name, head_of(OBJECTIVES[name]))]
+             for form in equations(name, method_docstring(OBJECTIVES[name]))]
     rows = [as_row(f"`{form}`", *push_cells(form, model, tok)) for form in forms]
     titles = ["method", "right answer", "wrong answer", "EOS of the right one"]
     return "\n".join(table_of(titles, rows)) + "\n"
@@ -205,7 +205,7 @@ def scores_text() -> str:
 
 PARTS = {       # of each page, those that are written between marks
     PAGE: {"tables": tables, "letters": letters, "pushes": push_table},
-    ROOT / "README.md": {"methods": by_family, "lessons": by_subject},
+    ROOT / "README.md": {"methods": by_family, "lessons": subject_table},
     LESSONS_PAGE: {"lessons": table}}
 
 

@@ -4,7 +4,8 @@
     python -m lessons pages 04              # runs lesson 04: its page and its notebook
     python -m lessons pages --notebooks     # the notebooks only, nothing is run
 
-All takes 10 to 15 minutes at first. A lesson is run once (lesson_page.py), so later the command
+All takes 10 to 15 minutes at first, and longer on a busy computer: after the lessons it trains the
+models of the page of all losses. A lesson is run once (lesson_page.py), so later the command
 takes seconds, until code that lessons use has changed. A lesson that was never run has no page.
 
 The texts are gathered in out/source, from which Sphinx makes the site (conf.py). A notebook is the
@@ -33,7 +34,8 @@ SMOLLM2 = ROOT / "out" / "smollm2"
 WEBSITE = Path(__file__).resolve().parent
 HERE = WEBSITE.parents[1]
 NEEDS = "jupytext nbclient ipykernel latex2mathml myst_parser furo sphinx_copybutton".split()
-TEXTS = ("README.md", "CONTRIBUTING.md", "docs/**/*.*", "lessons/README.md", "lessons/p*/*.md")
+TEXTS = ("README.md", "CONTRIBUTING.md", "docs/**/*.*", "lessons/README.md",
+         "lessons/papers/**/*.md")
 EXTRAS = [str(HERE / "papers" / "extras" / "ts_dpo.py")]    # more methods for the page of losses
 PROJECT = """# Find the project, where the lessons' own modules lie; where it is missing, fetch it.
 import subprocess, sys
@@ -157,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
         say(f"No page of lesson 17, which needs {SMOLLM2}: python {NUMBERS['17']} says how.")
     if todo:
         say(f"Running {quantity(len(todo), 'lessons')}, each for up to a minute.")
-    for file in progress(len(todo), "lessons", todo):
+    for file in progress(len(todo), "lessons", todo, unit="lesson"):
         keep(cache_file(file.stem, file), run(file))
     if not args.lessons:
         write_drawn(OUT)

@@ -72,7 +72,7 @@ function drawMap({ left, right, rate }) {
     sign.style.transform = `translate(${ground || !score ? x : mean}px, ${y + 5}px)`;
     title.style.transform = `translate(${nameX}px, ${nameY + 5}px)`;
   }
-  $("mapTitle").textContent = `All losses, ${rate === "own" ? "each at its own rate"
+  $("mapTitle").textContent = `All losses, ${rate === "own" ? "each at its own learning rate"
     : `at ${rate}`}`;
   $("lastSide").textContent = last;
   reach({ left, right }[last]);

@@ -50,7 +50,7 @@ function answer(text) {                     // token by token; from its next que
   const shown = tokens.map((token, t) => `<span style="--t: ${t}" class="${
     token === "<|end|>" && t === over ? "end" : token.startsWith("<|") ? "turn" : ""} ${
     stopped(text) || over < 0 || t < over ? "" : "over"}">${escaped(token)}</span>`).join(" ");
-  return `<span class="said">${shown}</span>${stopped(text) ? "" : "<i>goes on</i>"}`;
+  return `<span class="said">${shown}</span>${stopped(text) ? "" : "<i>no EOS</i>"}`;
 }
 
 function drawSides({ rate, step, ...name }) {
@@ -217,7 +217,7 @@ for (const side of SIDES) {
 }
 const radios = (key, words) => VALUES[key].map((value) => `<label><input type="radio" name="${key}"
   id="${key}-${value}" value="${value}"> ${words(value)}</label>`).join("");
-$("rates").innerHTML += radios("rate", (x) => x === "own" ? "each at its own rate" : x);
+$("rates").innerHTML += radios("rate", (x) => x === "own" ? "each at its own learning rate" : x);
 $("steps").innerHTML += radios("step", (x) => x);
 $("rates").onchange = ({ target }) => go({ rate: target.value });
 $("steps").onclick = ({ target }) => {      // of the step that is shown, too: it ends the run

@@ -1,7 +1,7 @@
 """Windows and macOS as far as Linux can play them: Python and all that it starts, in that room.
 
-    python tests/elsewhere -m pytest -n 2 tests/test_folders.py
-    python tests/elsewhere -m nanouft.train --objective ift
+    python tests/other_systems -m pytest -n 2 tests/test_folders.py
+    python tests/other_systems -m nanouft.train --objective ift
 """
 import os
 import subprocess

@@ -1,6 +1,6 @@
 """Does a model recover from a wrong first word that it is given? (R12, lesson 04)
 
-    python -m lessons.evidence.recovery base out/ift     # how often each does
+    python -m lessons.evidence.error_recovery base out/ift     # how often each does
 
 The right answer to "Say hen cow pig bee saw backwards." is "saw bee pig cow hen". The model is told
 that it has begun with "cow", a later word, and continues greedily. It recovers if all the rest is
@@ -62,7 +62,8 @@ def recovers(model: GPT, tok: Tokenizer, rows: list[Row], longest: int) -> np.nd
 
 
 def main(argv: list[str] | None = None) -> int:
-    cfg = parse(RecoveryFlags, argv, "python -m lessons.evidence.recovery", __doc__, words="models")
+    cfg = parse(RecoveryFlags, argv, "python -m lessons.evidence.error_recovery", __doc__,
+                words="models")
     if not cfg.models:
         raise UserError("name a model, such as base or out/ift")
     rows = world.rows("test", "prompts", cfg.items * len(TASKS), cfg.seed, skills=TASKS)

@@ -1,7 +1,7 @@
 """What SFT and IFT say about a policy, and what each method reads.
 
-    best_moves(lake, residual(policy, path, 0.2), path)     # (N,T) IFT's estimate; 0: SFT's
-    best_moves(lake, placebo(policy, path, 0.2, "random cell"), path)   # a placebo of its size
+    best_move_probs(lake, residual(policy, path, 0.2), path)     # (N,T) IFT's estimate; 0: SFT's
+    best_move_probs(lake, placebo(policy, path, 0.2, "random cell"), path)   # a placebo of its size
     best_moves_alone(lake, probs, 8)        # (N,8) the true value, where its own walks stand
     reads(task, probs, "dpo")               # (N,S) shares of the cells that a method reads
     overlap(reads(...), visits(lake, probs))
@@ -36,7 +36,8 @@ def predicted_cells(lake: Lake, probs: Tensor, path: Path) -> Tensor:
 
 
 # ---- estimates -----------------------------------------------------------------------------------
-def mixed(policy: Policy, path: Path, other: Tensor, share: float | Tensor) -> Tensor:
+def probs_of_mixed_input(policy: Policy, path: Path, other: Tensor,
+                         share: float | Tensor) -> Tensor:
     """(N,C,T) other cells -> (N,C,T,4) probabilities of the moves if in the input each cell of the
     path is mixed with them. share: of the others, a number or (N,)."""
     cells, one_hot = torch.tensor([s for s, _ in path]), torch.eye(policy.lake.S).double()
@@ -47,14 +48,15 @@ def mixed(policy: Policy, path: Path, other: Tensor, share: float | Tensor) -> T
 
 def residual(policy: Policy, path: Path, lam: float) -> Tensor:
     """(N,1,T,4): what IFT reads; SFT's at lam 0."""
-    return mixed(policy, path, predicted_cells(policy.lake, policy.probs(), path)[:, None], lam)
+    predicted = predicted_cells(policy.lake, policy.probs(), path)[:, None]
+    return probs_of_mixed_input(policy, path, predicted, lam)
 
 
 def random_cell(policy: Policy, path: Path, share: Tensor) -> Tensor:
     """(N,C,T,4): the same with each cell of `live` in the place of the predicted one."""
     other = torch.tensor(policy.lake.live)[:, None].repeat(1, len(path))
     other[:, 0] = path[0][0]
-    return mixed(policy, path, other.expand(policy.N, -1, -1), share)
+    return probs_of_mixed_input(policy, path, other.expand(policy.N, -1, -1), share)
 
 
 def uniform(policy: Policy, path: Path, share: Tensor) -> Tensor:
@@ -89,7 +91,7 @@ def placebo(policy: Policy, path: Path, lam: float, name: str) -> Tensor:
     return PLACEBOS[name](policy, path, low)
 
 
-def best_moves(lake: Lake, moves: Tensor, path: Path) -> Tensor:
+def best_move_probs(lake: Lake, moves: Tensor, path: Path) -> Tensor:
     """(N,C,T,4) probabilities of moves -> (N,T) the estimate: how likely is a best move, whichever
     it is, at each step of the path? A mean over C."""
     return (moves * optimal_actions(lake)[[s for s, _ in path]]).sum(-1).mean(1)
