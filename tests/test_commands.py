@@ -51,12 +51,12 @@ SAID = {    # command line: what it prints and writes to run.json and README.md;
     "sample half --prompt a --max-new 2": "computed in bf16; --dtype fp32 is exact|prompt: a",
     "sample half --prompt a --max-new 2 --dtype fp32": "prompt: a|!bf16",
     "data mixed.jsonl --init start --objective dpo":
-        "dpo trains on: 40 pairs|20 skipped (20: too long|rejected: ",
+        "19 to train on|20 skipped (20: too long|dpo trains on: 19 pairs|rejected: ",
     "data demos.jsonl --init start --objective sft":
-        "sft trains on: 10 demonstrations|!reward function|ignored fields: gold (10 rows)|[[",
+        "!reward function|ignored fields: gold (10 rows)|sft trains on: 9 demonstrations|[[",
     "data demos.jsonl --init start --objective grpo":
-        "trains on: 10 prompts|!ignored|reward function only: response (10 rows), gold (10|![[",
-    "data pairs.jsonl --init start --objective kto": "trains on: 20 labelled answers|[[",
+        "!ignored|reward function only: response (10 rows), gold (10|trains on: 9 prompts|![[",
+    "data pairs.jsonl --init start --objective kto": "trains on: 18 labelled answers|[[",
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
         "start nll|start prefers|run prefers|minus start|run reward |EOS |median tokens ",
     "evaluate start --items 2 --split val": "2 val prompts",

@@ -43,7 +43,7 @@ from nanouft.compare import (
     workers,
 )
 from nanouft.compare.progress import RunsBar
-from nanouft.compare.testset_reuse import earlier_tests
+from nanouft.compare.testset_reuse import earlier_tests, record_test
 from nanouft.compare.workers import missing_jobs
 from nanouft.data.batches import encode
 from nanouft.data.rows import read
@@ -752,7 +752,7 @@ def test_rows_of_one_group_are_one_draw():
     """In the split, in the draw of a seed and among the questions that are asked. Its name, such as
     a year, does not choose its part."""
     write_jsonl(Path("grouped.jsonl"), [{**x, "group": i // 3} for i, x in enumerate(PAIRS * 3)])
-    found = splits.split_rows(["grouped.jsonl"], Path("a"))
+    found, _ = splits.split_rows(["grouped.jsonl"], Path("a"))
     rows = {part: read([str(file)])[0] for part, file in found.items()}
     groups = [{r.extra["group"] for r in rows[part]} for part in splits.PURPOSES]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 36
@@ -772,13 +772,45 @@ def test_a_test_question_that_another_group_trains_on_is_told(in_process, capsys
     assert "two of a pair, and all that are sampled" in said
 
 
+def test_what_is_noticed_of_rows_is_said_before_training_and_with_the_result(in_process, capsys):
+    """Once, of which method, with the place in the rows as they were given; a leak first."""
+    train.main(shlex.split("--objective sft --data pairs.jsonl --plain --steps 1 --out seen"))
+    equal = [{**x, "rejected": x["chosen"], "prompt": f"{x['prompt']} {x['prompt']}"}
+             for x in PAIRS[:12]]
+    how: dict[str, Any] = {"data": [*PAIRS, {**PAIRS[0], "rejected": ""}, *equal], "init": "seen",
+                           "tries": 1, "seeds": 2, "steps": 1, "device": "cpu"}
+    capsys.readouterr()
+    verdict = compare.run(["sft", "sft+dpo"], **how)
+    said = capsys.readouterr().out
+    leak, skipped, of_dpo, *others = verdict.notes
+    assert re.match("[1-9] of [1-9] held-out prompts are also trained on, by the run that made "
+                    "seen, ", leak)
+    assert skipped == "1 row skipped (1: rejected is missing or empty, as in data, row 36)"
+    assert re.match("dpo: .* chosen and rejected are equal, as in data, row (3[7-9]|4[0-8])[)]$",
+                    of_dpo)
+    assert not re.search("trained on|skipped|train-0", " ".join(others))
+    before = " ".join(said.split())
+    assert [before.count(f"Note: {x}") for x in verdict.notes] == [1] * 3 + [0] * len(others)
+    text = " ".join((verdict.folder / "report.md").read_text().split())
+    assert text.startswith("# sft, sft+dpo **Result") and f"Note: {skipped}" in text
+    assert "Learning rate: of a chain's last stage." in text
+    verdict = compare.run(["sft", "sft+dpo"], **how, confirm=True)
+    assert "# Confirmation: sft, sft+dpo\n" in (verdict.folder / "report.md").read_text()
+    c = planned("sft dpo --confirm --device cpu")
+    assert printed.setup_lines(c)[0].startswith("Confirmation: new seeds and prompts. ")
+    write_jsonl(Path("odd.jsonl"), [{"prompt": str(i), "chosen": "a", "rejected": "b",
+                                     "score_chosen": 8.5, "score_rejected": 1} for i in range(60)])
+    with pytest.raises(UserError, match=r'^una: .*as in odd[.]jsonl, line \d+[)]$'):
+        planned("una 'a=una --beta 1' --data odd.jsonl --device cpu")
+
+
 def test_each_part_has_two_draws_whatever_their_size():
     """One alone would have no variance. Half of the rows are of one group."""
     for name in range(12):
         rows = [{**x, "group": f"large {name}"} for x in PAIRS] + [{**x, "group": i}
                                                                    for i, x in enumerate(PAIRS)]
         write_jsonl(Path(f"{name}.jsonl"), rows)
-        found = splits.split_rows([f"{name}.jsonl"], Path("a"))
+        found, _ = splits.split_rows([f"{name}.jsonl"], Path("a"))
         assert all(scoring.EvalSpec(str(found[part])).draws() > 1 for part in splits.SHARES)
 
 
@@ -791,9 +823,9 @@ def test_numbers_of_rows_scatter_as_a_ratio_does():
 
 
 def test_rows_keep_their_part_where_others_come():
-    first = splits.split_rows(["pairs.jsonl"], Path("a"))["test"].read_text().splitlines()
+    first = splits.split_rows(["pairs.jsonl"], Path("a"))[0]["test"].read_text().splitlines()
     write_jsonl(Path("more.jsonl"), PAIRS + [{**PAIRS[0], "prompt": "New?"}])
-    again = splits.split_rows(["more.jsonl"], Path("a"))["test"].read_text().splitlines()
+    again = splits.split_rows(["more.jsonl"], Path("a"))[0]["test"].read_text().splitlines()
     assert len({*first} & {*again}) >= len(first) - 1
 
 
@@ -853,6 +885,9 @@ def test_a_lead_above_100_points_is_not_foretold(of_rates, monkeypatch):
     c = of_rates({"0.33": 0.5, "1": 0.6, "3": 0.55})
     monkeypatch.setattr(power, "detectable_range", lambda *of: [1.3, 2.5])
     assert " test prompts no lead would be decided (" in power.power_statement(c)
+    monkeypatch.setattr(power, "detectable_range", lambda *of: [0.3501, 0.3502])
+    assert " test prompts a lead of 35.0 points would be decided (" in power.power_statement(c)
+    assert verdicts.MEASURES["nll"].text(-0.0001, "+") == "+0.000"
 
 
 def test_a_report_that_says_something_else_is_kept_with_its_picture(tmp_path):
@@ -1036,6 +1071,7 @@ def test_looks_are_counted_and_confirming_is_done_once(in_process):
         c = planned(line)
         compare.train_all(c)
         assert len(earlier_tests(c)) == earlier, line
+        record_test(c)
     assert not {*c.seeds} & {*range(plan.SEARCH_SEED)}
     assert c.eval_spec("test").seed != planned(words).eval_spec("test").seed
     before = trained()
@@ -1043,6 +1079,15 @@ def test_looks_are_counted_and_confirming_is_done_once(in_process):
         with pytest.raises(UserError, match="has already tested"):
             compare.train_all(planned(f"{again} --confirm"))
     assert trained() == before                                  # refused before it trains
+
+
+def test_a_test_counts_when_its_scores_are_shown(in_process, monkeypatch, capsys):
+    monkeypatch.setattr(report, "picture", lambda *of: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        call(f"sft dft {SMALL} --out x")
+    assert "Result" not in capsys.readouterr().out and not Path("x/looks.jsonl").exists()
+    planned(f"sft mine.py {SMALL} --out x")
+    assert "x already has the plan of another comparison" in capsys.readouterr().out
 
 
 # ---- what it prints and leaves -------------------------------------------------------------------
@@ -1082,7 +1127,10 @@ def test_the_report_has_settings_and_the_scores_of_each_seed(ran):
     assert f"| {q.a.name} - {q.b.name} | {' | '.join(gaps)} |" in text
     c = planned(f"sft 'dpo --beta 1' {SMALL} --lora 4")
     assert "| dpo --beta 1 | beta 1.0 (0.1), " in (lines := "\n".join(report.settings_section(c)))
-    assert lines.count("| LoRA, rank 4 |") == 2
+    assert lines.count("| LoRA, rank 4, alpha 8, all-linear |") == 2
+    assert "Searched: nothing; " in lines and "linear warmup over 10 % of the steps" in lines
+    for file in ("pairs.jsonl", "mine.py", "helper.py"):
+        assert f" {file} {fingerprint.hash_of_file(Path(file))}" in text
     assert "one greedy response, at most 44 tokens" in printed.score_definition(c, "score")
     c = planned("sft dpo --data pairs.jsonl --reward r.py:f --tries 1 --device cpu")
     assert "prompts of r.py:f, for one response" in printed.score_definition(c, "reward")
@@ -1107,7 +1155,8 @@ def test_scores_csv_has_the_mean_of_the_questions_for_each_seed(ran):
     ("sft 'big=sft --batch-size 32'", "big has 4 times the batch size of sft. See"),
     pytest.param("sft 'long=sft --steps 4' dpo", "long has 2 times the steps of sft; dpo has 2 "
                  "times the sequences per row of sft. See", marks=pytest.mark.slow),
-    ("sft 'same=sft --accumulate 2'", "to the last digit"),
+    ("sft 'same=sft --accumulate 2'", "last digit; ± as if one of two more prompts differed"),
+    ("sft+dpo 'long=sft+dpo --steps 4'", "long has 1.5 times the steps of sft+dpo; "),
     pytest.param("sft sft+dpo", 'add "sft --steps 4" as a baseline that is',
                  marks=pytest.mark.slow)])
 def test_what_is_not_equal_is_named_and_what_is_the_same(line, told, in_process, capsys):

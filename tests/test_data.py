@@ -136,8 +136,9 @@ ODD = '''
 prompt=" "; response=b -> no prompt
 messages~s S|a b -> no prompt
 prompt=null; chosen=a; rejected=b -> no prompt
-prompt=a; chosen=null; rejected=b -> no response, or an empty one
-prompt=a; chosen=b; rejected=" " -> no response, or an empty one
+prompt=a; chosen=null; rejected=b -> chosen is missing or empty
+prompt=a; chosen=b; rejected=" " -> rejected is missing or empty
+prompt=a; chosen={"role": "assistant", "content": ""}; rejected=b -> chosen is missing or empty
 prompt=a; response=b; label=null -> a grade is null
 chosen=a b; rejected=c d -> no prompt
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "train": false}] \
@@ -150,8 +151,8 @@ messages=[{"role": "user", "content": "a"}, {"role": "assistant", "function_call
 {"role": "user", "content": "b"}] -> no response, or an empty one, but messages[].function_call
 messages=[{"role": "user", "content": "a"}, {"role": "assistant", "content": "", \
 "reasoning_content": "c"}]; label=1 -> no response, or an empty one, but messages[].reasoning_cont
-prompt=a; chosen=b; rejected=[{"role": "assistant", "content": "", "tool_calls": [1]}] -> no \
-response, or an empty one, but rejected[].tool_calls
+prompt=a; chosen=b; rejected=[{"role": "assistant", "content": "", "tool_calls": [1]}] -> \
+rejected is missing or empty, but rejected[].tool_calls
 prompt=a; response=[{"role": "assistant", "content": "b", "weight": 0}] -> every response has the
 prompt=a; response=b; weight=0 -> every response has the weight 0
 prompt=a; response=b; weight=0.25 -> line 2: "weight" is 0.25; expected true or false, or 1 or 0

@@ -231,7 +231,7 @@ def test_hashes_that_are_kept_have_the_digits_of_before(tmp_path, monkeypatch):
     assert [key[:16] for key in (*question_keys([row]), *draw_keys([row]))] == [
         "ecf236033f7ada98", "daee236667ba88a4"]
     assert fingerprint(zeros, encode([row], NANO, 64)[0], "more") == "baf8dc33bcabff51240bd4d9"
-    assert split_rows(["rows"], Path())["train"].parent.name == "rows-a16d1cfc"
+    assert split_rows(["rows"], Path())[0]["train"].parent.name == "rows-a16d1cfc"
     assert short_hash(["a", 1]) == "2657442b"
 
 

@@ -50,7 +50,7 @@ from nanouft.compare.plan import (
 )
 from nanouft.compare.power import power_statement, time_left
 from nanouft.compare.progress import RunsBar
-from nanouft.compare.testset_reuse import earlier_tests, refuse_second_confirm
+from nanouft.compare.testset_reuse import refuse_second_confirm
 from nanouft.compare.verdicts import (
     MEASURES,
     lead_and_error,
@@ -102,11 +102,13 @@ def compare(words: ParsedCommand, executor: Executor | None = None) -> report.Ve
         c = plan(words)
         c.executor = executor
         say(*printed.setup_lines(c), "", sep="\n")
+        for text in c.row_notes:
+            say(*printed.note_lines(text), "", sep="\n", at=BRIEF)
         train_all(c)
         if c.cfg.plan:
             return None
         results, questions = verdicts(c)
-        return report.write_report(c, results, questions, earlier_tests(c))
+        return report.write_report(c, results, questions)
 
 
 def train_all(c: Comparison) -> None:

@@ -117,11 +117,11 @@ def shell_quoted(word: str) -> str:
 
 
 @contextlib.contextmanager
-def name_stage_in_errors(stage: Stage) -> Iterator[None]:
-    """A UserError names the stage, and nothing else is said."""
+def name_stage_in_errors(stage: Stage) -> Iterator[list[str]]:
+    """A UserError names the stage, and nothing else is said. It gives the list of its notes."""
     try:
-        with quiet():
-            yield
+        with quiet() as noted:
+            yield noted
     except UserError as e:
         raise UserError(f"{shlex.join(stage)}: {e}") from None
 
@@ -144,6 +144,7 @@ class StagePlan(NamedTuple):
     device: str
     dtype: str                  # precision
     model: SimpleNamespace      # of the initial model .cfg, its sizes, and .longest (evaluate.py)
+    notes: tuple[str, ...]      # what it noticed of your rows
 
 
 def read_run(stage: Stage, shared: dict[str, Any]) -> RunConfig:
@@ -161,7 +162,7 @@ def read_run(stage: Stage, shared: dict[str, Any]) -> RunConfig:
 
 def plan_stage(stage: Stage, cfg: RunConfig) -> StagePlan:
     """What a run would do. UserError for whatever would end it at its start."""
-    with name_stage_in_errors(stage):
+    with name_stage_in_errors(stage) as noted:
         objective = cfg.objective()
         device = choose_device(cfg.device, cfg.dtype, cfg.threads)
         rows = load.load_rows(cfg, objective)
@@ -175,7 +176,8 @@ def plan_stage(stage: Stage, cfg: RunConfig) -> StagePlan:
                      max(1, answers) * objective.samples,
                      first is not None and getattr(objective, first.setting) is None,
                      device.name, device.dtype,
-                     SimpleNamespace(cfg=model.cfg, longest=longest_answer(model, tok)))
+                     SimpleNamespace(cfg=model.cfg, longest=longest_answer(model, tok)),
+                     tuple(text for text in noted if text != plan.leak))
 
 
 def replan_stage(stage: Stage, cfg: RunConfig, stage_plan: StagePlan) -> StagePlan:

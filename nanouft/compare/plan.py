@@ -6,7 +6,8 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -21,16 +22,17 @@ from nanouft.compare.arms import Arm, Stage, StagePlan
 from nanouft.compare.fingerprint import hash_of_input, short_hash
 from nanouft.compare.scoring import EvalSpec
 from nanouft.compare.workers import visible_gpus
+from nanouft.data.holdout import leak, question_keys
 from nanouft.data.rows import read
 from nanouft.objective import Positive
 from nanouft.own import try_reward
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import own_file, read_ini
-from nanouft.plumbing.printing import say
+from nanouft.plumbing.printing import quiet, say
 from nanouft.reward import scorer
 from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.flags import Parser, add_flags, fill, from_python, narrow
-from nanouft.run.folder import check_free
+from nanouft.run.folder import check_free, trained_question_keys
 from nanouft.run.hyperparameters import DEFAULT_EPOCHS
 
 SHARED = ("data", "init", "lora", "lora_alpha", "lora_targets", "steps", "epochs", "batch_size",
@@ -82,6 +84,7 @@ class Comparison(ParsedCommand):
     parts: dict[str, Path]              # of your rows; {} for NanoWorld
     configs: dict[Stage, RunConfig] = field(default_factory=dict)
     stage_plans: dict[Stage, StagePlan] = field(default_factory=dict)
+    row_notes: list[str] = field(default_factory=list)  # of your rows, known before training
     programs: dict[Stage, str] = field(default_factory=dict)    # that train it otherwise
     executor: Executor | None = None    # that carries the jobs [processes of this machine]
     focus_arm: Arm | None = None        # the one whose leads are asked for [all are compared]
@@ -218,7 +221,8 @@ def plan(words: ParsedCommand) -> Comparison:
         try_reward(train.reward, read(train.data, ["demos", "pairs", "labels"])[0])
     folder = root if cfg.out and not has_other_report(words) else root / slug(words.arms, given)
     place = folder / "confirm" if cfg.confirm else folder
-    parts = rows.split_rows(train.data, root) if train.data else {}
+    with quiet() as noted:
+        parts, where = rows.split_rows(train.data, root) if train.data else ({}, {})
     files: dict[str, Any] = {}
     if parts:
         files = {"data": (str(parts["train"]),), "eval_data": (str(parts["val"]),)}
@@ -226,10 +230,48 @@ def plan(words: ParsedCommand) -> Comparison:
         "steps": STEPS}
     shared = {name: getattr(train, name) for name in SHARED if name in given} | files | length
     c = Comparison(cfg, train, given, words.arms, place, parts)
-    plan_stages(c, shared)
+    try:
+        plan_stages(c, shared)
+    except UserError as e:
+        raise UserError(with_own_files(str(e), where)) from None
+    of_stages = {shlex.join(stage): x.notes for stage, x in c.stage_plans.items()}
+    c.row_notes = [*leaks(c), *noted,
+                   *(with_own_files(text, where) for text in each_note_once(of_stages))]
     most = {"cpu": min(8, os.cpu_count() or 1), "cuda": len(visible_gpus())}
     cfg.workers = cfg.workers or most.get(c.device, 1)
     return c
+
+
+def leaks(c: Comparison) -> list[str]:
+    """Does a training read what is tested?"""
+    if not c.parts:
+        return []
+    tested = {*question_keys(c.eval_spec("test").rows())}
+    trained_rows, _ = read([str(c.parts["train"])], ["demos", "pairs", "labels"])
+    texts = []
+    if text := leak(tested, trained_question_keys(c.train.init)):
+        texts.append(f"{text}, by the run that made {c.train.init}, so the scores are not of new "
+                     "prompts; give --init the model before it, and compare chains such as sft+dpo")
+    if text := leak(tested, question_keys(trained_rows)):
+        texts.append(f"{text}, in rows of another group")
+    return texts
+
+
+def with_own_files(text: str, where: dict[str, str]) -> str:
+    """It names your file and line in place of those of a part."""
+    def own(found: re.Match) -> str:
+        return Path(where.get(Path(found[0]).name, found[0])).name
+    return re.sub(r"[^\s()]*\b(train|val)\.jsonl, line \d+", own, text)
+
+
+def each_note_once(notes_of: Mapping[str, Iterable[str]]) -> list[str]:
+    """Of methods; with their names, if a note is not of all."""
+    names: dict[str, list[str]] = {}
+    for name, texts in notes_of.items():
+        for text in texts:
+            names.setdefault(text, []).append(name)
+    return [text if len(of) == len(notes_of) else f"{', '.join(of)}: {text}"
+            for text, of in names.items()]
 
 
 def slug(arms: list[Arm], given: dict[str, Any]) -> str:
@@ -243,14 +285,15 @@ def slug(arms: list[Arm], given: dict[str, Any]) -> str:
 
 
 def has_other_report(words: ParsedCommand) -> bool:
-    """Has another comparison its plan and report in --out itself?"""
+    """Has another comparison its plan in --out itself?"""
     if not (file := words.root / "plan.ini").exists():
         return False
     given = parse_flags(read_plan(str(file)))
     name = slug(words.arms, words.given)
     if other := slug(methods.read_arms(given["arms"]), given) != name:
-        say(f"{words.root} already has the plan and report of another comparison; this one goes "
-            f"to {words.root / name}")
+        report = " and report" * (words.root / "report.md").exists()
+        say(f"{words.root} already has the plan{report} of another comparison; this one goes to "
+            f"{words.root / name}")
     return other
 
 

@@ -86,7 +86,8 @@ def power_statement(c: Comparison) -> str:
         low, high = detectable_range(luck, c, q, share, times)
         if measure.unit == "points" and low >= 1:
             return "no lead"                            # it would be above 100
-        return f"a lead of {measure.text(low)} to {measure.with_unit(high)}"
+        least = f"{measure.text(low)} to " * (measure.text(low) != measure.text(high))
+        return f"a lead of {least}{measure.with_unit(high)}"
     doubled = "twice the rows" if c.parts else f"--items {2 * spec.items}"
     return (f"With {len(c.seeds)} seeds and {quantity(questions, test_unit(c))} {lead_text()} "
             f"would be decided (in 80 of 100 comparisons); with {doubled}: {lead_text(2)}.")

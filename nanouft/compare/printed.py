@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from nanouft.compare import runs, stats
 from nanouft.compare.arms import Arm
-from nanouft.compare.plan import SEARCH_SEEDS, Comparison, short_lr
+from nanouft.compare.plan import SEARCH_SEEDS, Comparison, each_note_once, short_lr
 from nanouft.compare.power import least_lead
 from nanouft.compare.splits import PURPOSES
 from nanouft.compare.testset_reuse import PastTest
@@ -18,10 +18,7 @@ from nanouft.compare.verdicts import (
     mean_over_tasks,
     missed_rate,
 )
-from nanouft.data.holdout import leak, question_keys
-from nanouft.data.rows import read
 from nanouft.plumbing.printing import quantity
-from nanouft.run.folder import trained_question_keys
 
 
 def wrapped(text: str, indent: str = "", first: str = "") -> list[str]:
@@ -54,9 +51,12 @@ def setup_lines(c: Comparison) -> list[str]:
               f"{len(SEARCH_SEEDS)} seeds"
               if tries > 1 else "each method's own, not searched")
     copies = " (those of a second name 500 more)" if any(arm.copy for arm in c.arms) else ""
+    confirmed = "Confirmation: new seeds and prompts. " * c.cfg.confirm
+    steps = number_range(x.steps for x in plans)
+    unit = "step" if steps == "1" else "steps"
     return wrapped(
-        f"{data}. Initial model: {c.train.init}, on {plans[0].device} in {plans[0].dtype}. Each "
-        f"stage: {number_range(x.steps for x in plans)} steps at batch size "
+        f"{confirmed}{data}. Initial model: {c.train.init}, on {plans[0].device} in "
+        f"{plans[0].dtype}. Each stage: {steps} {unit} at batch size "
         f"{number_range(x.batch_size for x in plans)}, on {number_range(x.rows for x in plans)} "
         f"training examples. Learning rate: {search}. Evaluated: seeds {c.seeds[0]} to "
         f"{c.seeds[-1]}{copies}.")
@@ -134,6 +134,8 @@ def legends(c: Comparison, results: list[Result]) -> list[str]:
                for role in ("chosen", "rejected") if f"prefers {role} tokens" in first]
     if lengths:
         texts.append(f"Mean length: {', '.join(lengths)}.")
+    if any(len(arm.stages) > 1 for arm in c.arms):
+        texts.append("Learning rate: of a chain's last stage.")
     if any(x.cost["sequences"] != x.cost["rows"] for x in results[1:]):
         texts.append("Sequences: trained on; two of a pair, and all that are sampled.")
     return [*filter(None, texts)]
@@ -182,7 +184,9 @@ def signed_interval(q: Question) -> str:
 def caveats_of(c: Comparison, q: Question) -> list[str]:
     """What to know of a verdict."""
     measure, (task, rest) = MEASURES[q.a.measure], q.driven_by()
-    texts = ["all scores are the same to the last digit"] if q.is_identical else []
+    texts = ["all scores are the same to the last digit" + (
+        "; ± as if one of two more prompts differed" if q.least_variance else "")
+             ] if q.is_identical else []
     if task:
         texts.append(f"driven by task {task}: without it {measure.text(measure.sign * rest, '+')}")
     if arm := arm_with_doubtful_rate(c, q):
@@ -191,10 +195,14 @@ def caveats_of(c: Comparison, q: Question) -> list[str]:
 
 
 # ---- notes ---------------------------------------------------------------------------------------
+def note_lines(text: str) -> list[str]:
+    return wrapped(f"Note: {text}", "  ")
+
+
 def notes(c: Comparison, results: list[Result], earlier: list[PastTest]) -> list[str]:
     """Why a verdict may be unfair although its interval is right."""
     measure = MEASURES[results[0].measure]
-    texts = floor_ceiling_notes(c, results)
+    texts = c.row_notes + floor_ceiling_notes(c, results)
     texts += [text for arm in c.search_scores for text in notes_on_rates(c, arm, measure)]
     texts += notes_on_compute(results)
     texts += notes_of_runs(c)
@@ -205,24 +213,13 @@ def notes(c: Comparison, results: list[Result], earlier: list[PastTest]) -> list
         two, three, five = (stats.student(0.025, freedom) for freedom in (1, 2, 4))
         texts.append(f"with two seeds a 95 % CI is ±{two:.1f} standard errors; with three "
                      f"{three:.1f}, with five {five:.1f}: give --seeds 3 or more")
-    if c.parts:
-        rows = c.eval_spec("test").rows()
-        if text := leak({*question_keys(rows)}, trained_question_keys(c.train.init)):
-            texts.append(f"{text}, by the run that made {c.train.init}")
-        trained_rows, _ = read([str(c.parts["train"])], ["demos", "pairs", "labels"])
-        if text := leak({*question_keys(rows)}, question_keys(trained_rows)):
-            texts.append(f"{text}, in rows of another group")
     return texts + notes_on_reuse(c, earlier)
 
 
 def notes_of_runs(c: Comparison) -> list[str]:
-    """What a run with the first seed has said, once; of which methods, if not of all."""
-    names: dict[str, list[str]] = {}
-    for arm in c.all_arms:
-        for text in runs.made_record(c.job(arm, c.seeds[0]).folder).get("told", ()):
-            names.setdefault(text, []).append(arm.name)
-    return [text if len(of) == len(c.all_arms) else f"{', '.join(of)}: {text}"
-            for text, of in names.items()]
+    """What a run with the first seed has noticed of a loss or reward of your own."""
+    return each_note_once({arm.name: runs.made_record(c.job(arm, c.seeds[0]).folder).get("told", ())
+                           for arm in c.all_arms})
 
 
 def floor_ceiling_notes(c: Comparison, results: list[Result]) -> list[str]:
@@ -255,16 +252,18 @@ def notes_on_rates(c: Comparison, arm: Arm, measure: Measure) -> list[str]:
 
 
 def notes_on_compute(results: list[Result]) -> list[str]:
-    """A line for each chain, and one that says in what the others differ."""
+    """A line for each chain beside single methods, and one that says in what those, or the chains
+    alone, differ."""
     texts, trained = [], [(x, x.arm.stages) for x in results if x.arm]
     single = [x for x, stages in trained if len(stages) == 1]
     for x, (first, *more) in trained:
-        if more and all(other.cost["steps"] < x.cost["steps"] for other in single):
+        if more and single and all(other.cost["steps"] < x.cost["steps"] for other in single):
             equal = shlex.join([*first, "--steps", f"{x.cost['steps']:.0f}"])
             texts.append(f"{x.name} takes {x.cost['steps']:.0f} steps, the others fewer, so "
                          f"compute is not matched; add \"{equal}\" as a baseline that is")
+    alike = single or [x for x, _ in trained]
     work = {x.name: {"steps": x.cost["steps"], "batch size": x.cost["rows"] / x.cost["steps"],
-                     "sequences per row": x.cost["sequences"] / x.cost["rows"]} for x in single}
+                     "sequences per row": x.cost["sequences"] / x.cost["rows"]} for x in alike}
     unequal = [text for what in ("steps", "batch size", "sequences per row")
                for text in times_as_much({name: of[what] for name, of in work.items()}, what)]
     if unequal:

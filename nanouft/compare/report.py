@@ -18,7 +18,7 @@ import torch
 from nanouft import __version__
 from nanouft.compare import runs
 from nanouft.compare.arms import Arm
-from nanouft.compare.fingerprint import PACKAGE, library_versions
+from nanouft.compare.fingerprint import PACKAGE, hash_of_file, library_versions
 from nanouft.compare.picture import method_of, picture
 from nanouft.compare.plan import (
     SEARCH_SEED,
@@ -30,14 +30,16 @@ from nanouft.compare.plan import (
 from nanouft.compare.printed import (
     conclusion,
     difference_lines,
+    note_lines,
     notes,
     score_table,
     setup_lines,
     signed_interval,
     wrapped,
 )
-from nanouft.compare.testset_reuse import PastTest
+from nanouft.compare.testset_reuse import earlier_tests, record_test
 from nanouft.compare.verdicts import MEASURES, Question, Result, mean_over_tasks, metric_of
+from nanouft.data.files import file_names
 from nanouft.objective import Objective
 from nanouft.pictures.colours import style_of
 from nanouft.plumbing.files import write_text
@@ -52,6 +54,7 @@ class Verdict(NamedTuple):
     table: Table                # for each method: name, mean, half_width ...
     differences: Table          # for each pair: name, mean, half_width, verdict
     text: str                   # as the command prints it
+    notes: list[str]            # what may make a verdict unfair, skipped rows too
 
     @property
     def picture(self) -> Picture:
@@ -62,7 +65,7 @@ class Verdict(NamedTuple):
 
 
 def verdict_of(c: Comparison, results: list[Result], questions: list[Question],
-               text: str) -> Verdict:
+               text: str, noticed: list[str]) -> Verdict:
     """In the units of the printed table."""
     measure = MEASURES[results[0].measure]
     table = Table({"name": x.name, "mean": measure.scale * x.mean,
@@ -72,28 +75,31 @@ def verdict_of(c: Comparison, results: list[Result], questions: list[Question],
         mean, half = (measure.scale * x for x in q.interval())
         differences.append({"name": f"{q.a.name} - {q.b.name}", "mean": measure.sign * mean,
                             "half_width": half, "verdict": q.verdict})
-    return Verdict(c.folder, table, differences, text)
+    return Verdict(c.folder, table, differences, text, noticed)
 
 
 def write_report(c: Comparison, results: list[Result], questions: list[Question],
-                 earlier: list[PastTest]) -> Verdict:
-    """Print the table, and write report.md, picture.svg and two csv files beside plan.ini."""
+                 is_counted: bool = True) -> Verdict:
+    """Print the table, and write report.md, picture.svg and two csv files beside plan.ini.
+    is_counted: as a test on these prompts, if nothing has failed before its scores are shown."""
     result = conclusion(c, questions)
-    table = [*score_table(c, results), "", *difference_lines(c, questions)]
-    for text in notes(c, results, earlier):
-        table += wrapped(f"Note: {text}", "  ")
-    text = "\n".join([*wrapped(result), "", *table])
-    say(text)
+    noticed = notes(c, results, earlier_tests(c) if is_counted else [])
+    table = [*score_table(c, results), "", *difference_lines(c, questions),
+             *(line for text in noticed for line in note_lines(text))]
     files = {"scores.csv": as_csv(seed_score_rows(c, results)),
              "differences.csv": as_csv(difference_rows(questions)),
              "picture.svg": picture(results, questions),
              "report.md": report_text(c, results, questions, result, table)}
+    verdict = verdict_of(c, results, questions, "\n".join([*wrapped(result), "", *table]), noticed)
+    if is_counted:
+        record_test(c)
+    say(verdict.text)
     keep_earlier_report(c.folder, files)
     for name, text in files.items():
         write_text(c.folder / name, text)
     say("\nReport (settings, by seed and task, learning rates, commands), scores, picture, plan: "
         f"{c.folder}")
-    return verdict_of(c, results, questions, text)
+    return verdict
 
 
 def keep_earlier_report(place: Path, files: dict[str, str]) -> None:
@@ -155,10 +161,27 @@ def settings_section(c: Comparison) -> list[str]:
             lines.append([name, settings_text(run.objective()), short_lr(c.lr(part)),
                           f"{plan.steps}", f"{plan.steps * plan.batch_size / plan.rows:.2g}",
                           f"{plan.batch_size}", plan.dtype,
-                          f"LoRA, rank {run.lora}" if run.lora else "all"])
-    return ["## Settings", "In brackets: the default of a setting that has another value.", "",
+                          f"LoRA, rank {run.lora}, alpha {run.lora_alpha or 2 * run.lora:g}, "
+                          f"{run.lora_targets}" if run.lora else "all"])
+    searched = "only the learning rate" if c.cfg.tries > 1 else "nothing"
+    warmup = " or ".join(dict.fromkeys(f"{100 * run.warmup:g} %" for run in c.configs.values()))
+    return ["## Settings", f"Searched: {searched}; other settings are as given, or else the "
+            "defaults. In brackets: the default of a setting that has another value.", "",
             *as_markdown(["method", "its settings", "learning rate", "steps", "epochs",
-                          "batch size", "precision", "trained weights"], *lines), ""]
+                          "batch size", "precision", "trained weights"], *lines), "",
+            "AdamW (betas 0.9 and 0.95, no weight decay), norm of the gradient at most 1; learning "
+            f"rate: linear warmup over {warmup} of the steps, then a cosine to 0.", "",
+            *file_hashes(c)]
+
+
+def file_hashes(c: Comparison) -> list[str]:
+    """Of your rows, and of code of yours that the runs with the first seed imported."""
+    hashes = {file_names([file]): hash_of_file(Path(file)) for file in c.train.data or ()}
+    for arm in c.all_arms:
+        files = runs.made_record(c.job(arm, c.seeds[0]).folder).get("files", {})
+        hashes |= {name: x for name, x in files.items() if not name.startswith("nanouft:")}
+    texts = [f"{name} {x}" for name, x in hashes.items() if x]
+    return [f"SHA-256, its first 16 digits: {'; '.join(texts)}.", ""] if texts else []
 
 
 def settings_text(objective: Objective) -> str:
@@ -259,7 +282,8 @@ def report_text(c: Comparison, results: list[Result], questions: list[Question],
         "together, each row as often as any other. The variance due to the file itself is taken "
         "to be a third larger than that which such samples give between seeds.")
     return "\n".join([
-        f"# {', '.join(arm.name for arm in c.arms)}", f"**{result}**", "", *setup_lines(c), "",
+        f"# {'Confirmation: ' * c.cfg.confirm}{', '.join(arm.name for arm in c.arms)}",
+        f"**{result}**", "", *setup_lines(c), "",
         environment_text(next(iter(c.stage_plans.values())).device), "",
         "![scores and paired differences](picture.svg)", "", caption(results), "",
         "```text", *table, "```", "",

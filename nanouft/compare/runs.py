@@ -212,8 +212,12 @@ def train_job(job: Job, since: float, began: float) -> None:
     module, _, function = job.program.partition(":")
     start = sum(os.times()[:4])             # of this process and of those that it starts
     shared = CachedLogProbs(job.folder.parent / "references", since, began)
-    passed = {"log_prob_file": shared} if job.program == TRAIN else {}
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
+
+    def log_prob_file(run: dict) -> Path:
+        record["told"].clear()              # of its rows, which the comparison's plan has said
+        return shared(run)
+    passed = {"log_prob_file": log_prob_file} if job.program == TRAIN else {}
     with removed_unless_whole(unfinished(job.folder)) as partial, own_turn(job):
         partial.mkdir(parents=True)
         try:

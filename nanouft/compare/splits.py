@@ -1,6 +1,7 @@
 """Your rows in four parts. Rows of one `group` are in one part; without groups, equal questions.
 
-    parts = split_rows(["my.jsonl"], Path("out/compare"))   # {"train": its file, "val": ...}
+    parts, where = split_rows(["my.jsonl"], Path("out/compare"))
+    parts["train"], where["train.jsonl, line 2"]    # its file; "my.jsonl, line 8"
     bootstrap_sample(parts["train"], 3, range(5))   # the rows that seed 3 of 0 to 4 trains on
 """
 import hashlib
@@ -16,7 +17,7 @@ from nanouft.data.holdout import question_keys
 from nanouft.data.rows import LeftOut, Row, parse, reasons
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_text
-from nanouft.plumbing.printing import quantity, say
+from nanouft.plumbing.printing import note, quantity
 
 SHARES = {"test": 0.15, "confirm": 0.15, "val": 0.1}    # of the rows; the others are trained on
 PURPOSES = {"train": "train on", "val": "choose learning rates", "test": "test",
@@ -42,16 +43,19 @@ def rows_by_draw(all_rows: list[tuple[str, Any]],
     return of_draw, left_out
 
 
-def split_rows(files: Sequence[str], out: Path) -> dict[str, Path]:
-    """{part: its file}, in a folder named by a hash of all rows. A hash of its question puts a row
-    into a part, so other rows beside it do not move it far."""
+def split_rows(files: Sequence[str], out: Path) -> tuple[dict[str, Path], dict[str, str]]:
+    """({part: its file}, {line of such a file: where its row is in yours}). Their folder has a
+    hash of all rows in its name. A hash of its question puts a row into a part, so other rows
+    beside it do not move it far."""
     all_rows = [x for file in files for x in items(file)]
     of_draw, left_out = rows_by_draw(all_rows, file_names(files))
     if left_out:
-        say(f"{quantity(len(left_out), 'rows')} skipped: {reasons(left_out)}")
+        note(f"{quantity(len(left_out), 'rows')} skipped ({reasons(left_out)})")
     if len(of_draw) < FEWEST_PROMPTS:
-        raise UserError(f"{file_names(files)}: {len(of_draw)} distinct prompts or groups; at least "
-                        f"{FEWEST_PROMPTS} are needed, because 40 % validate, test and confirm")
+        skipped = f" ({len(left_out):,} rows skipped: {reasons(left_out)})" if left_out else ""
+        raise UserError(f"{file_names(files)}: {len(of_draw)} distinct prompts or groups{skipped}; "
+                        f"at least {FEWEST_PROMPTS} are needed, because 40 % validate, test and "
+                        "confirm")
     part_of: dict[str, str] = {}
     left = [wheres for _, wheres in sorted(of_draw.items())]
     rows = sum(map(len, left))
@@ -61,15 +65,19 @@ def split_rows(files: Sequence[str], out: Path) -> dict[str, Path]:
             part_of |= dict.fromkeys(wheres := left.pop(), part)
             n, draws = n + len(wheres), draws + 1
     unread = {where for where, _ in left_out}
-    lines = {part: "".join(json.dumps(item, default=str) + "\n" for where, item in all_rows
-                           if where not in unread and part_of.get(where, "train") == part)
-             for part in PURPOSES}
+    of_part = {part: [(where, item) for where, item in all_rows
+                      if where not in unread and part_of.get(where, "train") == part]
+               for part in PURPOSES}
+    lines = {part: "".join(json.dumps(item, default=str) + "\n" for _, item in items_of_part)
+             for part, items_of_part in of_part.items()}
     folder = out / f"rows-{hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     for part, text in lines.items():
         if not (folder / f"{part}.jsonl").exists():
             write_text(folder / f"{part}.jsonl", text)
-    return {part: folder / f"{part}.jsonl" for part in lines}
+    return ({part: folder / f"{part}.jsonl" for part in lines},
+            {f"{part}.jsonl, line {i}": where for part, items_of_part in of_part.items()
+             for i, (where, _) in enumerate(items_of_part, 1)})
 
 
 def bootstrap_sample(train: Path, seed: int, seeds: range, copy: int = 0) -> Path:

@@ -3,8 +3,9 @@ another on the same prompts, finds a lead where there is none more often than on
 
     refuse_second_confirm(c)    # --confirm tests once; so before anything is trained
     earlier = earlier_tests(c)  # [PastTest, ...] that other comparisons had before this one
+    record_test(c)              # when its scores are shown
 
-looks.jsonl lies beside the runs; each comparison that is tested has one line in it.
+looks.jsonl lies beside the runs; each comparison whose scores were shown has one line in it.
 """
 import json
 from pathlib import Path
@@ -43,19 +44,28 @@ def refuse_second_confirm(c: Comparison) -> None:
                             f"see the report in {c.folder}")
 
 
-def earlier_tests(c: Comparison) -> list[PastTest]:
-    """The other tests on these prompts that came first. (A confirmation has prompts of its own, or
-    a part of the rows.)"""
-    arms, file = {}, c.root / "looks.jsonl"
+def this_test(c: Comparison) -> PastTest:
+    arms = {}
     for arm in c.arms:
         job = c.job(arm, c.seeds[0])
         assert job.config
         code = [sorted(runs.made_record(x.folder)["files"].items()) for x in runs.with_needs(job)]
         arms[arm.name] = short_hash([arm.words, arm.copy, c.lr(arm), code,
                                       job.config.with_flags(init="", seed=0).argv()])
-    now = PastTest(hash_of_prompts(c), arms, [c.seeds[0], len(c.seeds)])
+    return PastTest(hash_of_prompts(c), arms, [c.seeds[0], len(c.seeds)])
+
+
+def earlier_tests(c: Comparison) -> list[PastTest]:
+    """The other tests on these prompts that came first. (A confirmation has prompts of its own, or
+    a part of the rows.)"""
+    now, all_tests = this_test(c), read_past_tests(c.root / "looks.jsonl")
+    first = all_tests[:all_tests.index(now)] if now in all_tests else all_tests
+    return [x for x in first if x.questions == now.questions]
+
+
+def record_test(c: Comparison) -> None:
+    """Count this test, once."""
+    now, file = this_test(c), c.root / "looks.jsonl"
     all_tests = read_past_tests(file)
     if now not in all_tests:
-        all_tests.append(now)
-        write_text(file, "".join(json.dumps(x._asdict()) + "\n" for x in all_tests))
-    return [x for x in all_tests[:all_tests.index(now)] if x.questions == now.questions]
+        write_text(file, "".join(json.dumps(x._asdict()) + "\n" for x in [*all_tests, now]))

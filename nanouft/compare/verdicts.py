@@ -43,7 +43,8 @@ class Measure(NamedTuple):
         return 100 if self.unit == "points" else 1
 
     def text(self, x: float, sign: str = "") -> str:
-        return f"{self.scale * x:{sign}.{1 if self.scale == 100 else 3}f}"
+        digits = 1 if self.scale == 100 else 3
+        return f"{round(float(self.scale * x), digits) + 0.0:{sign}.{digits}f}"        # no -0.0
 
     def with_unit(self, x: float) -> str:
         return f"{self.text(x)} {self.unit}".rstrip()
@@ -58,12 +59,13 @@ MEASURES = {                            # the first that the rows allow is the m
                        "longer ones are less likely."),
     "auc": Measure("AUC, 0-100", "points", legend="AUC: of 100 couples of a better and a worse "
                    "response, those whose better one has more log-prob per token."),
-    "accuracy": Measure("reward accuracy, %", "points", legend="Reward accuracy: pairs whose "
-                        "chosen response gained more log-prob over the initial model than the "
-                        "rejected one."),
+    "accuracy": Measure("reward accuracy, %", "points", legend="Reward accuracy (without CI): "
+                        "pairs whose chosen response gained more log-prob over the initial model "
+                        "than the rejected one."),
     "nll": Measure("nats per token", "nats", -1, "sft and its relatives optimise the metric of "
                    "this test, the loss; --reward evaluates sampled responses instead",
-                   "Nats per token: the negative log-prob of the responses of the test rows."),
+                   "Nats per token: the negative log-prob of the response of a test row, of a pair "
+                   "of the chosen one."),
     "stops": Measure("EOS, %", "points", legend="EOS: responses that end with it, not with a new "
                      "turn or a cut.")}
 

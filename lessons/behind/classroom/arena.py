@@ -27,7 +27,6 @@ from nanouft.compare import __main__ as compare
 from nanouft.compare import report
 from nanouft.compare.arms import Arm
 from nanouft.compare.plan import parse_command, plan
-from nanouft.compare.testset_reuse import earlier_tests
 from nanouft.compare.verdicts import verdicts
 from nanouft.compare.workers import lock_comparisons
 from nanouft.gpt import BASE
@@ -135,7 +134,7 @@ def evaluate_entry(entry: str, file: Path, task: Task, seed: int | None,
         c.programs[stage] = "lessons.behind.classroom.arena:train_in_container"
         compare.train_all(c)
         results, questions = verdicts(c)
-        report.write_report(c, results, questions, earlier_tests(c) if seed is None else [])
+        report.write_report(c, results, questions, is_counted=seed is None)
     mean, half = questions[0].interval()
     return {"entry": entry, "score": round(100 * results[-1].mean, 1),
             "lead": round(100 * mean, 1), "half": round(100 * half, 1),
