@@ -16,7 +16,7 @@ from nanouft.run.config import TrainFlags
 
 WIDTH = 128                 # of the model for which the default learning rates were chosen
 DEFAULT_EPOCHS = 3          # over the rows; more passes learn a small file by heart (docs/data.md)
-SMALL_STEP = 8              # rows of a step: small steps make more steps out of PASSES
+SMALL_STEP = 8              # rows of a step: small steps make more steps out of DEFAULT_EPOCHS
 FEW_PROMPTS = 4             # prompts of a step, because each has several answers
 MIN_STEPS = (20, 20)        # fewer steps change nothing
 MIN_STEPS_DEMOS = (200, 400)    # the same for a narrow model and few demonstrations:
@@ -62,7 +62,7 @@ def choose_hyperparameters(cfg: TrainFlags, objective: Objective, rows: int,
 
 def choose_defaults(objective: Objective, rows: int, model: Any) -> Defaults:
     """The defaults for your rows. A model wider than the base has its own. So have few rows, which
-    means: PASSES over them in batches of DEFAULTS are fewer than their min_steps."""
+    means: DEFAULT_EPOCHS over them in batches of DEFAULTS are fewer than their min_steps."""
     learns_from = ("prompts" if objective.on_policy else
                    "demonstrations" if objective.kinds() == ["demos"] else "feedback")
     if model.cfg.n_embd > WIDTH:
@@ -83,7 +83,7 @@ def learning_rate(objective: Objective, model: Any, defaults: Defaults = DEFAULT
 
 def choose_steps(objective: Objective, rows: int, defaults: Defaults, batch_size: int,
                  epochs: float | None) -> int:
-    """Optimizer steps: PASSES over the rows, or more if the defaults demand it."""
+    """Optimizer steps: DEFAULT_EPOCHS over the rows, or more if the defaults demand it."""
     steps = max(1, round((epochs or DEFAULT_EPOCHS) * rows / batch_size))
     if not epochs:
         low, high = defaults.min_steps
