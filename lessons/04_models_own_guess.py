@@ -255,8 +255,8 @@ lesson.compare(mean[1.0]["recovers"], "%")
 # <details><summary>After your run</summary>
 #
 # 68 %, closer to the 76 % of own predictions than to the 37 % of SFT. On seven other data sets it
-# is 71 %, where own predictions have 75 and SFT 33. So any wrong tokens teach a model to recover,
-# and little depends on whether they are its own. Its own mistakes also become rare as it learns.
+# is 71 %, where own predictions have 75 and SFT 33. So wrong tokens that are not its own teach a
+# model to recover nearly as well. Its own mistakes also become rare as it learns.
 #
 # </details>
 #

@@ -1055,6 +1055,22 @@ def test_a_lead_is_driven_by_a_task_whichever_side_it_is_of(leads, task, side):
     assert not task or abs(asked.driven_by()[1]) < 0.02         # without it nothing is left
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_without_its_task_the_lead_of_the_first_sentences_has_the_winners_side(side, monkeypatch):
+    monkeypatch.setattr(printed, "arm_with_doubtful_rate", lambda *of: "")
+    q = of_gaps(*(side * (lead + np.random.default_rng(1).normal(0, 0.2, (5, 100)))
+                  for lead in (0.02, 0.3, 0.02, 0.02)))
+    without = re.search(r"without it ([+-][\d.]+)", printed.conclusion(None, [q]))[1]
+    assert float(without) == pytest.approx(100 * side * q.driven_by()[1], abs=0.06)
+    assert float(without) > 0
+
+
+def test_a_range_of_leads_ends_at_100_points():
+    score = verdicts.MEASURES["score"]
+    assert score.range_text(0.355, 1.106) == "35.5 points or more"
+    assert score.range_text(0.202, 0.341) == "20.2 to 34.1 points"
+
+
 def test_the_same_method_under_two_names_trains_with_other_seeds(ran):
     one, *_, two = (load_file(ran.job(arm, 0).folder / "model.safetensors") for arm in ran.arms)
     assert any(not np.array_equal(one[name], two[name]) for name in one)

@@ -51,7 +51,7 @@ def padded(chats, tok):
     return  inputs, targets and mask, each (B,T). The target of a position is the token after it, so
             that the first token of a row is never a target, and the last one of the longest row
             need not be read. A shorter row goes on to the same T: its <|end|> is read, with the
-            target <|pad|>, as lesson 02 shows. The mask is a tensor of floats, 1 where the
+            target <|pad|>. The mask is a tensor of floats, 1 where the
             TARGET is a token of the answer, and 0 on the padding.
     """
     raise NotImplementedError

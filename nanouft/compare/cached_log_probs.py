@@ -1,6 +1,7 @@
 """The initial model's log-probs of the training rows, which many runs of a comparison need: the
 tries of a method, and other methods at the same seed, read the same rows in the same order. One run
-reads them, and the others have its numbers (reference.once), to the last digit those of their own.
+reads them, and the others have its numbers (reference.read_or_compute), to the last digit those of
+their own.
 
     train.run_from_config(config, CachedLogProbs(folder, since, began))
 

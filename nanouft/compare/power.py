@@ -1,6 +1,6 @@
 """Which lead will be seen? Told before the seeds are trained, and beside what is undecided.
 
-    power_statement(c)  # "With 5 seeds and 45 test questions a lead of 20.2 to 34.1 points ..."
+    power_statement(c)  # "With 5 seeds and 45 test prompts a lead of 20.2 to 34.1 points ..."
     time_left(c)        # "The seeds take about 3 hours more, with 2 workers."
     least_lead(q)       # 0.14: a lead of 14 points would have been decided
 
@@ -86,8 +86,7 @@ def power_statement(c: Comparison) -> str:
         low, high = detectable_range(luck, c, q, share, times)
         if measure.unit == "points" and low >= 1:
             return "no lead"                            # it would be above 100
-        least = f"{measure.text(low)} to " * (measure.text(low) != measure.text(high))
-        return f"a lead of {least}{measure.with_unit(high)}"
+        return f"a lead of {measure.range_text(low, high)}"
     doubled = "twice the rows" if c.parts else f"--items {2 * spec.items}"
     return (f"With {len(c.seeds)} seeds and {quantity(questions, test_unit(c))} {lead_text()} "
             f"would be decided (in 80 of 100 comparisons); with {doubled}: {lead_text(2)}.")

@@ -70,7 +70,7 @@ def conclusion(c: Comparison, questions: list[Question]) -> str:
         mean, half = q.interval()
         if q.verdict in ("better", "worse"):
             winner, loser = (q.a, q.b) if q.verdict == "better" else (q.b, q.a)
-            caveats = "; ".join(caveats_of(c, q))
+            caveats = "; ".join(caveats_of(c, q, 1 if q.verdict == "better" else -1))
             beaten.setdefault(winner.name, []).append(
                 f"{loser.name} by {measure.text(abs(mean))} ± {measure.with_unit(half)}"
                 + f" ({caveats})" * bool(caveats))
@@ -92,8 +92,7 @@ def power_text(measure: Measure, least_leads: list[float]) -> str:
     low, high = min(least_leads), max(least_leads)
     if measure.unit == "points" and low >= 1:
         return "No lead would have been decided."          # it would be above 100
-    lead = f"{measure.text(low)} to " * (measure.text(low) != measure.text(high))
-    return (f"In 80 of 100 such tests a lead of about {lead}{measure.with_unit(high)} would have "
+    return (f"In 80 of 100 such tests a lead of about {measure.range_text(low, high)} would have "
             "been decided.")
 
 
@@ -165,7 +164,7 @@ def difference_lines(c: Comparison, questions: list[Question]) -> list[str]:
         verdict = f"{q.verdict}; {q.distance:.1f} half widths from 0" if q.verdict in (
             "better", "worse") else q.verdict
         out.append(f"  {head:{max(map(len, heads))}}  {signed_interval(q):>14}  {verdict}")
-        out += wrapped("; ".join(caveats_of(c, q)), " " * 4, " " * 4)
+        out += wrapped("; ".join(caveats_of(c, q, measure.sign)), " " * 4, " " * 4)
     return out
 
 
@@ -181,14 +180,14 @@ def signed_interval(q: Question) -> str:
     return f"{measure.text(measure.sign * mean, '+')} ± {measure.text(half)}"
 
 
-def caveats_of(c: Comparison, q: Question) -> list[str]:
-    """What to know of a verdict."""
+def caveats_of(c: Comparison, q: Question, sign: int) -> list[str]:
+    """What to know of a verdict. sign: -1 where the lead beside it is not that of q.a over q.b."""
     measure, (task, rest) = MEASURES[q.a.measure], q.driven_by()
     texts = ["all scores are the same to the last digit" + (
         "; ± as if one of two more prompts differed" if q.least_variance else "")
              ] if q.is_identical else []
     if task:
-        texts.append(f"driven by task {task}: without it {measure.text(measure.sign * rest, '+')}")
+        texts.append(f"driven by task {task}: without it {measure.text(sign * rest, '+')}")
     if arm := arm_with_doubtful_rate(c, q):
         texts.append(f"the learning rate of {arm} may be the reason")
     return texts

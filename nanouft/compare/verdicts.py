@@ -49,6 +49,12 @@ class Measure(NamedTuple):
     def with_unit(self, x: float) -> str:
         return f"{self.text(x)} {self.unit}".rstrip()
 
+    def range_text(self, low: float, high: float) -> str:
+        """"20.2 to 34.1 points", of leads; a score has none above 100."""
+        if self.unit == "points" and high >= 1:
+            return f"{self.with_unit(low)} or more"
+        return f"{self.text(low)} to " * (self.text(low) != self.text(high)) + self.with_unit(high)
+
 
 MEASURES = {                            # the first that the rows allow is the metric
     "reward": Measure("reward"),

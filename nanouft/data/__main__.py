@@ -15,6 +15,7 @@ from nanouft.data.files import items
 from nanouft.data.holdout import holdout
 from nanouft.data.report import describe, example_lines, length_note
 from nanouft.data.rows import parse
+from nanouft.data.selection import NoRows
 from nanouft.models.folders import start_tokenizer
 from nanouft.objective import Count
 from nanouft.objectives import OBJECTIVES, find
@@ -23,7 +24,7 @@ from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run import flags
 from nanouft.run.config import TrainFlags
-from nanouft.run.load import Rows, count_rows_per_method, encode_rows
+from nanouft.run.load import Rows, chosen_rows, count_rows_per_method, encode_rows
 
 SHOWN = ("dpo", "kto", "una", "sft")    # the one of these that reads most rows; else any other
 
@@ -58,9 +59,14 @@ def main(argv: list[str] | None = None) -> int:
     say(f"{name}: {quantity(len(raw), 'rows')}")
     say(*(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines), sep="\n")
     as_run = TrainFlags(data=(*cfg.files,), max_length=cfg.max_length)
+    split = Rows(*holdout(rows), left_out)
+    try:
+        objective.choose(rows)
+    except NoRows:
+        chosen_rows(as_run, objective, split)           # UserError: why there are none
     tok, n_ctx = start_tokenizer(cfg.init)
     say()
-    train, _ = encode_rows(as_run, objective, Rows(*holdout(rows), left_out), n_ctx, tok, 0)
+    train, _ = encode_rows(as_run, objective, split, n_ctx, tok, 0)
     say(f"{objective.name} trains on: {describe([e.row for e in train])}")
     say(length_note(train, "prompt" if objective.on_policy else "row"))
     shown = train[:cfg.show]

@@ -170,7 +170,7 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
 
 
 def count_rows_per_method(numbered_items: list[tuple[str, Any]],
-                  source: str) -> tuple[dict[tuple[str, ...], int], dict[str, list[str]]]:
+                          source: str) -> tuple[dict[tuple[str, ...], int], dict[str, list[str]]]:
     """({methods: how many rows they read}, {why: methods that refuse them}), of items as
     `files.items` gives them."""
     methods: dict[tuple[str, ...], list[str]] = {}      # that learn from these kinds, by default

@@ -5,8 +5,9 @@
     python -m lessons pages --notebooks     # the notebooks only, nothing is run
 
 All takes 10 to 15 minutes at first, and longer on a busy computer: after the lessons it trains the
-models of the page of all losses. A lesson is run once (lesson_page.py), so later the command
-takes seconds, until code that lessons use has changed. A lesson that was never run has no page.
+models of the playground and makes the page of Frozen Lake. A lesson is run once (lesson_page.py),
+so later the command takes seconds, until code that lessons use has changed. A lesson that was never
+run has no page.
 
 The texts are gathered in out/source, from which Sphinx makes the site (conf.py). A notebook is the
 lesson without outputs, with a first cell, which finds the project or clones it from the
