@@ -922,7 +922,7 @@ def test_a_rate_that_is_not_clearly_better_leaves_a_method_its_own(of_rates, luc
 def test_before_the_seeds_it_is_told_which_lead_they_would_see(of_rates, capsys):
     """More where seeds differ more, less with twice the questions."""
     said = []
-    for luck in (0.01, 0.1):
+    for luck in (0.001, 0.01):
         of_rates({"0.33": 0.4, "1": 0.5, "3": 0.4}, luck)
         words = capsys.readouterr().out
         assert "With 2 seeds and 10 test prompts a lead of" in words and "--items 20:" in words
