@@ -41,8 +41,7 @@ class CachedLogProbs:
                        for pattern in OF_HUB for x in start.glob(pattern))
         gpu = torch.cuda.get_device_name() if torch.cuda.is_initialized() else ""
         parts = [HOST, gpu, torch.get_num_threads(), *map(run.get, OF_RUN), files,
-                 library_versions(), code,
-                 own]
+                 library_versions(), code, own]
         name = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         self.file = self.folder / f"{name[:24]}.npz"
         return self.file

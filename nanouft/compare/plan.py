@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -20,9 +20,9 @@ from nanouft.compare import runs
 from nanouft.compare import splits as rows
 from nanouft.compare.arms import Arm, Stage, StagePlan
 from nanouft.compare.fingerprint import hash_of_input, short_hash
+from nanouft.compare.row_notes import each_note_once, leaks, with_own_files
 from nanouft.compare.scoring import EvalSpec
 from nanouft.compare.workers import visible_gpus
-from nanouft.data.holdout import leak, question_keys
 from nanouft.data.rows import read
 from nanouft.objective import Positive
 from nanouft.own import try_reward
@@ -32,7 +32,7 @@ from nanouft.plumbing.printing import quiet, say
 from nanouft.reward import scorer
 from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.flags import Parser, add_flags, fill, from_python, narrow
-from nanouft.run.folder import check_free, trained_question_keys
+from nanouft.run.folder import check_free
 from nanouft.run.hyperparameters import DEFAULT_EPOCHS
 
 SHARED = ("data", "init", "lora", "lora_alpha", "lora_targets", "steps", "epochs", "batch_size",
@@ -235,43 +235,14 @@ def plan(words: ParsedCommand) -> Comparison:
     except UserError as e:
         raise UserError(with_own_files(str(e), where)) from None
     of_stages = {shlex.join(stage): x.notes for stage, x in c.stage_plans.items()}
-    c.row_notes = [*leaks(c), *noted,
-                   *(with_own_files(text, where) for text in each_note_once(of_stages))]
+    if parts:
+        trained = EvalSpec(str(parts["train"])).rows()
+        c.row_notes = leaks(c.eval_spec("test").rows(), trained, train.init)
+    c.row_notes += [*noted,
+                    *(with_own_files(text, where) for text in each_note_once(of_stages))]
     most = {"cpu": min(8, os.cpu_count() or 1), "cuda": len(visible_gpus())}
     cfg.workers = cfg.workers or most.get(c.device, 1)
     return c
-
-
-def leaks(c: Comparison) -> list[str]:
-    """Does a training read what is tested?"""
-    if not c.parts:
-        return []
-    tested = {*question_keys(c.eval_spec("test").rows())}
-    trained_rows, _ = read([str(c.parts["train"])], ["demos", "pairs", "labels"])
-    texts = []
-    if text := leak(tested, trained_question_keys(c.train.init)):
-        texts.append(f"{text}, by the run that made {c.train.init}, so the scores are not of new "
-                     "prompts; give --init the model before it, and compare chains such as sft+dpo")
-    if text := leak(tested, question_keys(trained_rows)):
-        texts.append(f"{text}, in rows of another group")
-    return texts
-
-
-def with_own_files(text: str, where: dict[str, str]) -> str:
-    """It names your file and line in place of those of a part."""
-    def own(found: re.Match) -> str:
-        return Path(where.get(Path(found[0]).name, found[0])).name
-    return re.sub(r"[^\s()]*\b(train|val)\.jsonl, line \d+", own, text)
-
-
-def each_note_once(notes_of: Mapping[str, Iterable[str]]) -> list[str]:
-    """Of methods; with their names, if a note is not of all."""
-    names: dict[str, list[str]] = {}
-    for name, texts in notes_of.items():
-        for text in texts:
-            names.setdefault(text, []).append(name)
-    return [text if len(of) == len(notes_of) else f"{', '.join(of)}: {text}"
-            for text, of in names.items()]
 
 
 def slug(arms: list[Arm], given: dict[str, Any]) -> str:

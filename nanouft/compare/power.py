@@ -83,10 +83,8 @@ def power_statement(c: Comparison) -> str:
     share = questions / luck.facts if c.parts else spec.items / c.eval_spec("val").items
 
     def lead_text(times: float = 1) -> str:
-        low, high = detectable_range(luck, c, q, share, times)
-        if measure.unit == "points" and low >= 1:
-            return "no lead"                            # it would be above 100
-        return f"a lead of {measure.range_text(low, high)}"
+        leads = measure.range_text(*detectable_range(luck, c, q, share, times))
+        return f"a lead of {leads}" if leads else "no lead"
     doubled = "twice the rows" if c.parts else f"--items {2 * spec.items}"
     return (f"With {len(c.seeds)} seeds and {quantity(questions, test_unit(c))} {lead_text()} "
             f"would be decided (in 80 of 100 comparisons); with {doubled}: {lead_text(2)}.")

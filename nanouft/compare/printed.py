@@ -5,8 +5,9 @@ from collections.abc import Iterable
 
 from nanouft.compare import runs, stats
 from nanouft.compare.arms import Arm
-from nanouft.compare.plan import SEARCH_SEEDS, Comparison, each_note_once, short_lr
+from nanouft.compare.plan import SEARCH_SEEDS, Comparison, short_lr
 from nanouft.compare.power import least_lead
+from nanouft.compare.row_notes import each_note_once
 from nanouft.compare.splits import PURPOSES
 from nanouft.compare.testset_reuse import PastTest
 from nanouft.compare.verdicts import (
@@ -90,10 +91,9 @@ def conclusion(c: Comparison, questions: list[Question]) -> str:
 
 def power_text(measure: Measure, least_leads: list[float]) -> str:
     low, high = min(least_leads), max(least_leads)
-    if measure.unit == "points" and low >= 1:
-        return "No lead would have been decided."          # it would be above 100
-    return (f"In 80 of 100 such tests a lead of about {measure.range_text(low, high)} would have "
-            "been decided.")
+    if not (leads := measure.range_text(low, high)):
+        return "No lead would have been decided."
+    return f"In 80 of 100 such tests a lead of about {leads} would have been decided."
 
 
 # ---- the table -----------------------------------------------------------------------------------

@@ -50,9 +50,9 @@ class Measure(NamedTuple):
         return f"{self.text(x)} {self.unit}".rstrip()
 
     def range_text(self, low: float, high: float) -> str:
-        """"20.2 to 34.1 points", of leads; a score has none above 100."""
+        """"20.2 to 34.1 points", of leads. A score has none above 100: "" if all would be."""
         if self.unit == "points" and high >= 1:
-            return f"{self.with_unit(low)} or more"
+            return f"{self.with_unit(low)} or more" if low < 1 else ""
         return f"{self.text(low)} to " * (self.text(low) != self.text(high)) + self.with_unit(high)
 
 
