@@ -30,6 +30,7 @@ from nanouft.objective import Objective
 from nanouft.objectives import find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.isolation import isolated
 from nanouft.plumbing.printing import say
 from nanouft.rollout import credit_rollout, write_rollout_logps
 from nanouft.run.flags import Parser, add_flags, fill, parse
@@ -142,6 +143,7 @@ class PushesFlags:
     out: str = "out/pushes.png"     # file of the picture
 
 
+@isolated()
 def main(argv: list[str] | None = None) -> int:
     cfg = parse(PushesFlags, argv, "python -m nanouft.pushes", __doc__)
     from nanouft.pictures import plots  # half a second that no lesson should wait for

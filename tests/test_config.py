@@ -2,9 +2,12 @@
 command line back, and a mistake is the same line everywhere."""
 import dataclasses
 import datetime
+import json
 import os
 import pickle
+import random
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -13,10 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import transformers
 from made import killed_in_step, one_error
 
 import nanouft.train
-from nanouft import compare, evaluate, sample, train
+from nanouft import compare, evaluate, reward, sample, train
 from nanouft.data.files import as_files
 from nanouft.objective import Objective
 from nanouft.objectives.dpo import DPO, Pairs
@@ -150,6 +155,110 @@ def test_a_call_an_object_and_a_command_train_the_same_weights(capsys):
     assert train.run(resume=one.folder).metrics == one.metrics
     assert [*evaluate.run(["base", one], data=PAIRS, items=0)] == ["base", "out/dpo"]
     assert train.run("sft", init=one, data=DEMOS, **SHORT).metrics
+
+
+def refused(call, *told, **how) -> str:
+    with pytest.raises(UserError) as error:
+        call(*told, **how)
+    return str(error.value)
+
+
+def reward_model() -> bytes:
+    Path("pairs.jsonl").write_text("".join(f"{json.dumps(x)}\n" for x in PAIRS))
+    assert reward.main("--data pairs.jsonl --steps 1 --device cpu".split()) == 0
+    return weights(sorted(Path("out").glob("reward*"))[-1])
+
+
+def trained_with(**flags) -> list[float]:
+    run = train.run("sft", data=DEMOS, plain=True, **SHORT | flags)
+    return [x["loss"] for x in run.metrics]
+
+
+CALLS = {"train": trained_with, "train, lora": lambda: trained_with(lora=2),
+         "train, bf16": lambda: trained_with(dtype="bf16"),
+         "train, refused": lambda: refused(train.run, "sft", data=DEMOS, reward="exact"),
+         "train, refused in a step": lambda: refused(trained_with, lr=1e30),
+         "evaluate": lambda: evaluate.run("base", data=DEMOS, items=2, device="cpu"),
+         "sample": lambda: [*sample.run("Say oak.", temperature=1, max_new=4, device="cpu")],
+         "reward": reward_model, "compare": lambda: refused(compare.run, ["sft"])}
+CALLERS = {"no_grad": torch.no_grad, "inference": torch.inference_mode,
+           "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+           "device": lambda: torch.device("meta")}
+
+
+def state_of_caller() -> dict:
+    """What may be the caller's own, and the numbers that he draws next."""
+    logs = transformers.utils.logging
+    generators = (random.getstate(), np.random.get_state()[1].tobytes(),
+                  torch.get_rng_state().numpy().tobytes())
+    return {"generators": generators, "threads": torch.get_num_threads(),
+            "type": torch.get_default_dtype(), "device": torch.get_default_device(),
+            "gradient": torch.is_grad_enabled(), "inference": torch.is_inference_mode_enabled(),
+            "autocast": torch.is_autocast_enabled("cpu"), "verbosity": logs.get_verbosity(),
+            "bars": logs.is_progress_bar_enabled(),
+            "products": torch.get_float32_matmul_precision()}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_leaves_the_process_as_it_was_and_is_not_changed_by_it(name, monkeypatch):
+    """Three random subsets were one, a run in an open block of autocast learned nothing, and with
+    another default type it ended in a traceback."""
+    call = CALLS[name]
+    alone = call()
+    logs, log_level = transformers.utils.logging, transformers.utils.logging.get_verbosity()
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(threads := torch.get_num_threads() + 1)
+    torch.set_float32_matmul_precision("high")
+    logs.set_verbosity_info()
+    try:
+        for caller in CALLERS.values():
+            with caller():
+                np.random.rand(random.randrange(9))
+                torch.rand(1, device="cpu")
+                before = state_of_caller()
+                assert call() == alone
+                assert state_of_caller() == before
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_num_threads(threads - 1)
+        torch.set_float32_matmul_precision("highest")
+        logs.set_verbosity(log_level)
+
+
+@pytest.mark.parametrize("flags", [
+    {"data": "~/rows.jsonl", "out": "~/run"}, {"resume": "~/model"},
+    {"data": ["~/rows.jsonl"], "eval_data": "~/rows.jsonl"},
+    {"data": Path("~/rows.jsonl"), "init": "~/model"},
+    {"method": "~/mine.py", "data": "~/rows.jsonl"},
+    {"method": "grpo", "data": "~/rows.jsonl", "reward": "~/r.py:f", "max_new": 2}])
+def test_a_path_may_begin_with_the_home_folder(flags, tmp_path, monkeypatch):
+    """In Python, and behind = on a command line, where a shell leaves it. It was a folder of that
+    name, which `rm -r ~` would remove with everything else."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    (home / "rows.jsonl").write_text("".join(f"{json.dumps(x)}\n" for x in DEMOS))
+    (home / "mine.py").write_text(OWN)
+    (home / "r.py").write_text("def f(completions):\n    return [0.5] * len(completions)\n")
+    train.run("sft", data=DEMOS, plain=True, out=home / "model", **SHORT)
+    method = flags.pop("method", None if "resume" in flags else "sft")
+    more = {} if "resume" in flags else {"plain": True, **SHORT}
+    train.run(method, **flags, **more)
+    words = [f"--{name.replace('_', '-')}={x[0] if isinstance(x, list) else x}"
+             for name, x in flags.items()]
+    words += [f"--objective={method}", "--plain", "--steps=2", "--batch-size=4"] if more else []
+    if (home / "run").exists():
+        shutil.rmtree(home / "run")
+    assert command(train.main, [*words, "--device=cpu"] if more else words) == 0
+    assert not Path("~").exists() and (home / "run").exists() == (flags.get("out") is not None)
+    assert parse_run(["--out=~", "--init=~"]).init == str(home)
+
+
+def test_rows_in_memory_where_nothing_can_be_written_are_one_line(tmp_path, monkeypatch):
+    Path("out").write_text("")
+    with pytest.raises(UserError, match="^data: rows in memory are written to out/.rows, and this"):
+        train.run("sft", data=DEMOS, out=tmp_path / "elsewhere")
 
 
 @pytest.mark.parametrize("method, flags, told", [

@@ -9,17 +9,18 @@ import pytest
 from made import CPU, DATA, NANO, nano, say
 from test_plan import planned
 
-from nanouft import evaluate, world
+from nanouft import evaluate, train, world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
-from nanouft.plumbing.files import write_json
+from nanouft.plumbing.files import read_json, write_json
 from nanouft.run import eval_metrics, evaluation
 from nanouft.run.checkpoint import Log
 from nanouft.run.config import read_flags
 from nanouft.run.eval_metrics import Measurement, held_out_metrics
 from nanouft.run.evaluation import EvalResult, evaluate_run, scores_answers
+from nanouft.run.folder import read_lines
 from nanouft.run.reference import FrozenModels, Numbers
 
 COMPARED = [name for name, cls in OBJECTIVES.items()
@@ -114,6 +115,18 @@ def test_the_answers_that_are_shown_are_to_different_questions():
     rows = [Row(say("user", f"Say {x}."), long) for x in "aaabbc"]
     told = evaluated("sft --batch-size 4 --steps 2", rows)
     assert [x["prompt"] for x in told.answers] == ["Say a.", "Say b."]
+
+
+def test_of_steps_that_are_equally_good_the_first_is_kept(tmp_path, monkeypatch):
+    """Its accuracy stays one half, because nothing moves."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"Say {i}.", "chosen": f"{i}", "rejected": f"no {i}"} for i in range(12)]
+    run = train.run("dpo", data=rows, lr=1e-12, steps=3, batch_size=4, eval_every=1, keep="best",
+                    plain=True, device="cpu")
+    held_out = [x["held_out"]["accuracy"] for x in read_lines(run.folder / "metrics.jsonl")
+                if "held_out" in x]
+    assert held_out == [0.5] * 3
+    assert read_json(run.folder / "eval.json")["kept"] == {"step": 1, "accuracy": 0.5}
 
 
 def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):

@@ -15,7 +15,7 @@ from commands import OF_RUN, dpo, is_like
 from made import NANO, killed_in_step, nano, one_error
 from safetensors.torch import load, save
 
-from nanouft import train
+from nanouft import reward, train
 from nanouft.compare.fingerprint import short_hash
 from nanouft.compare.splits import draw_keys, split_rows
 from nanouft.data.batches import encode
@@ -121,6 +121,33 @@ def test_the_two_newest_steps_are_kept_and_none_that_is_not_finite(tmp_path):
     with pytest.raises(Diverged, match="not finite"):
         save_model(tmp_path, model, NANO)
     assert whole_steps(tmp_path) == [3, 10] and not (tmp_path / "model.safetensors").exists()
+
+
+BEST = "--objective sft --lr 0.1 --eval-every 1 --keep best".split()      # of step 2 of 5
+
+
+@pytest.mark.parametrize("owner, name", [(train, "held_out_metrics"), (checkpoint, "keep_best")])
+@pytest.mark.parametrize("number", [1, 2, STEPS])
+def test_an_evaluation_that_ended_in_an_error_is_made_when_the_run_is_resumed(
+        owner, name, number, place, tmp_path, monkeypatch, capsys):
+    """It was left out, and with --keep best another model was kept. Memory may stay short."""
+    run, whole = tmp_path / "run", place / "whole_best"
+    words = [*BEST, "--data", str(place / "demos.jsonl")]
+    assert whole.exists() or command(train.main, dpo(place, *words, out="whole_best")) == 0
+    assert read_json(whole / "eval.json")["kept"]["step"] == 2
+    calls, real = [], getattr(owner, name)
+
+    def short_of_memory(*told):
+        calls.append(1)
+        if len(calls) in (number, number + 1):
+            raise MemoryError
+        return real(*told)
+    monkeypatch.setattr(owner, name, short_of_memory)
+    assert command(train.main, dpo(place, *words, out=str(run))) == 2
+    assert f"saved at step {number}; resume with" in capsys.readouterr().err
+    assert command(train.main, ["--resume", str(run)]) == 2, "at the same evaluation"
+    assert command(train.main, ["--resume", str(run)]) == 0
+    is_like(run, whole)
 
 
 @pytest.mark.parametrize("stride, save_every, seconds, wanted", [
@@ -389,6 +416,25 @@ def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(run, place
             new_folder(name, "dpo")
         assert str(refused.value) == (f"--out {name}: exists and is not an empty folder; choose "
                                       f"another name{remedy}")
+
+
+@pytest.mark.parametrize("out", [None, "out", "out/deep/run", "file/run"])
+@pytest.mark.parametrize("call", [train.main, reward.main])
+def test_a_folder_that_cannot_be_made_is_one_line_before_a_model_is_opened(
+        call, out, tmp_path, monkeypatch):
+    """A link to a scratch disk that is gone was an endless loop."""
+    monkeypatch.chdir(tmp_path)
+    Path("out").symlink_to("gone/out")
+    Path("file").touch()
+    monkeypatch.setattr("nanouft.models.folders.read_gpt", lambda *told: pytest.fail("opened"))
+    place = Path(out or "out").parts[0]
+    with pytest.raises(UserError, match=f"^{place}: is (a link to a folder that|not a folder)"):
+        call(["--device", "cpu", *(["--out", out] if out else [])])
+    Path("out").unlink()
+    Path("out").mkdir()
+    monkeypatch.setattr(Path, "mkdir", lambda *told, **how: os.mkdir("file"))
+    with pytest.raises(UserError, match="^out.*: cannot be made .File exists.; give another --out"):
+        new_folder(None if out is None else "out/new", "dpo")
 
 
 # ---- model folders -------------------------------------------------------------------------------

@@ -158,6 +158,18 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(name, place):
         assert (run / file).read_bytes() == (whole / file).read_bytes(), file
 
 
+def test_it_goes_on_from_the_checkpoint_before_a_damaged_one(place):
+    """A drive may lose the newest one, so two are kept."""
+    again = place / "again" / "damaged"
+    with in_step(6, partial(shutil.copytree, place / "two_saves", again)):
+        trained(place, flags("dpo --save-every 2 --out two_saves"))
+    (again / "steps" / "4" / "model.safetensors").write_bytes(b"")
+    trained(place, "--resume again/damaged")
+    for file in ("model.safetensors", "metrics.jsonl"):
+        assert (again / file).read_bytes() == (place / "whole" / "dpo" / file).read_bytes(), file
+    assert losses(again)[2:] and whole_steps(again) == []
+
+
 @pytest.mark.parametrize("name", [x for x in "ift neftune dpo ppo grpo lora".split() if x in RUNS])
 def test_a_run_goes_on_in_less_memory(name, place):
     """As after "out of memory": with more micro-batches and with activations computed twice. So

@@ -63,6 +63,7 @@ from nanouft.compare.workers import LocalPool, Pool, lock_comparisons, run_jobs,
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file, write_text
+from nanouft.plumbing.isolation import isolated
 from nanouft.plumbing.printing import ALL, BRIEF, quiet, say
 
 FINALIST_RUNS = 4   # runs of an arm with two more seeds: the own rate is mostly one of the two best
@@ -74,6 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+@isolated()
 def run(methods: Iterable[str], *, verbose: bool = False, executor: Executor | None = None,
         **flags: Any) -> report.Verdict | None:
     """nanouft.compare.run: what the command does. methods: as they are typed there. flags: those of

@@ -235,10 +235,15 @@ def as_files(rows: Any, name: str) -> list[str]:
     text = "".join(json.dumps(item, default=as_text) + "\n" for item in listed)
     file = MEMORY / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.jsonl"
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with removed_unless_whole(unfinished(file)) as partial:     # another run may write the same
-            partial.write_text(text, encoding="utf-8")
-            rename(partial, file)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with removed_unless_whole(unfinished(file)) as partial:     # another run may write it
+                partial.write_text(text, encoding="utf-8")
+                rename(partial, file)
+        except OSError as e:
+            raise UserError(f"{name}: rows in memory are written to {MEMORY.as_posix()}, and this "
+                            f"folder cannot be written ({e.strerror}); start in another one, or "
+                            "give a file") from None
     return [file.as_posix()]
 
 

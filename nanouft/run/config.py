@@ -28,7 +28,7 @@ from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import own_file, read_json
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.ranges import Natural, check_ranges, strip_annotations
-from nanouft.run.flags import Parser, add_flags, as_flags, fill, from_python
+from nanouft.run.flags import Parser, add_flags, as_flags, at_home, fill, from_python
 from nanouft.run.folder import BUILT_IN, MAY_CHANGE_ON_RESUME
 
 WORLD_FLAGS = {"rows", "noise", "skills", "mix"}
@@ -110,7 +110,7 @@ class RunConfig(TrainFlags):
         """The run of a method (its name, a file, a class, or an object with its settings; None is
         the default), with these flags and settings. None is as if it were not given."""
         settings: dict[str, Any] = {}
-        method = str(method) if isinstance(method, Path) else method
+        method = at_home("objective", str(method) if isinstance(method, Path) else method)
         if isinstance(method, Objective):
             settings, method = dataclasses.asdict(method), type(method)
         kind = find(method or "ift") if isinstance(method, str | None) else method
