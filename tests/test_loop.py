@@ -158,13 +158,14 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(name, place):
         assert (run / file).read_bytes() == (whole / file).read_bytes(), file
 
 
-def test_it_goes_on_from_the_checkpoint_before_a_damaged_one(place):
-    """A drive may lose the newest one, so two are kept."""
+def test_it_goes_on_from_the_checkpoint_before_a_damaged_one(place, capsys):
+    """A drive may lose the newest one, so two are kept; else it would begin at step 1."""
     again = place / "again" / "damaged"
     with in_step(6, partial(shutil.copytree, place / "two_saves", again)):
         trained(place, flags("dpo --save-every 2 --out two_saves"))
     (again / "steps" / "4" / "model.safetensors").write_bytes(b"")
     trained(place, "--resume again/damaged")
+    assert "again/damaged: resuming after step 2" in capsys.readouterr().out
     for file in ("model.safetensors", "metrics.jsonl"):
         assert (again / file).read_bytes() == (place / "whole" / "dpo" / file).read_bytes(), file
     assert losses(again)[2:] and whole_steps(again) == []
