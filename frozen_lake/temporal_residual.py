@@ -3,6 +3,7 @@
     best_move_probs(lake, residual(policy, path, 0.2), path)     # (N,T) IFT's estimate; 0: SFT's
     best_move_probs(lake, placebo(policy, path, 0.2, "random cell"), path)   # a placebo of its size
     best_moves_alone(lake, probs, 8)        # (N,8) the true value, where its own walks stand
+    error_by_cell(lake, probs, path)        # (N,S) where SFT's estimate errs
     reads(task, probs, "dpo")               # (N,S) shares of the cells that a method reads
     overlap(reads(...), visits(lake, probs))
     distance(lake, probs)                   # (N,S) 0 = as good as optimal in that cell
@@ -121,6 +122,16 @@ def best_moves_alone(lake: Lake, probs: Tensor, steps: int) -> Tensor:
     walks that are still on the ice: those that have fallen in are left out."""
     right = (probs * optimal_actions(lake)).sum(-1)         # (N,S)
     return (share_among_standing(lake, probs, steps) * right[:, None]).sum(-1)
+
+
+def error_by_cell(lake: Lake, probs: Tensor, path: Path) -> Tensor:
+    """(N,S,4) policies -> (N,S): SFT's estimate minus the true value, as a sum over cells: the
+    probability of a wrong move times the cell's share among the policy's own walks, less its share
+    in the path. Positive: wrong moves that SFT does not see, because no path leads there."""
+    wrong = 1 - (probs * optimal_actions(lake)).sum(-1)
+    own = share_among_standing(lake, probs, len(path)).mean(1)
+    on_path = F.one_hot(torch.tensor([s for s, _ in path]), lake.S).double().mean(0)
+    return (own - on_path) * wrong
 
 
 def reads(task: Task, probs: Tensor, name: str) -> Tensor:

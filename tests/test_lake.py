@@ -168,9 +168,14 @@ def test_a_line_of_the_table_by_hand(monkeypatch):
     monkeypatch.setattr(lake_table, "distance", lambda lake, probs: far)
     goes = planning.visits(TWOWAY, start.probs())[:, [s for s, _ in TASK.best]]
     own = float(goes.clamp_max(1 / len(TASK.best)).sum(-1).mean())
-    said = lake_table.result_cell(TASK, start, "sft")[1].replace("±", "").replace("%", "").split()
+    said = lake_table.result_cell(TASK, start, "sft")[2].replace("±", "").replace("%", "").split()
     assert said[:3] == ["2.333", "1.729", "67"]             # two of three arrive
     assert abs(float(said[3]) - 100 * own) <= 0.6
+
+
+def test_means_whose_intervals_overlap_are_tied():
+    assert lake_table.in_order({"a": (3.0, 0.5), "b": (1.0, 0.2), "c": (1.3, 0.2), "d": (2.4, 0.3),
+                                "e": (9.0, 0.1)}) == "b, c (tied); d, a (tied); e"
 
 
 # ---- estimates -----------------------------------------------------------------------------------
@@ -221,6 +226,21 @@ def test_estimates_and_reads_are_those_of_a_plain_loop():
             near(residual.reads(TASK, probs, name)[t], [x / sum(read) for x in read])
 
 
+@pytest.mark.parametrize("lake", LAKES[:2], ids=lambda lake: lake.name)
+def test_the_errors_of_the_cells_add_up_to_that_of_sft(lake):
+    """In a cell off the path it is the share of its own walks that make a wrong move there."""
+    policy, path = start_policy("table", "habit", lake, 2), best_path(lake)
+    probs, cells = policy.probs(), [s for s, _ in path]
+    error = residual.error_by_cell(lake, probs, path)
+    sft = residual.best_move_probs(lake, residual.residual(policy, path, 0), path).mean(-1)
+    near(error.sum(-1), (sft - residual.best_moves_alone(lake, probs, len(path)).mean(-1)).detach())
+    stands, best = residual.share_among_standing(lake, probs, len(path)), optimal_actions(lake)
+    for n in range(2):
+        for s in {*range(lake.S)} - {*cells}:
+            wrong = sum(float(probs[n, s, a]) for a in range(4) if not best[s, a])
+            near(error[n, s], wrong * float(stands[n, :, s].sum()) / len(path))
+
+
 @pytest.mark.parametrize("kind", ["table", "net"])
 def test_the_residual_is_what_ift_reads_and_a_placebo_moves_as_much(kind):
     policy, path = start_policy(kind, "habit", TWOWAY, 3), TASK.best
@@ -243,12 +263,18 @@ def test_the_hundred_lakes_are_summed_up_as_said(monkeypatch):
     monkeypatch.setattr(record, "POLICIES", 2)
     name = "network with a habit"
     found = record.summary_of_lakes(name)
-    off = []                                            # (lakes, what, LAMS, updates, N)
+    off, values = [], []                                # (lakes, what, LAMS, updates, N)
     for seed in (1000, 1003):
         one = record.estimates(record.random_lake(seed), name, 2, residual.PLACEBOS)
+        values.append({what: x.mean(-1).numpy() for what, x in one.items()})
         off.append({what: (x - one["true"]).mean(-1).numpy() for what, x in one.items()})
-    for what, x in found["gaps"].items():
-        same(torch.tensor(x), np.mean([one[what] for one in off], (0, -1)), 1e-5)
+    for part, lakes in (("gaps", off), ("values", values)):
+        for what, x in found[part].items():
+            means = np.mean([one[what] for one in lakes], -1)
+            same(torch.tensor(x), means.mean(0), 1e-5)
+            half = 1.96 * means.std(0, ddof=1) / 2 ** 0.5
+            same(torch.tensor(found[f"{part} half"][what]), half, 1e-5)
+    assert found["values"].keys() - found["gaps"].keys() == {"true"}
     for rival in record.RIVALS:
         lead = np.mean([abs(one[rival]) - abs(one["residual"]) for one in off], -1)
         assert found["closer"][rival] == (lead > 1e-6).sum(0).tolist()
@@ -266,7 +292,8 @@ def test_the_kept_figures_of_a_hundred_lakes_are_those_of_today(monkeypatch):
     monkeypatch.setattr(record, "RIVALS", ["SFT"])
     name = "table with a habit"
     kept, found = json.loads(record.HUNDRED.read_text("utf-8"))[name], record.summary_of_lakes(name)
-    for part in ("gaps", "closer", "farther", "lead", "lead by move"):
+    for part in ("values", "values half", "gaps", "gaps half", "closer", "farther", "lead",
+                 "lead by move"):
         for what in found[part]:
             same(torch.tensor(found[part][what]), torch.tensor(kept[part][what]), 2e-5)
     assert found["high"] == kept["high"]

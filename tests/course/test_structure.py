@@ -25,7 +25,8 @@ ORDER = {
     "nanouft": """plumbing gpt batch models generate data objective loop on_policy rollout own
         objectives world simple run minimal_train pictures reward evaluate pretrain sample train
         trainer compare pushes playground __main__""",
-    "frozen_lake": "lake planning policies train temporal_residual record results_table __main__",
+    "frozen_lake": """lake planning policies train temporal_residual record figure results_table
+        __main__""",
     "lessons": """draw lesson_list tasks course evidence NN papers website keys classroom
         exercises bench __main__""",
     "lessons/behind/tasks": "limits call task simple_parts papers child submission grade check",
