@@ -77,4 +77,4 @@ def draw_errors(ax: Axes, lake: Lake) -> None:
     on_path = error[[s for s, _ in task.best]].sum()
     where = ",\nfrom wrong moves off the path" if error.sum() > 0 > on_path else ""
     ax.set(title=f"{lake.name}: SFT errs by {error.sum():+.1f} points".replace("-", "−") + where,
-           xlabel=f"points, after {OPENS} updates; grey: path", xticks=[], yticks=[])
+           xlabel=f"points, after {OPENS} updates; line: path", xticks=[], yticks=[])

@@ -2,7 +2,6 @@
 
     V, Q = value_iteration(lake)
     best_path(lake), worse_path(lake)       # what methods learn from: [(cell, action), ...]
-    visits(lake, policy)                    # exact
     success(lake, policy)                   # exact, under gymnasium's own limit of steps
 
 A policy is (..., S, 4) probabilities: leading dimensions (checkpoints, learners) are carried along.
@@ -68,15 +67,6 @@ def discounted_system(lake: Lake, policy: Tensor) -> Tensor:
 def policy_value(lake: Lake, policy: Tensor) -> Tensor:
     """(...,S,4) -> (...,S): the value of a policy by one linear system."""
     return torch.linalg.solve(discounted_system(lake, policy), (policy * lake.R).sum(-1))
-
-
-def visits(lake: Lake, policy: Tensor) -> Tensor:
-    """(...,S,4) -> (...,S): the share of each cell in the discounted visits from the start,
-    sum_t gamma^t P(s_t = s), scaled to sum 1; 0 on G and H."""
-    A = discounted_system(lake, policy).transpose(-1, -2)
-    start = torch.eye(lake.S, dtype=torch.float64)[lake.start]
-    found = torch.linalg.solve(A, start.expand(A.shape[:-1])).masked_fill(lake.terminal, 0)
-    return found / found.sum(-1, keepdim=True)
 
 
 def success(lake: Lake, policy: Tensor) -> Tensor:

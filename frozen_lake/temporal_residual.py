@@ -1,11 +1,9 @@
-"""What SFT and IFT say about a policy, and what each method reads.
+"""What SFT and IFT estimate of a policy, the true value, and where the error is.
 
     best_move_probs(lake, residual(policy, path, 0.2), path)     # (N,T) IFT's estimate; 0: SFT's
     best_move_probs(lake, placebo(policy, path, 0.2, "random cell"), path)   # a placebo of its size
     best_moves_alone(lake, probs, 8)        # (N,8) the true value, where its own walks stand
     error_by_cell(lake, probs, path)        # (N,S) where SFT's estimate errs
-    reads(task, probs, "dpo")               # (N,S) shares of the cells that a method reads
-    overlap(reads(...), visits(lake, probs))
     distance(lake, probs)                   # (N,S) 0 = as good as optimal in that cell
 
 SFT reads each demonstrated cell. IFT reads a mix of that cell and of the policy's own prediction,
@@ -24,8 +22,6 @@ from torch import Tensor
 from frozen_lake.lake import Lake
 from frozen_lake.planning import Path, optimal_actions, transitions
 from frozen_lake.policies import Policy
-from frozen_lake.train import Task
-from nanouft.objectives.ift import IFT
 
 
 def predicted_cells(lake: Lake, probs: Tensor, path: Path) -> Tensor:
@@ -132,27 +128,6 @@ def error_by_cell(lake: Lake, probs: Tensor, path: Path) -> Tensor:
     own = share_among_standing(lake, probs, len(path)).mean(1)
     on_path = F.one_hot(torch.tensor([s for s, _ in path]), lake.S).double().mean(0)
     return (own - on_path) * wrong
-
-
-def reads(task: Task, probs: Tensor, name: str) -> Tensor:
-    """(N,S,4) policies -> (N,S): the share of each cell in what a method reads, among the cells
-    from which G can be reached."""
-    N, S = probs.shape[:2]
-    path = F.one_hot(torch.tensor([s for s, _ in task.best]), S).sum(0).double()
-    if name in ("dpo", "orpo"):
-        path = path + F.one_hot(torch.tensor([s for s, _ in task.worse]), S).sum(0)
-    read = path.expand(N, S)
-    if name.startswith("ift"):
-        predicted = F.one_hot(predicted_cells(task.lake, probs, task.best), S).sum(1)
-        read = (1 - IFT.lam) * read + IFT.lam * predicted
-    live = torch.zeros(S, dtype=torch.float64)
-    live[task.lake.live] = 1
-    return read * live / (read * live).sum(-1, keepdim=True)
-
-
-def overlap(a: Tensor, b: Tensor) -> Tensor:
-    """Two shares (...,S) -> (...): how much of one lies where the other is, 0 to 1."""
-    return torch.minimum(a, b).sum(-1)
 
 
 def distance(lake: Lake, probs: Tensor) -> Tensor:

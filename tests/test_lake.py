@@ -59,23 +59,20 @@ def test_value_iteration_a_linear_system_and_counting_moves_agree(lake):
 
 @pytest.mark.parametrize("lake", LAKES, ids=lambda lake: lake.name)
 def test_where_a_policy_goes_by_itself_is_found_by_stepping(lake):
-    """Its visits, its success, and before each move the share of each cell among those that still
+    """Its success, and before each move the share of each cell among those that still
     walk and the chance of a best move there."""
     policy, right = random_policy(lake), optimal_actions(lake)
     T = torch.einsum("sa,sat->st", policy, lake.P)
     stands, alone = (count(lake, policy[None], 9)[0] for count in (
         residual.share_among_standing, residual.best_moves_alone))
-    at, total = torch.eye(lake.S, dtype=torch.float64)[lake.start], 0
-    for t in range(3000):
-        if t == lake.limit:
-            near(planning.success(lake, policy)[lake.start], at[lake.goal])
+    at = torch.eye(lake.S, dtype=torch.float64)[lake.start]
+    for t in range(lake.limit):
         on = at.masked_fill(lake.terminal, 0)
         if t < 9:
             near(stands[t], on / on.sum())
             near(alone[t], (on[:, None] * policy)[right].sum() / on.sum())
-        total = total + GAMMA ** t * on
         at = at @ T
-    same(planning.visits(lake, policy), total / total.sum(), 1e-8)
+    near(planning.success(lake, policy)[lake.start], at[lake.goal])
 
 
 def test_walks_go_where_their_policy_goes():
@@ -166,11 +163,8 @@ def test_a_line_of_the_table_by_hand(monkeypatch):
     after = torch.stack([optimal(TWOWAY)] * 2 + [torch.full((TWOWAY.S, 4), 0.25)])
     monkeypatch.setattr(lake_table, "learn", lambda *told, **more: after[None])
     monkeypatch.setattr(lake_table, "distance", lambda lake, probs: far)
-    goes = planning.visits(TWOWAY, start.probs())[:, [s for s, _ in TASK.best]]
-    own = float(goes.clamp_max(1 / len(TASK.best)).sum(-1).mean())
     said = lake_table.result_cell(TASK, start, "sft")[2].replace("±", "").replace("%", "").split()
-    assert said[:3] == ["2.333", "1.729", "67"]             # two of three arrive
-    assert abs(float(said[3]) - 100 * own) <= 0.6
+    assert said == ["2.333", "1.729", "67"]                 # two of three arrive
 
 
 def test_means_whose_intervals_overlap_are_tied():
@@ -187,9 +181,9 @@ def half_trained() -> Table:
     return table
 
 
-def test_estimates_and_reads_are_those_of_a_plain_loop():
+def test_estimates_are_those_of_a_plain_loop():
     """SFT looks in the expert's cells, IFT also where the own likeliest move would have led, which
-    is a wrong cell before the first update; DPO reads both paths. The placebo looks in each live
+    is a wrong cell before the first update. The placebo looks in each live
     cell instead, or flattens SFT's moves; neither mixes anything into the first cell."""
     policy, best = half_trained(), optimal_actions(TWOWAY)
     probs, path = policy.probs(), TASK.best
@@ -203,7 +197,7 @@ def test_estimates_and_reads_are_those_of_a_plain_loop():
         both = [x ** (1 - lam) * y ** lam for x, y in zip(p, q)]
         return sum(x for x, right in zip(both, best[s]) if right) / sum(both)
     for t, table in enumerate(probs.tolist()):
-        marked, led, predicted, before = [0.0] * TWOWAY.S, [0.0] * TWOWAY.S, [], None
+        predicted, before = [], None
         for i, (s, _) in enumerate(path):
             cell = s if before is None else int(TWOWAY.step[before, np.argmax(table[before])])
             others, lam = (TWOWAY.live, float(share[t])) if i else ([s], 0)
@@ -211,19 +205,10 @@ def test_estimates_and_reads_are_those_of_a_plain_loop():
             near(ift[t, i], mix(table[s], table[cell], 0.5, s))
             near(random[t, i], np.mean([mix(table[s], table[x], lam, s) for x in others]))
             near(flat[t, i], mix(table[s], [1] * 4, lam, s))
-            marked[s] += 1
-            led[cell] += 1
             predicted.append(cell)
             before = s
         assert residual.predicted_cells(TWOWAY, probs, path)[t].tolist() == predicted
         assert t or predicted != [s for s, _ in path]
-        both = [*marked]
-        for s, _ in TASK.worse:
-            both[s] += 1
-        mixed = [0.8 * x + 0.2 * y for x, y in zip(marked, led)]
-        for name, read in {"sft": marked, "ift": mixed, "dpo": both}.items():
-            read = [x * (letter in "SF") for x, letter in zip(read, TWOWAY.letters)]
-            near(residual.reads(TASK, probs, name)[t], [x / sum(read) for x in read])
 
 
 @pytest.mark.parametrize("lake", LAKES[:2], ids=lambda lake: lake.name)
