@@ -58,15 +58,11 @@ def transitions(lake: Lake, policy: Tensor) -> Tensor:
     return torch.einsum("...sa,sat->...st", policy, lake.P)
 
 
-def discounted_system(lake: Lake, policy: Tensor) -> Tensor:
-    """(...,S,S): I - GAMMA T, where no step into G or H counts, nor one that stays there."""
-    T = transitions(lake, policy).masked_fill(lake.terminal, 0)
-    return torch.eye(lake.S, dtype=torch.float64) - GAMMA * T
-
-
 def policy_value(lake: Lake, policy: Tensor) -> Tensor:
-    """(...,S,4) -> (...,S): the value of a policy by one linear system."""
-    return torch.linalg.solve(discounted_system(lake, policy), (policy * lake.R).sum(-1))
+    """(...,S,4) -> (...,S): the value of a policy by one linear system, (I - GAMMA T) V = R, where
+    no step into G or H counts, nor one that stays there."""
+    T = transitions(lake, policy).masked_fill(lake.terminal, 0)
+    return torch.linalg.solve(torch.eye(lake.S) - GAMMA * T, (policy * lake.R).sum(-1))
 
 
 def success(lake: Lake, policy: Tensor) -> Tensor:

@@ -95,22 +95,16 @@ def best_move_probs(lake: Lake, moves: Tensor, path: Path) -> Tensor:
 
 
 # ---- the true value ------------------------------------------------------------------------------
-def share_on_ice(lake: Lake, probs: Tensor, steps: int) -> Tensor:
-    """(N,S,4) policies -> (N,steps,S): of all walks from the start, the share that stands in each
-    cell before each move. What is missing to 1 has fallen in or has arrived."""
+def share_among_standing(lake: Lake, probs: Tensor, steps: int) -> Tensor:
+    """(N,S,4) policies -> (N,steps,S): of all walks from the start that are still on the ice, the
+    share that stands in each cell before each move."""
     at = F.one_hot(torch.tensor(lake.start), lake.S).double().expand(len(probs), -1)
     out = []
     for _ in range(steps):
         on = at.masked_fill(lake.terminal, 0)
-        out.append(on)
+        out.append(on / on.sum(-1, keepdim=True))
         at = torch.einsum("ns,nst->nt", on, transitions(lake, probs))
     return torch.stack(out, 1)
-
-
-def share_among_standing(lake: Lake, probs: Tensor, steps: int) -> Tensor:
-    """(N,S,4) policies -> (N,steps,S): the same among the walks that are still on the ice."""
-    on = share_on_ice(lake, probs, steps)
-    return on / on.sum(-1, keepdim=True)
 
 
 def best_moves_alone(lake: Lake, probs: Tensor, steps: int) -> Tensor:
