@@ -53,7 +53,7 @@ def draw_estimates(ax: Axes) -> None:
            xlabel="updates by SFT; bars: 95 % CI, 100 lakes",
            ylabel="probability of a best move, %")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, loc="lower right")
+    ax.legend(frameon=False, loc="lower right", title="tables with a habit")
 
 
 def draw_errors(ax: Axes, lake: Lake) -> None:
@@ -76,5 +76,5 @@ def draw_errors(ax: Axes, lake: Lake) -> None:
             color=INK.light, solid_capstyle="round", zorder=1)
     on_path = error[[s for s, _ in task.best]].sum()
     where = ",\nfrom wrong moves off the path" if error.sum() > 0 > on_path else ""
-    ax.set(title=f"{lake.name}: SFT errs by {error.sum():+.1f} points".replace("-", "−") + where,
+    ax.set(title=f"{lake.name[:16]}: SFT errs by {error.sum():+.1f} points".replace("-", "−") + where,
            xlabel=f"points, after {OPENS} updates; line: path", xticks=[], yticks=[])

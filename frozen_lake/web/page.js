@@ -24,8 +24,8 @@ function drawMix() {
   const gap = SFT[time] - value[time];
   const [ghost, random] = [residual, placebo].map((x) => points(x[lam][time] - SFT[time]));
   $("difference").textContent = `${Math.abs(gap) < 0.005 ? "SFT is right to half a point"
-    : `SFT is ${points(Math.abs(gap))} points too ${gap > 0 ? "high" : "low"}`}; IFT less SFT is ${
-    ghost} points, placebo less SFT ${random}.`;
+    : `SFT is ${points(Math.abs(gap))} points too ${gap > 0 ? "high" : "low"}`}. IFT’s estimate
+    differs from SFT’s by ${ghost}, the placebo’s by ${random}.`;
 }
 
 // ---- the board: the skater, the ghost, and one arrow for both -----------------------------------
