@@ -76,5 +76,6 @@ def draw_errors(ax: Axes, lake: Lake) -> None:
             color=INK.light, solid_capstyle="round", zorder=1)
     on_path = error[[s for s, _ in task.best]].sum()
     where = ",\nfrom wrong moves off the path" if error.sum() > 0 > on_path else ""
-    ax.set(title=f"{lake.name[:16]}: SFT errs by {error.sum():+.1f} points".replace("-", "−") + where,
+    title = f"{lake.name[:16]}: SFT errs by {error.sum():+.1f} points".replace("-", "−")
+    ax.set(title=title + where,
            xlabel=f"points, after {OPENS} updates; line: path", xticks=[], yticks=[])
