@@ -364,6 +364,22 @@ def test_a_file_is_replaced_and_never_written_over(tmp_path):
         assert old.read_text() == "old" != file.read_bytes()[:3].decode("latin-1")
 
 
+@pytest.mark.parametrize("place", [".", "..", "../..", "/", "here", "~"])
+def test_what_is_around_this_folder_or_home_is_never_deleted(place, tmp_path, monkeypatch):
+    here, home = tmp_path / "a/here", tmp_path / "home/me"
+    for folder in (here, home):
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(home))
+    for path in {"here": (here,), "~": (home, home.parent)}.get(place, (Path(place),)):
+        with pytest.raises(UserError, match="is not deleted"):
+            remove(path)
+    (tmp_path / "link").symlink_to(here)
+    remove(tmp_path / "link")
+    assert (here / "file").exists() and (home / "file").exists()
+
+
 # ---- one file does not stand for a state ---------------------------------------------------------
 def test_a_run_is_complete_only_with_its_scores_its_log_and_its_weights(run, place, capsys):
     """Else it goes on from its checkpoint and writes its own scores. Old ones are gone at once, or

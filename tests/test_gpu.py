@@ -1,6 +1,5 @@
 """On a GPU every form of every method, and each command, keeps to the GPU and computes what a CPU
 does. fake_gpu.py plays the GPU, and says what it can't see."""
-import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -187,7 +186,7 @@ def test_a_comparison_keeps_to_the_gpu(here, monkeypatch):
     def run_jobs(jobs, *more, **named):
         for job in workers.missing_jobs(jobs):
             for part in runs.parts_of(job):
-                runs.run_part(part, time.time())
+                runs.run_part(part, workers.PACKAGE_AT_START)
     monkeypatch.setattr(compare, "run_jobs", run_jobs)
     with fake_gpu() as seen:
         assert compare.main("sft dpo --skills list --rows 32 --items 10 --tries 1 --seeds 2 "

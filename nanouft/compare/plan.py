@@ -31,6 +31,7 @@ from nanouft.plumbing.files import own_file, read_ini
 from nanouft.plumbing.printing import quiet, say
 from nanouft.reward import scorer
 from nanouft.run.config import RunConfig, TrainFlags
+from nanouft.run.device import cores
 from nanouft.run.flags import Parser, add_flags, fill, from_python, narrow
 from nanouft.run.folder import check_free
 from nanouft.run.hyperparameters import DEFAULT_EPOCHS
@@ -240,7 +241,7 @@ def plan(words: ParsedCommand) -> Comparison:
         c.row_notes = leaks(c.eval_spec("test").rows(), trained, train.init)
     c.row_notes += [*noted,
                     *(with_own_files(text, where) for text in each_note_once(of_stages))]
-    most = {"cpu": min(8, os.cpu_count() or 1), "cuda": len(visible_gpus())}
+    most = {"cpu": min(8, cores()), "cuda": len(visible_gpus())}
     cfg.workers = cfg.workers or most.get(c.device, 1)
     return c
 

@@ -3,7 +3,6 @@ import contextlib
 import csv
 import io
 import itertools
-import os
 import platform
 import re
 import shlex
@@ -44,6 +43,7 @@ from nanouft.objective import Objective
 from nanouft.pictures.colours import style_of
 from nanouft.plumbing.files import write_text
 from nanouft.plumbing.printing import Picture, Table, say
+from nanouft.run.device import cores
 
 Lines = list[list[str]]             # of cells, the head first
 
@@ -252,7 +252,7 @@ def environment_text(device: str) -> str:
     on = f"{torch.cuda.get_device_name()}, " if device == "cuda" else ""
     return (f"nanouft {__version__}{commit_text()}, Python {sys.version.split()[0]}, "
             f"{', '.join(map(' '.join, library_versions().items()))}; {on}{cpu_name()}, "
-            f"{os.cpu_count()} cores.")
+            f"{cores()} cores.")
 
 
 def commit_text() -> str:

@@ -106,6 +106,15 @@ def write_arrays(file: Path, **arrays: Any) -> None:
         rename(partial, file)
 
 
+def read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """What write_arrays has written; {} if it cannot be read whole, as after a power cut."""
+    try:
+        with np.load(file) as kept:
+            return dict(kept)
+    except Exception:                       # zip, zlib and numpy each have errors of their own
+        return {}
+
+
 def rename(partial: Path, final: Path) -> None:
     """Give a finished file or folder its final name, in place of what is there. Each file gets the
     umask's mode, because a library may write for the owner alone (safetensors: 0600)."""
@@ -147,8 +156,12 @@ def lock(file: int) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a folder, or whatever is in its place. Of a link, only the link is deleted."""
+    """Delete a folder, or whatever is in its place. Of a link, only the link is deleted. UserError
+    for the working directory, the home folder and every folder around them."""
     if path.is_dir() and not path.is_symlink():
+        for kept in (os.getcwd(), os.path.expanduser("~")):
+            if Path(kept).resolve().is_relative_to(path.resolve()):
+                raise UserError(f"{path.resolve()}: is not deleted, because {kept} is in it")
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

@@ -30,7 +30,7 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.distributed import Share, one_process
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import write_arrays
+from nanouft.plumbing.files import read_arrays, write_arrays
 from nanouft.plumbing.printing import progress
 from nanouft.run.folder import lock_when_free
 
@@ -118,18 +118,17 @@ class FrozenModels:
 
 
 def read_or_compute(file: Path, data: list[Encoded], read: Callable[[], Numbers]) -> Numbers:
-    """What `read` gives, from this file if it is there; else the file is written. Meanwhile others
-    wait for it. It has all rows or none: in other batches a row would have other last digits."""
+    """What `read` gives, from this file if it can be read; else the file is written, and meanwhile
+    others wait. It has all rows or none: in other batches a row would have other last digits."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with lock_when_free(file.parent, f"{file.stem}.lock"):
-        if not file.exists():
+        if not (kept := read_arrays(file)):
             start = sum(os.times()[:4])
             numbers = [row[role] for e, row in zip(data, read()) for role in e.seqs]
-            write_arrays(file, logp=np.concatenate(numbers), reader=os.getpid(),
-                         seconds=sum(os.times()[:4]) - start)
-    with np.load(file) as found:
-        ends = np.cumsum([len(t.ids) - 1 for e in data for t in e.seqs.values()])
-        parts = iter(np.split(found["logp"], ends[:-1]))
+            kept = {"logp": np.concatenate(numbers)}
+            write_arrays(file, **kept, reader=os.getpid(), seconds=sum(os.times()[:4]) - start)
+    ends = np.cumsum([len(t.ids) - 1 for e in data for t in e.seqs.values()])
+    parts = iter(np.split(kept["logp"], ends[:-1]))
     return [{role: next(parts) for role in e.seqs} for e in data]
 
 

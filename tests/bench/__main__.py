@@ -24,14 +24,14 @@ from nanouft.compare.report import cpu_name
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
-from nanouft.run.device import choose_device, processor
+from nanouft.run.device import choose_device, cores, processor
 from tests.bench.beside_trl import DTYPES, METHODS, Subject, against_trl, nano
 
 
 def machine() -> str:
     """Processor, its instruction set, how busy the machine is, and versions."""
     busy = f"load {os.getloadavg()[0]:.0f} on " if hasattr(os, "getloadavg") else ""    # Windows
-    found = [cpu_name(), processor(), "one thread", f"{busy}{os.cpu_count()} cores"]
+    found = [cpu_name(), processor(), "one thread", f"{busy}{cores()} cores"]
     found += [f"{name} {version(name)}" for name in ("torch", "transformers", "trl")]
     return ", ".join([*found, time.strftime("%Y-%m-%d")])
 

@@ -18,7 +18,6 @@ A point for what is right; what is wrong has half of the share of its cases that
 import argparse
 import csv
 import inspect
-import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,6 +42,7 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_text, write_json, write_text
 from nanouft.plumbing.printing import progress, quantity, say, visible
+from nanouft.run.device import cores
 from nanouft.run.folder import locked
 
 
@@ -111,7 +111,7 @@ def grade_students(students: list[Student], folder: Path, which: list[str], out:
         jobs = [job_for(name, judges[name], *student.programs[name])
                 for name in student.unmarked()]
         return run_all(jobs, student.folder.resolve(), [folder.resolve(), out.resolve()])
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(cores())
     try:
         for student, seen_by_task in progress(len(students), "grading", zip(
                 students, pool.map(run, students)), unit="student"):
