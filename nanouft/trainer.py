@@ -68,6 +68,7 @@ RECORD = "nanouft.json"         # in a checkpoint: what its run learns from
 # called there
 MUST_BE_EQUAL = {"objective": "method", "hp": "setting of the method",
                  "code": "file of the method", "key": "data, initial model or reward",
+                 "start": "folder of the initial model",
                  "steps": "number of steps", "batch_size": "number of rows in a step",
                  "lora_alpha": "alpha of LoRA",
                  "lr": "learning rate", "seed": "seed"}

@@ -14,6 +14,7 @@ from itertools import product, zip_longest
 import numpy as np
 import pytest
 import torch
+from commands import change_behind_its_time
 from made import BYTES, LETTERS, NANO, write_jsonl
 
 from nanouft import evaluate, train
@@ -348,13 +349,6 @@ def test_a_mark_says_whether_an_answer_is_trained_on(mark):
 
 
 # ---- doors: a file of a library, the hub, a Dataset in memory ------------------------------------
-@pytest.fixture
-def datasets(tmp_path_factory, monkeypatch):
-    library = pytest.importorskip("datasets")
-    monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-    return library
-
-
 def fields_by(doors, name: str) -> list[list]:
     """What each door (its name, or a Dataset) gives of this field."""
     return [[x[name] for _, x in (items(door) if isinstance(door, str) else dataset_rows(door, ""))]
@@ -394,6 +388,32 @@ def test_a_class_is_its_name_by_every_door(tmp_path, datasets):
         f"        names: {json.dumps(dict(enumerate(names)))}\n---\n")
     assert fields_by([str(tmp_path / "table" / "train.parquet"), f"hub:{tmp_path / 'table'}",
                       f"hub:{tmp_path / 'text'}", made], "label") == [[*names, -1]] * 4
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_a_folder_is_read_as_it_is_now_whatever_its_time(form, tmp_path, datasets):
+    """Its rows, and the names of classes in its card. `datasets` keeps a copy of what it has read,
+    and knows it by the name and the time of a file."""
+    file, card = tmp_path / "mine" / f"train.{form}", tmp_path / "mine" / "README.md"
+    file.parent.mkdir()
+    card.write_text("---\ndataset_info:\n  features:\n  - name: x\n    dtype: string\n"
+                    "  - name: label\n    dtype:\n      class_label:\n        names:\n"
+                    "          '0': bad\n          '1': fit\n---\n")
+
+    def write(words: list[str]) -> None:
+        made = datasets.Dataset.from_list([{"x": x, "label": 1} for x in words])
+        {"csv": made.to_csv, "jsonl": made.to_json, "parquet": made.to_parquet}[form](file)
+        os.utime(file, (315532800, 315532800))
+    door = f"hub:{file.parent}"
+    write(["oak", "elm"])
+    assert fields_by([door], "x") == [["oak", "elm"]]
+    write(["fig", "bee"])
+    assert fields_by([door], "x") == [["fig", "bee"]]
+    write(["fig", "bee", "ant"])
+    assert fields_by([door], "x") == [["fig", "bee", "ant"]]
+    assert fields_by([door], "label") == [["fit"] * 3]
+    change_behind_its_time(card, "fit", "top")
+    assert fields_by([door], "label") == [["top"] * 3]
 
 
 def test_a_split_of_the_hub_is_that_of_datasets(tmp_path, datasets):

@@ -3,6 +3,7 @@
 A file is written under another name and renamed once, so a reader finds the old one or the new one.
 """
 import configparser
+import hashlib
 import json
 import os
 import re
@@ -36,6 +37,15 @@ def check_lfs(file: str | Path) -> bytes:
     if head.startswith(b"version https://git-lfs"):
         raise UserError(f"{file}: is a Git LFS pointer; run `git lfs pull` to fetch the file")
     return head
+
+
+def hash_of_file(file: str | Path) -> str:
+    """Hash of the bytes of a file, 16 digits."""
+    digest = hashlib.sha256()
+    with open(file, "rb") as stream:
+        while block := stream.read(2**20):              # weights may be larger than memory
+            digest.update(block)
+    return digest.hexdigest()[:16]
 
 
 def read_text(file: str | Path, hint: str = "") -> str:

@@ -148,7 +148,8 @@ class Trainer(transformers.Trainer):
                  held: list[Encoded] | None = None, source: RowSource | Rollouts | None = None,
                  **more: Any):
         self.held, self.source = held or [], source
-        check(model, objective, [*data, *self.held] if data else [], args,
+        read = source.rows_read() if isinstance(source, RowSource) else data
+        check(model, objective, [*read, *self.held] if data else [], args,
               {**more, "held": held, "source": source})
         self.objective, self.pad, self.data = objective, pad, data
         objective.setup(model, args.seed)       # before the optimizer asks which weights learn
