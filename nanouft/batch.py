@@ -81,8 +81,8 @@ class Seqs:
         return Seqs(**tensors, extra=extra, positions=positions, rows=rows)
 
     def to(self, device: torch.device | str) -> "Seqs":
-        rows = NOT_SET if self.rows is None else self.rows.to(device)
-        return self.map(lambda x: x.to(device), self.positions.to(device), rows)
+        rows = NOT_SET if self.rows is None else send(self.rows, device)
+        return self.map(lambda x: send(x, device), send(self.positions, device), rows)
 
 
 @dataclass
@@ -150,9 +150,15 @@ class Batch:
         return self.map(lambda x: x.to(dtype) if x.is_floating_point() else x)
 
     def to(self, device: torch.device | str) -> "Batch":
-        per_row = {name: x.to(device) for name, x in self.per_row.items()}
+        per_row = {name: send(x, device) for name, x in self.per_row.items()}
         seqs = {role: s.to(device) for role, s in self.seqs.items()}
         return replace(self, seqs=seqs, per_row=per_row)
+
+
+def send(x: Tensor, device: torch.device | str) -> Tensor:
+    """A copy on the device. PyTorch doesn't wait for the end of a copy to a GPU: what is computed
+    there comes after it. A copy back to the CPU could be read before it is complete."""
+    return x.to(device, non_blocking=torch.device(device).type == "cuda")
 
 
 def write_logp(model: GPT, batch: Batch) -> None:

@@ -136,14 +136,15 @@ def guarded(function: Callable, method: str, file: str) -> Callable:
     chosen from again. Errors name their line, and what `loss` or `credit` returns is checked.
     Gradients stay on or off as they were before the call. In the first step a look is taken at
     `loss`, unless the object cannot be copied, as with an open file, or the loss fails on fewer
-    rows."""
+    rows. A metric that still has its gradient is named once."""
     looked = method != "loss"
+    graph_noted = False
 
     @functools.wraps(function)
     def call(self: Objective, *given: Any, **named: Any) -> Any:
         if method == "choose":
             given = copy.deepcopy(given[:1]) + given[1:]
-        nonlocal looked
+        nonlocal looked, graph_noted
         new = None
         if not (looked or given[0].progress or self.coupled) and torch.is_grad_enabled():
             looked = True
@@ -154,12 +155,22 @@ def guarded(function: Callable, method: str, file: str) -> Callable:
             out = function(self, *given, **named)
         if method in CHECKED and (why := result_mistake(out, method, self.on_policy)):
             raise UserError(flag("objective"), f" {file}: {why}")
+        if not graph_noted and (name := metric_with_graph(out[1]) if method == "loss" else ""):
+            graph_noted = True
+            note(f"{file}: the metric {name!r} keeps the gradient's whole graph in memory; give it "
+                 "without, by .detach()", write=tqdm.write)
         if new and count_rows(given[0]) > 1:
             with suppress(Exception), torch.random.fork_rng(devices=[]):
                 warn_if_halves_differ(lambda batch: function(copy.deepcopy(new), batch)[0],
                                       given[0], out[0], file)
         return out
     return call
+
+
+def metric_with_graph(metrics: dict[str, Any]) -> str:
+    """The name of the first metric that still has its gradient, or ""."""
+    return next((name for name, x in metrics.items()
+                 if isinstance(x, Tensor) and x.requires_grad), "")
 
 
 def warn_if_halves_differ(loss: Callable, batch: Batch, known: Tensor, file: str) -> None:

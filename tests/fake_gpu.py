@@ -111,7 +111,8 @@ class FakeDeviceMode(TorchDispatchMode):
         out = real["to"](x, *args, **more | ({"device": CPU} if more.get("device") else {}))
         if not named or self.gpu_of(named[0]) == (place(x) or ""):
             return out
-        self.note("sent" if self.gpu_of(named[0]) else "read: cpu")
+        sent = "sent without waiting" if more.get("non_blocking") else "sent"
+        self.note(sent if self.gpu_of(named[0]) else "read: cpu")
         out = out.clone()
         out.untyped_storage().place = self.gpu_of(named[0])          # type: ignore[attr-defined]
         return out

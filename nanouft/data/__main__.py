@@ -9,22 +9,31 @@ which rows are skipped or invalid, and the first rows as the model sees them: on
 """
 import sys
 import textwrap
+from contextlib import suppress
 from dataclasses import dataclass
 
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from nanouft.data.batches import Encoded
 from nanouft.data.files import items
 from nanouft.data.holdout import holdout
 from nanouft.data.report import describe, example_lines, length_note
 from nanouft.data.rows import parse
 from nanouft.data.selection import NoRows
-from nanouft.models.folders import start_tokenizer
-from nanouft.objective import Count
+from nanouft.generate import longest_answer
+from nanouft.loop import Device
+from nanouft.models.folders import start_tokenizer, unread_model
+from nanouft.models.tokenizer import Tokenizer
+from nanouft.objective import Count, Objective
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run import flags
 from nanouft.run.config import TrainFlags
+from nanouft.run.hyperparameters import choose_hyperparameters
 from nanouft.run.load import Rows, chosen_rows, count_rows_per_method, encode_rows
+from nanouft.run.memory import memory_note
 
 SHOWN = ("dpo", "kto", "una", "sft")    # the one of these that reads most rows; else any other
 
@@ -69,12 +78,27 @@ def main(argv: list[str] | None = None) -> int:
     train, _ = encode_rows(as_run, objective, split, n_ctx, tok, 0)
     say(f"{objective.name} trains on: {describe([e.row for e in train])}")
     say(length_note(train, "prompt" if objective.on_policy else "row"))
+    if text := memory_of_step(as_run, objective, train, cfg.init, tok):
+        say(textwrap.fill(text, 80, break_on_hyphens=False))
     shown = train[:cfg.show]
     if any(tokens.mask.any() for e in shown for tokens in e.seqs.values()):
         say("Only the tokens in [[ ]] are trained on:")
     for e in shown:
         say(*example_lines([e], tok), sep="\n")
     return 0
+
+
+def memory_of_step(as_run: TrainFlags, objective: Objective, train: list[Encoded], init: str,
+                   tok: Tokenizer) -> str:
+    """memory_note of a run without further flags, whose weights are not read. "" for a model whose
+    forward can't be run without numbers, as with experts."""
+    with suppress(Exception), FakeTensorMode():
+        model = unread_model(init)
+        _, batch_size, _ = choose_hyperparameters(as_run, objective, len(train), model)
+        max_new = longest_answer(model, tok)
+        text = memory_note(objective, train, model, Device(), batch_size, max_new=max_new)
+        return text and f"in train, with all weights in fp32, {text}"
+    return ""
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from nanouft import world
 from nanouft.data.batches import MISMATCHED, Encoded, EncodeReport, encode, encode_what_fits
 from nanouft.data.files import file_names, hash_of_rows, items
 from nanouft.data.holdout import holdout
-from nanouft.data.report import describe, grade_note, report_use, unread_fields
+from nanouft.data.report import describe, duplicates_note, grade_note, report_use, unread_fields
 from nanouft.data.rows import Row, parse, read
 from nanouft.data.selection import NoRows, label_rows
 from nanouft.loop import DTYPES, Device
@@ -130,6 +130,9 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
         unused = {r.where for r in rows.train + rows.held_out} - used - held
         tell = note if rows.left_out or report.why or unused else say
         tell(report_use(sides, rows.left_out, report.why, kinds))
+        read = [r for r in rows.train + rows.held_out if r.where in used | held]
+        if not objective.on_policy and (text := duplicates_note(read)):
+            note(text)
         report.notes += [(where, f"without one of its responses: {why}")
                          for where, why in report.why.items() if where in used | held]
         good, bad = (getattr(objective, f"{name}_weight", 0.0)

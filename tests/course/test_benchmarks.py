@@ -149,3 +149,26 @@ def test_the_notebook_of_the_first_hour_runs_its_script():
     code = "".join(line for cell in book["cells"] if cell["cell_type"] == "code"
                    for line in cell["source"])
     assert f"!python -m {first_hour.__name__}" in code
+
+
+def test_the_notebook_of_the_first_hour_runs_twice_in_one_kernel(tmp_path, monkeypatch):
+    """As its third step asks after a break."""
+    pytest.importorskip("IPython")
+    from IPython.core.inputtransformer2 import TransformerManager
+    book = json.loads((ROOT / "tests/bench/first_hour.ipynb").read_text(encoding="utf-8"))
+    cell = TransformerManager().transform_cell("".join(book["cells"][1]["source"]))
+
+    class Kernel:
+        def system(self, line):
+            if line.startswith("unzip"):
+                Path("nanouft/tests/bench").mkdir(parents=True)
+                Path("nanouft/nanouft").mkdir()
+                Path("nanouft/tests/bench/first_hour.py").touch()
+
+        def run_line_magic(self, name, words):
+            if name == "cd":
+                os.chdir(words)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        exec(cell, {"get_ipython": Kernel})
+        assert Path.cwd() == tmp_path / "nanouft"
