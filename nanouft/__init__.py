@@ -38,6 +38,6 @@ import sys
 from nanouft.plumbing.old_names import OldNames
 from nanouft.plumbing.start import start_command
 
-__version__ = "6.0.0"
+__version__ = "6.1.0"
 sys.meta_path.append(OldNames)
 start_command()                     # before torch is imported

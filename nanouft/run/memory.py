@@ -45,7 +45,8 @@ def memory_note(objective: Objective, data: list[Encoded], model: Any, device: D
     if tokens <= LONG:
         return text
     whole = sum(length_of(e) + max_new <= LONG for e in data)
-    return f"{text}; --max-length {LONG} would keep {whole:,} of {quantity(len(data), 'rows')} whole"
+    all_rows = quantity(len(data), "rows")
+    return f"{text}; --max-length {LONG} would keep {whole:,} of {all_rows} whole"
 
 
 def length_of(e: Encoded) -> int:
