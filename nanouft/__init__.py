@@ -7,7 +7,6 @@ Start at README.md. The files in reading order:
     objective.py        what a method is made of; objectives/ has all of them, a file each
     loop.py             the training loop
     generate.py         how a model answers; rollout.py has its answers scored and learned from
-    minimal_train.py    one method on your rows, in one plain loop
     train.py            a whole run
 Other programs are pretrain, reward, sample, evaluate and pushes.
 
