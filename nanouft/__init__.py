@@ -32,11 +32,7 @@ What to open for one question:
                                             MIXTURE; run/evaluation.py, ABOUT
 plumbing serves every program and has no machine learning in it.
 """
-import sys
-
-from nanouft.plumbing.old_names import OldNames
 from nanouft.plumbing.start import start_command
 
 __version__ = "6.0.0"
-sys.meta_path.append(OldNames)
 start_command()                     # before torch is imported

@@ -46,8 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("the lessons are not installed; clone nanouft's repository, and in its "
                         "folder type python -m lessons")
     modules = {module.removeprefix("nanouft."): module for module in COMMANDS}
-    old = name == "flat"                    # found until version 7
-    run_program("nanouft.flat" if old else modules[one_of("command", name, modules)], rest)
+    run_program(modules[one_of("command", name, modules)], rest)
     return 0
 
 

@@ -18,13 +18,6 @@ SUBJECTS = {                    # in the order in which the lessons are taken
                "12b_old_answers 16_does_it_think 18_examples_and_rewards",
     "A model of your own": "17_a_real_model 19_one_model_all_stages"}
 LESSONS = [HERE / f"{name}.py" for name in " ".join(SUBJECTS.values()).split()]
-MERGED = {                      # what 5.1 had, and where it is now
-    "05": "Lesson 05 is part 2 of lesson 04 now, and exercise 05a is 04b: "
-          "python lessons/04_models_own_guess.py",
-    "08": "Lesson 08 is the switch of lesson 07 now: "
-          "python lessons/07_pairs_in_place_of_a_reward.py --change \"no reference\"",
-    "15": "Lesson 15 is part 2 of lesson 12b now, and exercise 15a is 12c: "
-          "python lessons/12b_old_answers.py"}
 
 
 def number_of(lesson: Path) -> str:
