@@ -17,7 +17,7 @@ PROGRAMS = {            # its module, and what it leaves behind
     "pages": ("lessons.behind.website.pages", "a website of lessons, results, docs: out/pages"),
     "evidence": ("lessons.evidence", "what we found, and every verdict; no file"),
     "arena": ("lessons.behind.classroom.arena", "a verdict on each student's loss: out/arena.csv"),
-    "bench": ("tests.bench", "seconds per step, compared with TRL; checks of a GPU"),
+    "bench": ("tests.bench", "seconds per step, compared with TRL"),
 }
 MORE = ("arena", "bench")               # what `--help all` lists too
 
