@@ -18,10 +18,9 @@ Three rules let one interface serve every method:
 import inspect
 from abc import abstractmethod
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, get_type_hints
+from typing import Annotated, Any, ClassVar, dataclass_transform, get_type_hints
 
 from torch import Tensor
-from typing_extensions import dataclass_transform
 
 from nanouft.batch import Batch, write_logp
 from nanouft.data.selection import CHOOSE
