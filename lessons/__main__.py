@@ -17,10 +17,9 @@ PROGRAMS = {            # its module, and what it leaves behind
     "pages": ("lessons.behind.website.pages", "a website of lessons, results, docs: out/pages"),
     "evidence": ("lessons.evidence", "what we found, and every verdict; no file"),
     "arena": ("lessons.behind.classroom.arena", "a verdict on each student's loss: out/arena.csv"),
-    "bench": ("tests.bench", "seconds per step, compared with TRL; checks of a GPU"),
-    "methods": ("lessons.behind.website.methods_page", "the lists of methods and lessons"),
+    "bench": ("tests.bench", "seconds per step, compared with TRL"),
 }
-MORE = ("arena", "bench", "methods")            # what `--help all` lists too
+MORE = ("arena", "bench")               # what `--help all` lists too
 
 
 def show_programs(everything: bool) -> None:

@@ -19,10 +19,9 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, get_type_hints
+from typing import Annotated, Any, ClassVar, dataclass_transform, get_type_hints
 
 from torch import Tensor
-from typing_extensions import dataclass_transform
 
 from nanouft.batch import Batch, write_logp
 from nanouft.data.selection import CHOOSE

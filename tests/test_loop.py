@@ -1,12 +1,11 @@
 """A run is one run, however it is computed: interrupted and resumed, in less memory, compiled, in
-half precision, in the one loop of minimal_train.py or written out once more in simple.py."""
+half precision, or written out once more in simple.py."""
 import itertools
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch._dynamo.utils import counters
 
 from frozen_lake.policies import Net
 from frozen_lake.train import learn
-from nanouft import loop, minimal_train, simple, train, world
+from nanouft import loop, simple, train, world
 from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.gpt import shipped_base
 from nanouft.models.folders import save_model, start_model
@@ -30,7 +29,7 @@ from nanouft.playground.record import model_after_each_step
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run import hyperparameters, reference
+from nanouft.run import reference
 from nanouft.run.checkpoint import whole_steps
 from nanouft.run.folder import read_lines
 from nanouft.run.reference import FrozenModels
@@ -371,35 +370,6 @@ def test_a_step_is_taken_in_the_micro_batches_of_its_source_and_each_draws_its_o
     with pytest.raises(UserError, match="accumulate 3: a step has only 2 rows"):
         next(loop.steps(model, o, source, loop.Update(loop.make_optimizer(model, 1e-3)), [0]))
     assert source(0).seed != source(1).seed
-
-
-# ---- minimal_train.py ----------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["ift", "dpo", "una", "kto"])
-def test_flat_py_has_the_losses_and_weights_of_train(name, place, monkeypatch):
-    """To the last bit on a CPU, also where long answers change UNA's beta. The defaults take nine
-    steps here, where they would take 200."""
-    for key, values in hyperparameters.DEFAULTS_FOR.items():
-        monkeypatch.setitem(hyperparameters.DEFAULTS_FOR, key, replace(values, min_steps=(9, 9)))
-    monkeypatch.chdir(place)
-    found = minimal_train.train(name, "rows.jsonl", f"flat/{name}", "start")
-    whole = place / "flat" / f"{name}_whole"
-    trained(place, f"--objective {name} --init start --data rows.jsonl --eval-data rows.jsonl "
-            f"--plain --device cpu --out {whole}")
-    assert found == losses(whole) and len(found) >= 9
-    got, want = (load_file(f / "model.safetensors") for f in (place / "flat" / name, whole))
-    assert all((got[name] == x).all() for name, x in want.items())
-
-
-@pytest.mark.parametrize("words, told", [
-    ("grpo rows.jsonl new", "samples responses or needs another model first"),
-    ("poft rows.jsonl new", "samples responses or needs another model first"),
-    ("spo rows.jsonl new", "did you mean"), ("sft rows.jsonl start", ": already exists"),
-    ("sft none.jsonl new", "none.jsonl")])
-def test_a_mistake_in_the_words_of_flat_py_is_one_line(words, told, place, monkeypatch, capsys):
-    monkeypatch.chdir(place)
-    assert command(minimal_train.main, words.split()) == 2
-    said = capsys.readouterr().err
-    assert told in said and said.count("\n") == 1
 
 
 # ---- simple.py -----------------------------------------------------------------------------------

@@ -126,9 +126,6 @@ ROOM = {        # student: files (a text: of ex12.py), and what is in the line o
     "near": (dict.fromkeys([*NEAR, *"ex02.py helper2.py text1.py determined.py ._ex02.py".split()],
                            KEY),
              {"not read": ", ".join(f"{x} (no task has a file of this name)" for x in NEAR)}),
-    "old": ({"ex05.py": KEY},
-            {"not read": "ex05.py (Lesson 05 is part 2 of lesson 04 now, and exercise 05a is "
-                         "04b)"}),
     "unread": ({"ex12.ipynb": "{", "work.zip": KEY, "ex08.py.txt": KEY, "work.ipynb": notebook(
         "import torch\n\ndef grpo_push(logp:\n    return 1", KEY_OF_03)},
         {"12a": NONE, "12b": NONE, "03a": "1", "not read": [
@@ -601,8 +598,7 @@ def test_more_questions_than_there_are_and_no_lesson_are_refused(capsys):
     many = sum(name[0].isdigit() for name in tasks()) + 2 * len(NUMBERS)
     assert {x.lesson for x in exam.exam(0, many)} == {*NUMBERS}
     for flags, words in (("--before 02", "1 to 6 before lesson 02"), ("--before 99", "lesson '99'"),
-                         ("--lessons 00 08", "Lesson 08 is the switch of lesson 07 now"),
-                         ("--before 5", "exercise 05a is 04b"),
+                         ("--lessons 00 08", "lesson '08'"), ("--before 5", "lesson '05'"),
                          ("--questions 99", f"1 to {many}"),
                          ("--questions 0 --lessons 00", "1 to 3")):
         assert command(exam.main, flags.split()) == 2 and words in capsys.readouterr().err

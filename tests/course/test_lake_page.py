@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import fits_in_view, opened, words_not_shown
+from browser import check_accessible, fits_in_view, opened, words_not_shown
 from test_lake import near
 
 from frozen_lake.__main__ import main as lake_command
@@ -25,6 +25,11 @@ def data():
 @pytest.fixture(scope="module")
 def written(data, tmp_path_factory):
     return write_page(WEB, data, tmp_path_factory.mktemp("lake"))
+
+
+def test_everybody_can_read_and_work_the_page(written, browser):
+    """Before a bet and after it, when there are charts and a map."""
+    check_accessible(browser, written, "#bet button")
 
 
 @pytest.mark.parametrize("wide, high", [(1280, 800), (390, 844)])

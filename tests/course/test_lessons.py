@@ -31,7 +31,7 @@ from test_equations import known, step
 from lessons import course
 from lessons.behind import lesson_list
 from lessons.behind.classroom import progress
-from lessons.behind.lesson_list import LESSONS, MERGED, NUMBERS, lesson_of, number_of
+from lessons.behind.lesson_list import LESSONS, NUMBERS, lesson_of, number_of
 from lessons.behind.tasks import check, simple_parts, submission, task
 from lessons.behind.tasks.call import as_tensor
 from lessons.behind.tasks.task import tasks
@@ -63,22 +63,7 @@ RIGHT = {"00": "c", "01": (1.98, 0.1), "02": (12, 15), "03": (36, 8), "04": (76,
 
 # ---- the text of a lesson ------------------------------------------------------------------------
 def test_no_lesson_is_missing_in_the_list():
-    assert {number_of(file) for file in HERE.glob("[0-9][0-9]*_*.py")} == {*NUMBERS, *MERGED}
-
-
-@pytest.mark.parametrize("number", MERGED)
-def test_a_lesson_that_has_gone_into_another_says_where_it_is(number, capsys):
-    """Its file, and the check of its exercises. Its guesses are left as they are."""
-    file, = HERE.glob(f"{number}_*.py")
-    ran = subprocess.run([sys.executable, file], capture_output=True, text=True, cwd=ROOT)
-    assert (ran.returncode, ran.stdout) == (0, MERGED[number] + "\n")
-    lesson, _, change = re.search(r"python lessons/(\w+)\.py(?: --change \"(.+)\")?",
-                                  MERGED[number]).group(1, 0, 2)
-    assert HERE / f"{lesson}.py" in LESSONS
-    assert not change or change in switches(HERE / f"{lesson}.py")
-    for name in (number, f"{number}a", f"ex{number}"):
-        with pytest.raises(UserError, match=re.escape(MERGED[number])):
-            task.chosen([name])
+    assert {number_of(file) for file in HERE.glob("[0-9][0-9]*_*.py")} == {*NUMBERS}
 
 
 def test_the_order_of_the_lessons_ends_each_run_and_a_lesson_needs_only_earlier_ones(

@@ -194,9 +194,8 @@ def main() -> None:
     sys.path[:0] = [str(jobs[0].folder), student]  # a file may import its neighbour
     checker = ModuleType("check")                       # check(f) at its end does nothing
     checker.check = lambda function: None               # type: ignore[attr-defined]
-    for folder in ("lessons.behind", "lessons"):        # which is its name of version 4
-        sys.modules[f"{folder}.tasks.check"] = checker
-        sys.modules[f"{folder}.keys"] = None            # type: ignore[assignment]  # no key either
+    sys.modules["lessons.behind.tasks.check"] = checker
+    sys.modules["lessons.behind.keys"] = None           # type: ignore[assignment]  # no key either
 
     def write(seen: Seen) -> None:
         line = to_line(seen)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from inspect import signature
 from pathlib import Path
 
-from lessons.behind.lesson_list import MERGED
 from lessons.behind.tasks.child import ROOT, Job, no_container
 from lessons.behind.tasks.task import STUBS, Judge, tasks
 from nanouft.plumbing.files import read_text
@@ -168,9 +167,7 @@ class Student:
         names = {task.file for task in tasks().values()}
         words = "|".join(name[:-3] for name in names if name[:2] != "ex")
         like = re.compile(rf"(?<![a-z])(ex(ercise)?[\W_]*\d|({words})(?![a-z]))", re.I)
-        gone = {f"ex{number}.py": told.partition(":")[0] for number, told in MERGED.items()}
-        return [f"{file.relative_to(self.folder)} "
-                f"({gone.get(file.name, 'no task has a file of this name')})"
+        return [f"{file.relative_to(self.folder)} (no task has a file of this name)"
                 for file in self.texts if file.name not in names and file.stem not in self.named
                 and file.suffix.lower() == ".py" and file.name[0] != "."
                 and like.search(file.stem)]

@@ -21,7 +21,6 @@ from random import Random
 
 import torch
 
-from lessons.behind.lesson_list import MERGED
 from lessons.behind.tasks.call import (
     NO_TENSOR,
     NOT_STARTED,
@@ -137,8 +136,7 @@ def chosen(which: list[str]) -> list[str]:
              for name, task in tasks().items()}
     for word in which:
         if not any(word in words for words in meant.values()):
-            raise UserError(MERGED.get(word.removeprefix("ex")[:2], f"there is no task {word}; "
-                                       "names are such as 06a, mine, psft"))
+            raise UserError(f"there is no task {word}; names are such as 06a, mine, psft")
     return [name for name, words in meant.items() if not which or words & {*which}]
 
 

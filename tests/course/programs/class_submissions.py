@@ -22,7 +22,6 @@ HOSTILE = {     # by which nobody gets a point, and nobody else loses one
     "server": "import os\n" + WRONG + "os.kill(os.getppid(), 9)",
     "large": "import torch\n" + WRONG + "return torch.zeros(10**6)",
     "key": "from lessons.behind.keys.ex12 import grpo_push",
-    "key by an old name": "from lessons.keys.ex12 import grpo_push",
     "forged end": "import os\nfor fd in range(3, 30):\n    try:\n        os.write(fd, b'[{}, "
                   "\"end\", \"\"]\\n')\n    except OSError:\n        pass\n" + WRONG + "return 0"}
 ENDS = {        # and the words that are told
