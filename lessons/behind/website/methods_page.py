@@ -27,9 +27,9 @@ import numpy as np
 
 from lessons.behind.lesson_list import LESSONS, subject_table, table
 from lessons.evidence import judge, plan
-from lessons.evidence.page_marks import write_between
 from nanouft import simple
 from nanouft.compare import stats
+from nanouft.compare.by_task import mean_and_variance
 from nanouft.data.rows import Row
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
@@ -173,8 +173,10 @@ def scores() -> dict[str, dict[str, Score]]:
         known = {name.removeprefix(in_table): score_of(
             x.mean(), x.var(ddof=1) / len(x), len(x) - 1, "exploratory")
             for name, x in table.items() if name.startswith(in_table)}
-        known |= {name.removeprefix(before): score_of(*judge.score_of(claim, name, 0), claim)
-                  for name, flags in plan.read(claim).trainings.items()
+        run = plan.read(claim)
+        known |= {name.removeprefix(before): score_of(
+            *mean_and_variance(judge.asked_of(run, f"better: {name}", 0)), claim)
+                  for name, flags in run.trainings.items()
                   if flags and name.startswith(before)}
         for name in filter(str.isidentifier, known):
             found.setdefault(name, {})[start] = known[name]
@@ -186,7 +188,7 @@ def of_table() -> dict[str, list[float]]:
     points: dict[str, list[float]] = {}
     with TABLE.open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            mean = sum(float(row[family]) for family in plan.FAMILIES) / len(plan.FAMILIES)
+            mean = sum(float(row[family]) for family in plan.TASKS) / len(plan.TASKS)
             points.setdefault(row["method"], []).append(mean)
     return points
 
@@ -207,6 +209,13 @@ PARTS = {       # of each page, those that are written between marks
     PAGE: {"tables": tables, "letters": letters, "pushes": push_table},
     ROOT / "README.md": {"methods": by_family, "lessons": subject_table},
     LESSONS_PAGE: {"lessons": table}}
+
+
+def write_between(page: str, name: str, text: str) -> str:
+    """The page with this text between its two marks, <!-- lessons --> and <!-- end of lessons -->,
+    each on a line of its own."""
+    between = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", re.S)
+    return between.sub(lambda _: text, page)
 
 
 def pages() -> dict[Path, str]:
