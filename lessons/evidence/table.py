@@ -41,8 +41,8 @@ def planned_rows(name: str) -> list[list[str]]:
     """The questions of a run. C5 and C7 have no scores of each seed and prompt."""
     lines = judge.verdict_lines(name)
     if name in plan.FROZEN["asks"]:
-        return [[name, line.question, "", line.whose, line.verdict, line.figures, "", "", ""]
-                for line in lines + judge.frozen("lake", name)]
+        return [[name, line.question, "", line.whose, line.verdict, line.figures, line.without,
+                 line.rests_on, ""] for line in lines + judge.frozen("lake", name)]
     out = []
     for line, seeds in zip(lines, hang_on_one_seed(name)):
         formula = line.key.removeprefix(f"{name} ")

@@ -362,6 +362,30 @@ def test_the_first_page_has_the_verdicts_of_the_scores():
         assert (MARKS[mark], *(float(x) for x in figures if x)) in means
 
 
+@cache
+def printed_pairs() -> set[tuple[str, ...]]:
+    """What the command prints of N1 and of N2, without signs: a difference, one without its largest
+    task, and what a training scores, in all tasks and in each."""
+    differences = [row[part] for row in kept_rows()
+                   for part in ("difference", "without its largest task")]
+    out = {tuple(re.findall(r"[+-](\d+\.\d)(?!\d)", text)) for text in differences}
+    for name in PLANNED:
+        lines = [line for line in command.score_lines(name) if re.search(r" N[12]  ", line)]
+        rows = [re.findall(r"(?<= )\d+\.\d(?= |$)", line) for line in lines]
+        for on_n1, on_n2 in zip(rows[::2], rows[1::2]):
+            out |= {*zip(on_n1, on_n2)}
+    return out
+
+
+def test_the_command_prints_every_pair_of_figures_of_a_page():
+    """Of two that are no differences of ours, but a paper's and the versions of AlpacaEval."""
+    pair = re.compile(r"(?<![\d.])[+-]?(\d+\.\d)(?:,| and) [+-]?(\d+\.\d)(?![\d.]| ±)")
+    told = {match.groups() for page in PAGES for line in lines_of(page)
+            for match in pair.finditer(re.sub(r" ± \d+\.\d+", " ±", line))}
+    assert len(told) > 100
+    assert told - printed_pairs() == {("3.8", "22.2"), ("1.0", "2.0")}
+
+
 # ---- the command ---------------------------------------------------------------------------------
 def test_the_command_prints_what_was_found_every_verdict_and_the_flags_of_a_run(capsys):
     """Its answers are those of the pages."""
