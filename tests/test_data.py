@@ -813,7 +813,7 @@ def test_the_likeliest_demonstrations_are_kept_in_their_order_with_all_their_fie
             for number, row in enumerate(wrong)]
     write_jsonl(Path("my.jsonl"), rows)
     show_data.main("my.jsonl --keep 0.5 --by base".split())
-    kept = [json.loads(line) for line in Path("out/kept.jsonl").read_text("utf-8").splitlines()]
+    kept = [json.loads(line) for line in Path("out/kept/demos.jsonl").read_text("utf-8").splitlines()]
     assert len(kept) == 20 and kept == [row for row in rows if row in kept]
     assert all(row["response"] == right[row["number"]].answer[0].text for row in kept)
     assert sum(row["response"] == x.answer[0].text for row, x in zip(rows, right)) < 30
@@ -822,7 +822,7 @@ def test_the_likeliest_demonstrations_are_kept_in_their_order_with_all_their_fie
 @pytest.mark.parametrize("words, told", [
     ("--keep 0.6", "--keep SHARE needs --by MODEL"), ("--by base", "--by needs --keep"),
     ("--keep 60 --by base", "--keep 60.0: must be above 0 and at most 1"),
-    ("--keep 0.6 --by base --out my.jsonl", "--out my.jsonl: already exists"),
+    ("--keep 0.6 --by base --out .", "--out .: exists and is not an empty folder"),
     ("--keep 0.6 --by base", "1 of 2 rows are not demonstrations, or too long for base")])
 def test_what_cannot_be_kept_is_one_line_and_writes_nothing(words, told, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

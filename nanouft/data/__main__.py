@@ -2,7 +2,7 @@
 
     python -m nanouft.data my.jsonl                 # which methods use them
     python -m nanouft.data my.jsonl --objective dpo --init out/sft
-    python -m nanouft.data my.jsonl --keep 0.6 --by MODEL       # if many answers are wrong
+    python -m nanouft.data my.jsonl --keep 0.6 --by MODEL   # if many are wrong
 
 It prints how many rows of which kind there are, which methods use them, which fields they ignore,
 which rows are skipped or invalid, and the first rows as the model sees them: only the tokens in
@@ -33,6 +33,7 @@ from nanouft.plumbing.files import write_text
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run import flags
 from nanouft.run.config import TrainFlags
+from nanouft.run.folder import check_free
 from nanouft.run.load import Rows, chosen_rows, count_rows_per_method, encode_rows
 from nanouft.run.reference import FrozenModels
 
@@ -48,7 +49,7 @@ class DataFlags:
     show: Count = 3                 # rows to show
     keep: Annotated[float, "> 0", "<= 1"] | None = None     # share of demonstrations to keep
     by: str = ""                    # a model that knows better, and finds them likeliest
-    out: str = "out/kept.jsonl"     # where the kept ones are written
+    out: str = "out/kept"           # folder of the kept ones, demos.jsonl
 
     def check(self) -> None:
         if not self.files:
@@ -71,11 +72,10 @@ def likeliest(rows: list[Row], by: str, share: float) -> list[Row]:
     return [rows[i] for i in sorted(best)]
 
 
-def write_likeliest(files: list[str], by: str, share: float, file: Path) -> None:
-    if file.exists():
-        raise UserError(f"--out {file}: already exists; choose another name")
+def write_likeliest(files: list[str], by: str, share: float, out: str) -> None:
+    check_free(out)
     rows, _ = read(files, ["demos"])
-    kept = likeliest(rows, by, share)
+    kept, file = likeliest(rows, by, share), Path(out, "demos.jsonl")
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, "".join(json.dumps(row.extra) + "\n" for row in kept))
     say(f"{file}: {len(kept):,} of {quantity(len(rows), 'rows')}")
@@ -84,7 +84,7 @@ def write_likeliest(files: list[str], by: str, share: float, file: Path) -> None
 def main(argv: list[str] | None = None) -> int:
     cfg = flags.parse(DataFlags, argv, "python -m nanouft.data", __doc__, "files")
     if cfg.keep:
-        write_likeliest(cfg.files, cfg.by, cfg.keep, Path(cfg.out))
+        write_likeliest(cfg.files, cfg.by, cfg.keep, cfg.out)
         return 0
     asked = find(cfg.objective)() if cfg.objective else None
     name = ", ".join(cfg.files)
