@@ -813,7 +813,8 @@ def test_the_likeliest_demonstrations_are_kept_in_their_order_with_all_their_fie
             for number, row in enumerate(wrong)]
     write_jsonl(Path("my.jsonl"), rows)
     show_data.main("my.jsonl --keep 0.5 --by base".split())
-    kept = [json.loads(line) for line in Path("out/kept/demos.jsonl").read_text("utf-8").splitlines()]
+    text = Path("out/kept/demos.jsonl").read_text("utf-8")
+    kept = [json.loads(line) for line in text.splitlines()]
     assert len(kept) == 20 and kept == [row for row in rows if row in kept]
     assert all(row["response"] == right[row["number"]].answer[0].text for row in kept)
     assert sum(row["response"] == x.answer[0].text for row, x in zip(rows, right)) < 30
