@@ -10,6 +10,7 @@ from dataclasses import replace
 from decimal import Decimal
 from importlib.util import find_spec
 from itertools import product, zip_longest
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ import torch
 from commands import change_behind_its_time
 from made import BYTES, LETTERS, NANO, write_jsonl
 
-from nanouft import evaluate, train
+from nanouft import evaluate, train, world
+from nanouft.data import __main__ as show_data
 from nanouft.data.batches import collate, encode, encode_what_fits, order
 from nanouft.data.fields import FIELDS, NAMES, READ_FOR
 from nanouft.data.files import dataset_rows, items
@@ -819,3 +821,32 @@ def test_a_thumb_and_stars_under_another_name_are_told_with_their_cost(values, c
     judged, _ = read_dataset([QA | {"mine": x, "label": True} for x in values])
     assert unread_fields(judged, ["demos"]) == f"mine {n})"
 
+
+
+# ---- nanouft.data --keep -------------------------------------------------------------------------
+def test_the_likeliest_demonstrations_are_kept_in_their_order_with_all_their_fields(
+        tmp_path, monkeypatch):
+    """The base knows NanoWorld's facts, so those that it finds likeliest are right."""
+    monkeypatch.chdir(tmp_path)
+    wrong, right = (world.rows("train", "demos", 40, 0, noise, ("fact",)) for noise in (0.4, 0.0))
+    rows = [{"question": row.prompt[0].text, "response": row.answer[0].text, "number": number}
+            for number, row in enumerate(wrong)]
+    write_jsonl(Path("my.jsonl"), rows)
+    show_data.main("my.jsonl --keep 0.5 --by base".split())
+    text = Path("out/kept/demos.jsonl").read_text("utf-8")
+    kept = [json.loads(line) for line in text.splitlines()]
+    assert len(kept) == 20 and kept == [row for row in rows if row in kept]
+    assert all(row["response"] == right[row["number"]].answer[0].text for row in kept)
+    assert sum(row["response"] == x.answer[0].text for row, x in zip(rows, right)) < 30
+
+
+@pytest.mark.parametrize("words, told", [
+    ("--keep 0.6", "--keep SHARE needs --by MODEL"), ("--by base", "--by needs --keep"),
+    ("--keep 60 --by base", "--keep 60.0: must be above 0 and at most 1"),
+    ("--keep 0.6 --by base --out .", "--out .: exists and is not an empty folder"),
+    ("--keep 0.6 --by base", "1 of 2 rows are not demonstrations, or too long for base")])
+def test_what_cannot_be_kept_is_one_line_and_writes_nothing(words, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(Path("my.jsonl"), [QA, QA | {"response": "no " * 2000}])
+    fails(told, show_data.main, ["my.jsonl", *words.split()])
+    assert os.listdir() == ["my.jsonl"]
