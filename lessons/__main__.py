@@ -38,8 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if not name:
         say(*(lesson_head(lesson)[0].replace(" · ", " ") for lesson in LESSONS),
-            f"\nYou guess, run a lesson, and compare. Begin with python lessons/{LESSONS[0].name}\n",
-            sep="\n")
+            "\nYou guess, run a lesson, and compare. "
+            f"Begin with python lessons/{LESSONS[0].name}\n", sep="\n")
     if name in ("", "-h", "--help"):
         show_programs(rest == ["all"])
         return 0

@@ -78,8 +78,8 @@ def verdict_of(c: Comparison, results: list[Result], questions: list[Question],
 
 
 def write_report(c: Comparison, results: list[Result], questions: list[Question]) -> Verdict:
-    """Print the table, and write report.md, picture.svg and two csv files beside plan.ini. It counts
-    as a test on these prompts, if nothing has failed before its scores are shown."""
+    """Print the table, and write report.md, picture.svg and two csv files beside plan.ini. It
+    counts as a test on these prompts, if nothing has failed before its scores are shown."""
     result = conclusion(c, questions)
     noticed = notes(c, results, earlier_tests(c))
     table = [*score_table(c, results), "", *difference_lines(c, questions),

@@ -1,7 +1,7 @@
 """The judge of all tasks: a right program is right in any style, a listed mistake has its sentence,
 any other slip is refused, and what the stubs say holds."""
-import os
 import re
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from inspect import getsource
@@ -440,6 +440,16 @@ def test_what_a_sentence_cannot_say_gets_a_line(name, program, words, tmp_path, 
     assert words in f"{told(name, program, tmp_path)}\nEND"
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="a system without such clocks")
+@pytest.mark.parametrize("name", ["02a", "luffy"])
+def test_a_file_that_loops_when_it_is_loaded_ends(name, tmp_path, monkeypatch):
+    """A function or a class; in a lesson, here, and in a process of its own, in test_class.py."""
+    monkeypatch.setattr(KNOWN[name], "seconds", 0.2)
+    said = told(name, "while True: pass\n", tmp_path)
+    assert f"{KNOWN[name].file} stops when it is loaded: TooLong" in said
+    assert "line 1: while" in said
+
+
 # ---- the command ---------------------------------------------------------------------------------
 def test_a_word_means_a_task_a_file_or_a_lesson_and_exercises_come_first():
     for name, task in KNOWN.items():
@@ -497,7 +507,8 @@ ASKED = {       # words of the command, what is said: of many wrong cases the sm
     "14a --seed 5": ["Passes 0 of", KNOWN["14a"].show(Judge(KNOWN["14a"], "5").cases[0])],
     "12a 12b 3": ["12a                       right\n", "there is no file", "1 of 3 right.",
                   "ValueError: here\n    line 4: raise ValueError("],
-    "": ["12a                       right\n12b                       wrong\n14a   ", "Begin with 00a"]}
+    "": ["12a                       right\n12b                       wrong\n14a   ",
+         "Begin with 00a"]}
 
 
 @pytest.mark.parametrize("words", ASKED)

@@ -21,7 +21,7 @@ DOT = ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2
        "gg==\n")
 SHOWN = {                                   # pages of each kind, and what is pressed there
     "index.html": [], "lessons/README.html": [], "lessons/03_language_as_a_walk.html": [],
-    "docs/results/README.html": [], "lessons/papers/psft.html": [],
+    "docs/results/README.html": [], "lessons/papers/luffy.html": [],
     "lake/index.html": ["#bet button"],                     # after a bet come charts and map
     "playground/index.html": ["[data-bet=left]", "#map-ift text >> nth=1"]}
 

@@ -75,14 +75,15 @@ def own_attention(function: Callable, q, k, v) -> dict:
 
 
 # ---- a call --------------------------------------------------------------------------------------
-def program_in(file: Path, name: str) -> tuple[Callable | None, str]:
+def program_in(file: Path, name: str, seconds: float = SECONDS) -> tuple[Callable | None, str]:
     """The function of this name in a file, without a name its one subclass of Objective; or why
-    there is none. What a file has only imported from the project is nobody's work."""
+    there is none: a file may loop when it is loaded. What it has only imported from the project is
+    nobody's work."""
     ours, methods = dict(vars(simple)), dict(simple.METHODS)
     try:
         if not file.exists():
             return None, f"{NOT_STARTED}: there is no file {file}"
-        with at_most(SECONDS):
+        with at_most(seconds):
             program = getattr(load(file), name, None) if name else find(str(file))
     except UserError as error:
         return None, str(error)
@@ -137,7 +138,7 @@ def call_in_all_cases(look: Callable, program: Callable, cases: list, file: str,
 
 def calls_in_file(file: Path, name: str, look: Callable, cases: list, seconds: float) -> list[Seen]:
     """Of the program of this name in a file."""
-    program, missing = program_in(file, name)
+    program, missing = program_in(file, name, seconds)
     if missing:
         return [Seen({}, "Missing", missing)]
     return [*call_in_all_cases(look, program, cases, str(file), seconds)]

@@ -3,8 +3,8 @@
     python -m lessons grade class                       # all tasks, into out/class
     python -m lessons grade class 02a 06 mine luffy     # as for check
 
-`class` holds one folder for each student, with ex02.py, mine.py or luffy.py in it, or a clone of the
-project, of which lessons/exercises counts. The command judges each file as `check` does, all
+`class` holds one folder for each student, with ex02.py, mine.py or luffy.py in it, or a clone of
+the project, of which lessons/exercises counts. The command judges each file as `check` does, all
 students by the same cases. It writes points.csv with a line for each student, and for each a file
 to hand back (ada.md) and Gradescope's results.json (ada.json). Without names it skips what nobody
 has handed in.
@@ -76,11 +76,12 @@ def place_of(student: Path) -> Path:
 def mark_entry(name: str, verdict: Verdict) -> dict:
     """As in Gradescope's results.json."""
     score = 1 if verdict.state == "right" else int(5 * verdict.share + 1e-9) / 10
-    return {"name": name, "max_score": 1, "score": score, "output": visible(verdict.told or "right")}
+    told = visible(verdict.told or "right")
+    return {"name": name, "max_score": 1, "score": score, "output": told}
 
 
 def write_student(out: Path, student: str, marks: list[dict]) -> list[str]:
-    """Gradescope's results.json, and the same as a text. The points, and the marks for the table."""
+    """Gradescope's results.json, and the same as a text. Points and marks, for the table."""
     points = f"{sum(x['score'] for x in marks):g}"
     text = "".join(f"\n## {x['name']}: {x['score']:g}\n\n    " + "\n    ".join(
         x["output"].splitlines()) + "\n" for x in marks)

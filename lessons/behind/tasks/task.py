@@ -139,7 +139,7 @@ def chosen(which: list[str]) -> list[str]:
     for word in which:
         if not any(word in words for words in meant.values()):
             raise UserError(MERGED.get(word.removeprefix("ex")[:2], f"there is no task {word}; "
-                                       "names are such as 06a, mine, psft"))
+                                       "names are such as 06a, mine, luffy"))
     return [name for name, words in meant.items() if not which or words & {*which}]
 
 
@@ -296,7 +296,7 @@ def judge_file(task: Task, file: Path, seed: str | None = None
                ) -> tuple[Callable | None, Verdict]:
     """The program for a task in a file of your own, loaded here: a lesson continues with it. And
     the verdict."""
-    program, missing = program_in(file, task.name)
+    program, missing = program_in(file, task.name, task.seconds)
     if program is None:
         return None, Verdict(missing, 0)
     return program, Judge(task, seed).of(program, str(file))
