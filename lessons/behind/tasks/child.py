@@ -61,8 +61,8 @@ def call_file(file: Path, judges: dict[str, Judge], prints: bool = False) -> Cal
 def call_until_it_ends(file: Path, judges: dict[str, Judge], prints: bool) -> tuple[Called, str]:
     """The tasks that one process has come to the end of, the first ones; and how it ended."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "lessons.behind.tasks.child"], cwd=ROOT, start_new_session=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, "-c", f"from {__name__} import main; main()"], cwd=ROOT,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""})
     assert child.stdin and child.stdout
     called: Called = {}
@@ -118,7 +118,7 @@ def main() -> None:
         os.dup2(nowhere, 2)
     limit_memory()
     os.chdir(file.parent)
-    sys.path.insert(0, str(file.parent))                    # a file may import its neighbour
+    sys.path[:1] = [str(file.parent), str(ROOT)]            # a file may import its neighbour
     broken: list[Seen] = []
     out.write(READY)
     for name, task in tasks.items():
@@ -129,7 +129,3 @@ def main() -> None:
         out.write(to_line(name, seen))
     out.flush()
     os._exit(0)                                             # no thread is waited for
-
-
-if __name__ == "__main__":
-    main()
