@@ -86,7 +86,7 @@ def test_the_order_of_the_lessons_ends_each_run_and_a_lesson_needs_only_earlier_
     for file, later in zip(LESSONS, [*LESSONS[1:], None]):
         course.Lesson(number_of(file)).compare("a" if Question(file).choices else 1.0)
         last = capsys.readouterr().out.splitlines()[-1]
-        assert re.match(rf"Next: python .*{later.name} " if later else "Next: .* my_loss.py", last)
+        assert re.match(rf"Next: python .*{later.name}$" if later else "Next: .* my_loss.py", last)
         read_before = re.search(r"read ([^.;]+) first", lesson_list.lesson_head(file)[1])
         needed = re.findall(r"\b\d\db?\b", read_before[1]) if read_before else []
         assert {*needed} <= {number_of(x) for x in LESSONS[:LESSONS.index(file)]}
