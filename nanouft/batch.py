@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, distributed
 
 from nanouft.gpt import GPT
 from nanouft.plumbing.errors import UserError
@@ -81,8 +81,10 @@ class Seqs:
         return Seqs(**tensors, extra=extra, positions=positions, rows=rows)
 
     def to(self, device: torch.device | str) -> "Seqs":
-        rows = NOT_SET if self.rows is None else self.rows.to(device)
-        return self.map(lambda x: x.to(device), self.positions.to(device), rows)
+        def move(x: Tensor) -> Tensor:
+            return x.to(device, non_blocking=True)
+        rows = NOT_SET if self.rows is None else move(self.rows)
+        return self.map(move, move(self.positions), rows)
 
 
 @dataclass
@@ -101,7 +103,6 @@ class Batch:
     progress: float = 0.0           # share of the run's steps that are done
     accumulate: int = 1             # number of micro-batches of this step, to save memory
     offset: int = 0                 # number of this micro-batch's first row in the step
-    across: Callable = lambda x: x  # sum over this micro-batch -> over all processes (hf_trainer)
     part_of: "Batch | None" = None      # the whole step, on the CPU, if this is a micro-batch
 
     @property
@@ -150,9 +151,16 @@ class Batch:
         return self.map(lambda x: x.to(dtype) if x.is_floating_point() else x)
 
     def to(self, device: torch.device | str) -> "Batch":
-        per_row = {name: x.to(device) for name, x in self.per_row.items()}
+        per_row = {name: x.to(device, non_blocking=True) for name, x in self.per_row.items()}
         seqs = {role: s.to(device) for role, s in self.seqs.items()}
         return replace(self, seqs=seqs, per_row=per_row)
+
+
+def over_processes(x: Tensor) -> Tensor:
+    """The sum of x over the processes that share a step (trainer.py)."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(x)
+    return x
 
 
 def write_logp(model: GPT, batch: Batch) -> None:

@@ -202,4 +202,4 @@ def test_the_trainer_keeps_to_the_gpu(here):
         trainer.main("dpo --data pairs.jsonl --init start --max_steps 2 --output_dir trained --bf16"
                      " --save_strategy no".split())
     accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)    # forget the GPU
-    assert waits_of(seen).keys() == {"trainer", "hf_trainer", "reference"}, seen
+    assert waits_of(seen).keys() == {"trainer", "reference"}, seen

@@ -13,7 +13,6 @@ MOVED = {
     "nanouft.compare.passes": "nanouft.compare.cached_log_probs",
     "nanouft.compare.processes": "nanouft.compare.workers",
     "nanouft.flat": "nanouft.minimal_train",
-    "nanouft.plumbing.share": "nanouft.plumbing.distributed",
     "nanouft.plumbing.tensors": "nanouft.plumbing.safetensors_files",
     "nanouft.run.measure": "nanouft.run.eval_metrics",
     "nanouft.run.pace": "nanouft.run.hyperparameters",
