@@ -1,5 +1,5 @@
 """nanouft.trainer learns what nanouft.train learns: in one process bit for bit, in two on gloo
-within rounding, also with FSDP2. Tiny random models, no network.
+within rounding. Tiny random models, no network.
 
 AdamW's epsilon is 1e-5. With 1e-8 it makes full steps of gradients that are rounding alone.
 """
@@ -94,26 +94,13 @@ def train_all(rank: int, processes: int, port: int, start: str, out: str, rows: 
     torch.distributed.destroy_process_group()
 
 
-def shard_all(*told) -> None:
-    """The same in shards. accelerate makes them of processes with a GPU alone, so here each is said
-    to have one."""
-    from accelerate.state import AcceleratorState, DistributedType, PartialState
-    begin = AcceleratorState.__init__
-
-    def init(self, *args, **more):
-        PartialState(cpu=True)._shared_state["distributed_type"] = DistributedType.MULTI_GPU
-        begin(self, *args, **more)
-    AcceleratorState.__init__ = init
-    train_all(*told[:-1], [f"{row} --fsdp --fsdp_config {{\"version\":2}}" for row in told[-1]])
-
-
-def gaps(rows: list[str], start: str, folder: Path, in_two=train_all) -> dict[str, float]:
+def gaps(rows: list[str], start: str, folder: Path) -> dict[str, float]:
     """{row: the largest difference of a weight between one process and two}."""
-    for n, work in ((1, train_all), (2, in_two)):
+    for n in (1, 2):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        start_processes(work, (n, port, start, str(folder), rows), nprocs=n,
+        start_processes(train_all, (n, port, start, str(folder), rows), nprocs=n,
                         start_method="fork" if sys.platform == "linux" else "spawn")
     out = {}
     for i, row in enumerate(rows):
@@ -133,17 +120,6 @@ def test_two_processes_end_with_the_weights_of_one_and_the_folder_opens(tmp_path
 def test_so_do_those_of_every_method_whose_loss_is_a_sum_over_rows(tmp_path):
     found = gaps(GIVEN_ROWS, start_folder(tmp_path / "start"), tmp_path)
     assert max(found.values()) < 1e-5, found
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(torch.cpu.Stream, "record_event"),
-                    reason="this PyTorch cuts no model into shards on a CPU")
-def test_shards_end_with_the_weights_of_whole_models_and_the_folder_opens(tmp_path):
-    """FSDP2 with a tied head, LoRA, and a sum over all processes."""
-    save_model(tmp_path / "llama", llama(True), NANO)
-    found = gaps(["sft", "kto", "dpo --lora 2"], str(tmp_path / "llama"), tmp_path, shard_all)
-    assert max(found.values()) < 1e-6, found
-    assert command(sample.main, [str(tmp_path / "2-2"), "--prompt", "x", "--device", "cpu"]) == 0
 
 
 def test_what_is_logged_is_the_mean_of_the_steps_since_the_last_log(tmp_path):
