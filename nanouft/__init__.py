@@ -7,7 +7,6 @@ Start at README.md. The files in reading order:
     objective.py        what a method is made of; objectives/ has all of them, a file each
     loop.py             the training loop
     generate.py         how a model answers; rollout.py has its answers scored and learned from
-    minimal_train.py    one method on your rows, in one plain loop
     train.py            a whole run
 Other programs are pretrain, reward, sample, evaluate and pushes.
 
@@ -33,11 +32,7 @@ What to open for one question:
                                             MIXTURE; run/evaluation.py, ABOUT
 plumbing serves every program and has no machine learning in it.
 """
-import sys
-
-from nanouft.plumbing.old_names import OldNames
 from nanouft.plumbing.start import start_command
 
-__version__ = "6.0.0"
-sys.meta_path.append(OldNames)
+__version__ = "7.0.0.dev2"
 start_command()                     # before torch is imported

@@ -18,7 +18,6 @@ MORE = {                # what `--help all` lists too
     "nanouft.playground": "a web page where two methods learn: out/playground",
     "frozen_lake": "a web page, what SFT and IFT estimate: out/frozen_lake",
     "nanouft.pushes": "how a method pushes each token: out/pushes.png",
-    "nanouft.minimal_train": "your rows in one plain loop: a model folder",
     "nanouft.reward": "a reward model, from pairs: out/reward",
     "nanouft.pretrain": "a base model, pretrained on NanoWorld: out/base",
     "nanouft.trainer": "a model trained on several GPUs: --output_dir",
@@ -47,8 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("the lessons are not installed; clone nanouft's repository, and in its "
                         "folder type python -m lessons")
     modules = {module.removeprefix("nanouft."): module for module in COMMANDS}
-    old = name == "flat"                    # found until version 7
-    run_program("nanouft.flat" if old else modules[one_of("command", name, modules)], rest)
+    run_program(modules[one_of("command", name, modules)], rest)
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, distributed
 
 from nanouft.gpt import GPT
 from nanouft.plumbing.errors import UserError
@@ -81,8 +81,8 @@ class Seqs:
         return Seqs(**tensors, extra=extra, positions=positions, rows=rows)
 
     def to(self, device: torch.device | str) -> "Seqs":
-        rows = NOT_SET if self.rows is None else self.rows.to(device)
-        return self.map(lambda x: x.to(device), self.positions.to(device), rows)
+        rows = NOT_SET if self.rows is None else send(self.rows, device)
+        return self.map(lambda x: send(x, device), send(self.positions, device), rows)
 
 
 @dataclass
@@ -101,7 +101,6 @@ class Batch:
     progress: float = 0.0           # share of the run's steps that are done
     accumulate: int = 1             # number of micro-batches of this step, to save memory
     offset: int = 0                 # number of this micro-batch's first row in the step
-    across: Callable = lambda x: x  # sum over this micro-batch -> over all processes (hf_trainer)
     part_of: "Batch | None" = None      # the whole step, on the CPU, if this is a micro-batch
 
     @property
@@ -150,9 +149,22 @@ class Batch:
         return self.map(lambda x: x.to(dtype) if x.is_floating_point() else x)
 
     def to(self, device: torch.device | str) -> "Batch":
-        per_row = {name: x.to(device) for name, x in self.per_row.items()}
+        per_row = {name: send(x, device) for name, x in self.per_row.items()}
         seqs = {role: s.to(device) for role, s in self.seqs.items()}
         return replace(self, seqs=seqs, per_row=per_row)
+
+
+def send(x: Tensor, device: torch.device | str) -> Tensor:
+    """A copy on the device. PyTorch doesn't wait for the end of a copy to a GPU: what is computed
+    there comes after it. A copy back to the CPU could be read before it is complete."""
+    return x.to(device, non_blocking=torch.device(device).type != "cpu")
+
+
+def over_processes(x: Tensor) -> Tensor:
+    """The sum of x over the processes that share a step (trainer.py)."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(x)
+    return x
 
 
 def write_logp(model: GPT, batch: Batch) -> None:

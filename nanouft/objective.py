@@ -17,11 +17,11 @@ Three rules let one interface serve every method:
 """
 import inspect
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, ClassVar, get_type_hints
+from typing import Annotated, Any, ClassVar, dataclass_transform, get_type_hints
 
 from torch import Tensor
-from typing_extensions import dataclass_transform
 
 from nanouft.batch import Batch, write_logp
 from nanouft.data.selection import CHOOSE
@@ -49,6 +49,13 @@ class FirstModels:
         """The setting with one model instead of them all, to show a method without training
         them."""
         return {self.setting: [folder] * len(self.flags)}
+
+
+def row_by_row(prepare: Callable) -> Callable:
+    """A mark for a `prepare` that writes numbers beside the tokens of each row by itself and
+    returns the same rows. It gets only those rows that a step will read."""
+    prepare.row_by_row = True           # type: ignore[attr-defined]
+    return prepare
 
 
 @dataclass_transform()
@@ -151,8 +158,10 @@ class Objective:
         """The rows that it learns from, with their roles: by default all rows of its kind."""
         return CHOOSE[" + ".join(self.kinds())](rows)
 
+    @row_by_row
     def prepare(self, data: list, models: Any, seed: int) -> list:
-        """Write numbers of other models into `per_row` and `extra` of the encoded rows."""
+        """Write numbers of other models into `per_row` and `extra` of the encoded rows. It gets all
+        rows, and may return others, unless it is marked with row_by_row."""
         return data
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:

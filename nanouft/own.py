@@ -29,7 +29,6 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from types import ModuleType
@@ -45,11 +44,10 @@ from nanouft.data.fields import NAMES
 from nanouft.data.rows import Row
 from nanouft.data.selection import CHOOSE
 from nanouft.objective import Objective
-from nanouft.plumbing.distributed import Share, one_process
 from nanouft.plumbing.errors import UserError, flag, load, locate_errors, nearest
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import note
-from nanouft.rollout import Score, in_one_process
+from nanouft.rollout import Score
 
 CHECKED = "loss", "credit"                          # what they return is checked
 # metrics that the log of every run writes itself, and those of a run that samples
@@ -136,14 +134,15 @@ def guarded(function: Callable, method: str, file: str) -> Callable:
     chosen from again. Errors name their line, and what `loss` or `credit` returns is checked.
     Gradients stay on or off as they were before the call. In the first step a look is taken at
     `loss`, unless the object cannot be copied, as with an open file, or the loss fails on fewer
-    rows."""
+    rows. A metric that still has its gradient is named once."""
     looked = method != "loss"
+    graph_noted = False
 
     @functools.wraps(function)
     def call(self: Objective, *given: Any, **named: Any) -> Any:
         if method == "choose":
             given = copy.deepcopy(given[:1]) + given[1:]
-        nonlocal looked
+        nonlocal looked, graph_noted
         new = None
         if not (looked or given[0].progress or self.coupled) and torch.is_grad_enabled():
             looked = True
@@ -154,12 +153,22 @@ def guarded(function: Callable, method: str, file: str) -> Callable:
             out = function(self, *given, **named)
         if method in CHECKED and (why := result_mistake(out, method, self.on_policy)):
             raise UserError(flag("objective"), f" {file}: {why}")
+        if not graph_noted and (name := metric_with_graph(out[1]) if method == "loss" else ""):
+            graph_noted = True
+            note(f"{file}: the metric {name!r} keeps the gradient's whole graph in memory; give it "
+                 "without, by .detach()", write=tqdm.write)
         if new and count_rows(given[0]) > 1:
             with suppress(Exception), torch.random.fork_rng(devices=[]):
                 warn_if_halves_differ(lambda batch: function(copy.deepcopy(new), batch)[0],
                                       given[0], out[0], file)
         return out
     return call
+
+
+def metric_with_graph(metrics: dict[str, Any]) -> str:
+    """The name of the first metric that still has its gradient, or ""."""
+    return next((name for name, x in metrics.items()
+                 if isinstance(x, Tensor) and x.requires_grad), "")
 
 
 def warn_if_halves_differ(loss: Callable, batch: Batch, known: Tensor, file: str) -> None:
@@ -179,10 +188,8 @@ def warn_if_halves_differ(loss: Callable, batch: Batch, known: Tensor, file: str
 
 
 def loss_and_push_norm(loss: Callable, batch: Batch) -> tuple[float, float]:
-    """The loss, and the length of its gradient by all that the network has written. Nothing is
-    asked of other processes."""
-    here = replace(batch.map(lambda x: x.detach().requires_grad_(x.requires_grad)),
-                   across=lambda x: x)
+    """The loss, and the length of its gradient by all that the network has written."""
+    here = batch.map(lambda x: x.detach().requires_grad_(x.requires_grad))
     written = [x for s in here.seqs.values() for x in (s.logp, *s.extra.values())
                if x is not None and x.requires_grad]
     value = loss(here)
@@ -264,7 +271,7 @@ def own_reward(file: str, function: str) -> Score:
     return score
 
 
-def try_reward(name: str, rows: list[Row], samples: int = 2, share: Share = one_process) -> None:
+def try_reward(name: str, rows: list[Row], samples: int = 2) -> None:
     """Call a function of yours once, as a run does with its answers to one prompt, so that one that
     cannot run is told before a model is opened. The answers are those of the first rows; a row
     without one has its question in its place. The run executes the file anew and draws the same
@@ -277,7 +284,7 @@ def try_reward(name: str, rows: list[Row], samples: int = 2, share: Share = one_
     answers = [answer_of(r) or r.prompt[-1].text for r in rows[:n]]
     row = max(rows, key=lambda r: len(r.extra))         # the first that has all fields
     with repeat_random_draws():
-        score = in_one_process(own_reward(file, function), share)
+        score = own_reward(file, function)
         score([row] * n, [answers[i % len(answers)] for i in range(n)])
     gc.collect()                        # a model that the file has opened
 

@@ -77,6 +77,13 @@ def here(belongings, tmp_path_factory):
     os.chdir(before)
 
 
+@pytest.fixture
+def datasets(tmp_path_factory, monkeypatch):
+    library = pytest.importorskip("datasets")
+    monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
+    return library
+
+
 def call(line: str) -> int:
     name, *argv = shlex.split(line)
     fixed = {"--resume", "--device"} & {*argv} or name in ("data", "pushes")
@@ -89,6 +96,15 @@ def dpo(place: Path, *more: str, out: str = "run", steps: int = 5) -> list[str]:
             str(place / "pairs.jsonl"), "--batch-size", "4", "--steps", str(steps), "--save-every",
             "2", "--lr", "1e-3", "--plain", "--threads", "1", "--device", "cpu", "--out",
             str(place / out), *more]
+
+
+def change_behind_its_time(file: Path, was: str, now: str) -> None:
+    """Another content of the same size, with the time stamp of before: as out of an archive, or
+    a layer of a container."""
+    content, times = file.read_bytes(), file.stat()
+    assert was.encode() in content and len(was) == len(now)
+    file.write_bytes(content.replace(was.encode(), now.encode()))
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 OF_RUN = "model.safetensors config.json tokenizer.json metrics.jsonl eval.json".split()

@@ -1,5 +1,5 @@
 """One thread of the CPU, so that numbers and times are the same on every machine, and no graphics
-card. What a GPU computes is compared with that by `python -m tests.bench --gpu`."""
+card."""
 import gc
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Record a method, test it, and write the pages that name it. Prints what it has changed.
+"""Record a method and test it. Prints what it has changed.
 
     python tests/record_method.py NAME  # a new method; or an old one, after a change that is meant
     python tests/record_method.py       # what the record lacks, or has of a method that is gone
@@ -23,6 +23,7 @@ def main(argv: list[str] | None = None) -> int:
             OBJECTIVES[name]
     from test_values import FILE, record  # here, because it reads all methods
     say("This takes a minute or two.")
+    run("pytest", "--tb=short", "tests/course/test_docs.py", "-k", "methods")   # its row is there
     before, written = FILE.read_text(encoding="utf-8"), record(names)
     try:
         run("pytest", "--tb=short", "tests", "-k", " or ".join([*names, "every_method"]))
@@ -31,19 +32,17 @@ def main(argv: list[str] | None = None) -> int:
         raise
     if written:
         say("tests/values.json:", ", ".join(dict.fromkeys(written)))
-    say(run("lessons", "methods"), end="")
     run("pytest", "--tb=short", "tests/course/test_docs.py", "tests/course/test_structure.py")
     say(f"{', '.join(names) or 'the record'}: all tests pass")
     return 0
 
 
-def run(*words: str) -> str:
-    """What `python -m ...` prints. If it fails, that is shown, and nothing more is done."""
+def run(*words: str) -> None:
+    """Runs `python -m ...`. If it fails, what it printed is shown, and nothing more is done."""
     done = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         say(done.stdout, done.stderr, "Mend that, and run the command again.", sep="\n")
         sys.exit(1)
-    return done.stdout
 
 
 if __name__ == "__main__":

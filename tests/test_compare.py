@@ -28,6 +28,7 @@ from nanouft import evaluate, train
 from nanouft.compare import __main__ as compare
 from nanouft.compare import (
     arms,
+    by_task,
     cached_log_probs,
     fingerprint,
     plan,
@@ -39,11 +40,12 @@ from nanouft.compare import (
     scoring,
     splits,
     stats,
+    testset_reuse,
     verdicts,
     workers,
 )
 from nanouft.compare.progress import RunsBar
-from nanouft.compare.testset_reuse import earlier_tests, record_test
+from nanouft.compare.testset_reuse import PastTest, earlier_tests, record_test
 from nanouft.compare.workers import missing_jobs
 from nanouft.data.batches import encode
 from nanouft.data.rows import read
@@ -53,6 +55,7 @@ from nanouft.plumbing import files, printing
 from nanouft.plumbing.errors import UserError
 from nanouft.run import folder as run_folder
 from nanouft.run import reference
+from nanouft.run.device import cores
 
 ROOT = Path(__file__).parents[1]
 MINE = """import torch.nn.functional as F
@@ -175,7 +178,7 @@ def planned(line: str) -> plan.Comparison:
 def make_here(jobs, pool, bar, keep=()) -> None:
     """run_jobs for tests that are not about processes: several times cheaper."""
     for part in (part for job in missing_jobs(jobs) for part in runs.parts_of(job)):
-        runs.run_part(part, time.time())
+        runs.run_part(part, fingerprint.hash_package())
 
 
 @pytest.fixture
@@ -247,28 +250,56 @@ def test_a_run_is_stale_with_the_files_that_it_imported_and_the_model_that_it_st
         file.write_text(record)
 
 
-def test_code_that_changes_while_it_runs_is_not_believed():
-    planned(f"sft mine.py {SMALL}")
-    began = time.time()
-    assert fingerprint.hash_own_code(began, began)["helper.py"]
-    time.sleep(0.1)
-    Path("helper.py").write_text("SCALE = 2\n")
-    with pytest.raises(UserError, match=r"helper\.py: changed"):
-        fingerprint.hash_own_code(began, began)
+CHANGES = """
+import os, time
+from pathlib import Path
+from nanouft.compare import fingerprint
+from nanouft.plumbing.errors import UserError
+
+def is_believed():
+    try:
+        return bool(fingerprint.hash_own_code({}))
+    except UserError as e:
+        assert "helper.py: changed while it ran" in str(e)
+        return False
+
+helper, then = Path("helper.py"), time.time() + 86400
+os.utime(helper, (then, then))                          # from tomorrow
+fingerprint.watch_code()
+import helper as imported
+found = [is_believed()]
+helper.chmod(0o600)                                     # its ctime is new
+Path("another").hardlink_to(helper)
+os.utime(helper)
+found.append(is_believed())
+helper.write_text("SCALE = 2\\n")
+os.utime(helper, (then, then))
+found.append(is_believed())
+helper.write_text("SCALE = 1\\n")
+found.append(is_believed())
+print(found)
+"""
 
 
-def test_an_installed_file_that_another_environment_links_has_not_changed(tmp_path, monkeypatch):
+def test_code_that_changes_while_it_runs_is_not_believed_and_the_bytes_decide():
+    """Not the time stamps, of any clock."""
+    done = subprocess.run([sys.executable, "-c", CHANGES], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.stdout.strip() == "[True, True, False, True]", done.stderr
+
+
+def test_code_of_nanouft_is_that_with_which_the_comparison_began(tmp_path, monkeypatch):
     file = tmp_path / "site-packages/loop.py"
     file.parent.mkdir()
     file.touch()
+    package = {"nanouft:loop.py": fingerprint.hash_of_file(file)}
     monkeypatch.setattr(fingerprint, "own_code_files", lambda: {"nanouft:loop.py": file})
-    began = time.time() + 0.01
-    time.sleep(0.1)
-    (tmp_path / "another").hardlink_to(file)            # its ctime is new
-    assert fingerprint.hash_own_code(began, began)
+    (tmp_path / "another").hardlink_to(file)            # as uv does for another environment
     os.utime(file)
+    assert fingerprint.hash_own_code(package) == package
+    file.write_text("pass")
     with pytest.raises(UserError, match="changed while it ran"):
-        fingerprint.hash_own_code(began, began)
+        fingerprint.hash_own_code(package)
 
 
 def test_precision_device_start_model_and_rows_are_in_a_runs_name():
@@ -360,12 +391,13 @@ def test_what_a_prepare_of_your_own_reads_is_not_in_the_file(monkeypatch):
 
 def test_all_that_log_probs_depend_on_is_in_the_name_of_their_file(monkeypatch):
     shutil.copytree(BASE, "start")
+    Path("start/chat_template.jinja").write_text("x")
 
     def name(**other: Any) -> Path:
         run: dict[str, Any] = dict.fromkeys(cached_log_probs.OF_RUN, "x") | {
             "hp": {"beta": 1}, "code": None, "argv": [], "config": {}}
         run["config"] = {"seed": 0, "lr": 1, "init": "start"} | other.pop("config", {})
-        return cached_log_probs.CachedLogProbs(Path("x"), time.time(), time.time())(run | other)
+        return cached_log_probs.CachedLogProbs(Path("x"), fingerprint.hash_package())(run | other)
     monkeypatch.delitem(sys.modules, "nanouft.objectives.slic", raising=False)
     was = name()
     monkeypatch.setitem(sys.modules, "nanouft.objectives.slic", ModuleType("slic"))
@@ -391,10 +423,13 @@ def test_all_that_log_probs_depend_on_is_in_the_name_of_their_file(monkeypatch):
     found.append(name())
     Path("helper.py").write_text("SCALE = 3")
     found.append(name())
-    with Path("start/config.json").open("a") as file:
-        file.write(" ")
-    found.append(name())
-    assert len({*found}) == len(found) == 17
+    for one in ("config.json", "tokenizer.json", "chat_template.jinja"):
+        file = Path("start", one)
+        before = file.stat()
+        file.write_text(f"{file.read_text()[1:]} ")             # as many bytes, at the same time
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        found.append(name())
+    assert len({*found}) == len(found) == 19
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
@@ -429,6 +464,57 @@ def test_who_waits_for_a_worker_that_is_killed_reads_the_rows_itself(moment, mon
     assert all(np.array_equal(x["chosen"], y["chosen"]) for x, y in zip(told[1:], numbers * 2))
     workers.remove_abandoned([Path(".")])
     assert not [*Path().rglob("*.partial")]
+
+
+CUTS = [lambda whole: b"", lambda whole: whole[:-40], lambda whole: whole[:40],
+        lambda whole: bytes(len(whole)),
+        lambda whole: whole[:60] + bytes(8) + whole[68:]]       # what was not on the disk yet
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_log_probs_that_a_power_cut_has_left_are_made_again(cut):
+    data: Any = [SimpleNamespace(seqs={"chosen": SimpleNamespace(ids=[0] * n)}) for n in (3, 5)]
+    numbers = [{"chosen": np.arange(n - 1, dtype=np.float32)} for n in (3, 5)]
+    file, readings = Path("p/x.npz"), []
+
+    def read() -> Any:
+        readings.append(1)
+        return numbers
+    for reading in (1, 2, 2):
+        found = reference.read_or_compute(file, data, read)
+        assert all(np.array_equal(x["chosen"], y["chosen"]) for x, y in zip(found, numbers))
+        assert len(readings) == reading
+        if reading == 1:
+            file.write_bytes(cut(file.read_bytes()))
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_scores_that_a_power_cut_has_left_are_made_again(cut):
+    job = runs.Job(RUNS / "start", eval_spec=scoring.EvalSpec(items=2, tasks=("list",)),
+                   init="base")
+    make_here([job], 1, None)
+    scores, whole = repr(runs.scores_of(job)), job.scored.read_bytes()
+    assert runs.is_done(job)
+    job.scored.write_bytes(cut(whole))
+    assert not runs.is_done(job) and runs.cpu_seconds(job) == 0
+    make_here([job], 1, None)
+    assert runs.is_done(job) and repr(runs.scores_of(job)) == scores
+
+
+@pytest.mark.parametrize("text", ["", '{"files": {"nano'])
+def test_a_folder_that_a_power_cut_has_left_is_made_again(text):
+    c = planned(f"sft dft {SMALL}")
+    job = c.job(c.arms[0], 0).training
+    job.folder.mkdir(parents=True)
+    (job.folder / runs.MADE).write_text(text)
+    assert missing_jobs([job]) == [job] and runs.cpu_seconds(job) == 0
+
+
+def test_who_comes_second_has_the_seconds_of_who_read_for_it(monkeypatch):
+    monkeypatch.setattr(cached_log_probs.CachedLogProbs, "seconds_saved", lambda self: 1000.0)
+    c = planned(f"sft dft {SMALL}")
+    make_here([job := c.job(c.arms[0], 0).training], 1, None)
+    assert runs.cpu_seconds(job) > 1000
 
 
 # ---- stopped, killed, twice ----------------------------------------------------------------------
@@ -573,29 +659,43 @@ def test_an_arm_that_fails_ends_in_one_line_and_what_is_done_is_kept(line, told)
     assert not [*Path("out").rglob("*.partial")]
 
 
-def test_no_line_to_type_runs_what_was_trained_in_a_container(ran):
-    """Typed, it would run that file outside. Nor are its CPU seconds known."""
-    ran.programs[("mine.py",)] = "nowhere:train"
-    table = printed.score_table(ran, verdicts.verdicts(ran)[0])
-    unknown = [line.split()[0] for line in table if line.endswith("  -")]
-    assert unknown == ["mine.py", "sft+mine.py"]
-    Path("my.ini").write_text(text := plan.plan_text(ran))
-    assert text.startswith("# mine.py: read it") and plan.read_plan("my.ini")[1] == "mine.py"
-    report_lines = [*report.plan_command(ran), *report.training_commands(ran)]
-    typed = [line for line in report_lines if line.startswith("python -m")]
-    assert len(typed) == 4 and not any("mine.py" in line or ".ini" in line for line in typed)
-    training = ran.job(ran.arms[1], 0, lr=0.5).training
-    failed = SimpleNamespace(running=list, free_slots=lambda: 1, start=id, stop=lambda: None,
-                             finished_parts=lambda any_started: [(training, "it exited")])
-    with pytest.raises(UserError, match=r"mine\.py, lr .*: it exited; finished runs are kept"):
-        workers.run_jobs([training], failed, RunsBar(1))
-
-
 def test_a_loss_reaches_neither_what_scores_it_nor_the_bar(capfd):
     """What it scores is what its weights score, to the last digit."""
     assert call(f"sft cheat.py {SMALL}") == 0
     said = "".join(capfd.readouterr())
     assert "raw" not in said and "the same to the last digit" in said
+
+
+# ---- processes -----------------------------------------------------------------------------------
+SCRIPT = """
+import json
+from pathlib import Path
+from nanouft.compare import runs, scoring, workers
+from nanouft.compare.progress import RunsBar
+
+with open("imports", "a") as file:
+    file.write(__name__)
+if __name__ == "__main__":
+    job = runs.Job(Path("runs/start"), None, scoring.EvalSpec(items=2, tasks=("list",)), "base")
+    with RunsBar(1) as bar:
+        workers.run_jobs([job], workers.LocalPool(1), bar)
+    print(json.loads(str(runs.read_arrays(job.scored)["made"]))["files"].keys())
+"""
+
+
+def test_a_run_reads_nothing_of_the_script_that_calls():
+    Path("script.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert "nanouft:gpt.py" in done.stdout and "script.py" not in done.stdout, done.stderr
+    assert Path("imports").read_text() == "__main__"
+
+
+def test_a_job_on_few_cores_of_many_has_a_worker_for_each_of_its_own(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 96)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {7}, raising=False)
+    assert planned(f"sft dft {SMALL.replace('--workers 2', '')}").cfg.workers == 1
+    assert " 1 cores." in report.environment_text("cpu")
 
 
 # ---- GPUs, the bar, heavy weights ----------------------------------------------------------------
@@ -611,7 +711,7 @@ def test_each_worker_sees_one_gpu_and_there_are_as_many_workers(monkeypatch):
                 now.setattr(plan.Comparison, "device", device)
                 c = planned(f"sft dpo {SMALL}".replace("--workers 2", ""))
                 assert list(compare.pool_of(c).gpus) == list(some)
-                assert c.cfg.workers == {"cuda": 2, "cuda:1": 1}.get(device, os.cpu_count())
+                assert c.cfg.workers == {"cuda": 2, "cuda:1": 1}.get(device, cores())
     Path("own.py").write_text(SEEN)
     c = planned(f"own.py sft {SMALL.replace('--seeds 2', '--seeds 3')}")
     jobs = [c.job(c.arms[0], seed)._replace(eval_spec=None) for seed in range(3)]
@@ -746,6 +846,12 @@ def test_what_judges_rows_of_each_kind(rows, arms, more, measure, in_process):
         told = evaluate.measure_kinds("", shipped_base(), NANO, found, CPU)
         of_kind, = (m.metrics for m in told.values() if measure in m.metrics)
         assert scores.mean() == pytest.approx(of_kind[measure])
+
+
+def test_a_method_that_is_named_twice_draws_other_rows_the_second_time():
+    one, other = (splits.bootstrap_sample(Path("pairs.jsonl"), 0, range(2), copy).read_text()
+                  for copy in (0, 1))
+    assert one != other
 
 
 def test_rows_of_one_group_are_one_draw():
@@ -918,6 +1024,16 @@ def test_a_rate_that_is_not_clearly_better_leaves_a_method_its_own(of_rates, luc
         assert verdicts.arm_with_doubtful_rate(c, q._replace(a=a, b=b)) == ("b" if undone else "")
 
 
+def test_of_losses_the_least_is_the_best(monkeypatch):
+    c = planned(f"sft dft {SMALL}")
+    arm, own = c.arms[0], c.stage_plans[c.arms[0].stages[-1]].lr
+    nats = {own / 3: 2.0, own: 1.5, own * 3: 1.0}
+    c.search_scores[arm], c.finalists[arm] = {}, [*nats]
+    monkeypatch.setattr(compare, "search_result", lambda c, arm, lr: verdicts.Result(
+        "", {"rows": nats[lr] + np.zeros((3, 40))}, {"rows": np.arange(40)}, "nll", {}))
+    assert compare.choose_finalist(c, arm) and c.lr(arm) == own * 3
+
+
 # ---- what will be seen ---------------------------------------------------------------------------
 def test_before_the_seeds_it_is_told_which_lead_they_would_see(of_rates, capsys):
     """More where seeds differ more, less with twice the questions."""
@@ -1055,6 +1171,20 @@ def test_a_lead_is_driven_by_a_task_whichever_side_it_is_of(leads, task, side):
     assert not task or abs(asked.driven_by()[1]) < 0.02         # without it nothing is left
 
 
+def test_that_a_task_drives_a_lead_is_corrected_for_the_number_of_tasks():
+    rng = np.random.default_rng(1)
+    tasks = [*"abcdef"]
+    gaps = {task: (x := rng.normal(0, 1, (5, 50))) - x.mean() for task in tasks}
+    groups = {task: np.arange(50) for task in tasks}
+    at_0 = by_task.Difference(gaps, groups, tuple((task,) for task in tasks))
+    _, variance, freedom = by_task.mean_and_variance(at_0, {"a": 1.0} | dict.fromkeys("bcdef", -.2))
+    half = stats.half_width(variance, freedom, comparisons=len(tasks))
+    for lead, rests in ((0.95, False), (1.05, True)):
+        found = at_0._replace(gaps=gaps | {"a": gaps["a"] + lead * half})
+        assert by_task.dominant_task(found) == "a"
+        assert by_task.rests_on_dominant_task(found) == rests
+
+
 @pytest.mark.parametrize("side", [1, -1])
 def test_without_its_task_the_lead_of_the_first_sentences_has_the_winners_side(side, monkeypatch):
     monkeypatch.setattr(printed, "arm_with_doubtful_rate", lambda *of: "")
@@ -1095,6 +1225,16 @@ def test_looks_are_counted_and_confirming_is_done_once(in_process):
         with pytest.raises(UserError, match="has already tested"):
             compare.train_all(planned(f"{again} --confirm"))
     assert trained() == before                                  # refused before it trains
+
+
+def test_tests_of_other_methods_on_the_same_prompts_are_counted(monkeypatch):
+    c: Any = SimpleNamespace(root=Path())
+    for prompts, arm, earlier in (("p", "sft", 0), ("p", "kto", 1), ("q", "kto", 0),
+                                  ("p", "dpo", 2), ("p", "kto", 1)):
+        now = PastTest(prompts, {arm: arm}, [0, 5])
+        monkeypatch.setattr(testset_reuse, "this_test", lambda c, now=now: now)
+        record_test(c)
+        assert len(earlier_tests(c)) == earlier
 
 
 def test_a_test_counts_when_its_scores_are_shown(in_process, monkeypatch, capsys):

@@ -423,14 +423,14 @@ CALL = """from nanouft import compare
 @pytest.mark.parametrize("guard, told", [
     ('if __name__ == "__main__":', "['half_width', 'mean', 'name'] worse"),
     ("if True:", "call it below `if __name__"),
-    ("if __name__:", "each runs the script again")])
+    ("if __name__:", "['half_width', 'mean', 'name'] worse")])
 def test_a_script_compares_or_is_told_that_it_has_no_guard(guard, told):
     """It once waited for itself, for ever."""
     Path("script.py").write_text(CALL.format(guard=guard))
     done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True,
                           timeout=900)       # a hang would be endless
     assert told in done.stdout + done.stderr, done.stderr
-    assert (done.returncode == 0) == ("==" in guard)
+    assert (done.returncode == 0) == ("__name__" in guard)
     if done.returncode == 0:
         assert done.stdout.startswith("sft, dpo: 2 seeds\n") and "dpo - sft" in done.stdout
 

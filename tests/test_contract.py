@@ -275,6 +275,16 @@ def test_a_loss_of_your_own_may_hold_what_cannot_be_copied(thing, here, capsys):
     assert first_step(objective, Form("sft"), capsys)[1] == (thing == "None")
 
 
+def test_a_metric_that_still_has_its_gradient_is_told_once(here, capsys):
+    """The log keeps metrics until it is written, and each would keep the graph of its step."""
+    for metric, times in (("x", 1), ("x.detach()", 0), ("x.item()", 0)):
+        (here / "mine.py").write_text(LOSS + "x = batch.seqs['answer'].logp.sum() / batch.n\n"
+                                      f"        return -x, {{'mine': {metric}}}")
+        assert command(train.main, [*RUN.replace(" --aim 2", "").split(), metric]) == 0
+        told = capsys.readouterr().out
+        assert told.count("the metric 'mine' keeps the gradient's whole graph") == times, told
+
+
 def test_a_metric_that_is_not_finite_is_null_and_ends_no_run(here, capsys):
     """As a mean over the long rows of a step without one. A gradient ends it."""
     line = [*RUN.replace(" --aim 2", "").split(), "out"]

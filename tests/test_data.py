@@ -10,13 +10,16 @@ from dataclasses import replace
 from decimal import Decimal
 from importlib.util import find_spec
 from itertools import product, zip_longest
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from commands import change_behind_its_time
 from made import BYTES, LETTERS, NANO, write_jsonl
 
-from nanouft import evaluate, train
+from nanouft import evaluate, train, world
+from nanouft.data import __main__ as show_data
 from nanouft.data.batches import collate, encode, encode_what_fits, order
 from nanouft.data.fields import FIELDS, NAMES, READ_FOR
 from nanouft.data.files import dataset_rows, items
@@ -348,13 +351,6 @@ def test_a_mark_says_whether_an_answer_is_trained_on(mark):
 
 
 # ---- doors: a file of a library, the hub, a Dataset in memory ------------------------------------
-@pytest.fixture
-def datasets(tmp_path_factory, monkeypatch):
-    library = pytest.importorskip("datasets")
-    monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("cache"))
-    return library
-
-
 def fields_by(doors, name: str) -> list[list]:
     """What each door (its name, or a Dataset) gives of this field."""
     return [[x[name] for _, x in (items(door) if isinstance(door, str) else dataset_rows(door, ""))]
@@ -394,6 +390,32 @@ def test_a_class_is_its_name_by_every_door(tmp_path, datasets):
         f"        names: {json.dumps(dict(enumerate(names)))}\n---\n")
     assert fields_by([str(tmp_path / "table" / "train.parquet"), f"hub:{tmp_path / 'table'}",
                       f"hub:{tmp_path / 'text'}", made], "label") == [[*names, -1]] * 4
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_a_folder_is_read_as_it_is_now_whatever_its_time(form, tmp_path, datasets):
+    """Its rows, and the names of classes in its card. `datasets` keeps a copy of what it has read,
+    and knows it by the name and the time of a file."""
+    file, card = tmp_path / "mine" / f"train.{form}", tmp_path / "mine" / "README.md"
+    file.parent.mkdir()
+    card.write_text("---\ndataset_info:\n  features:\n  - name: x\n    dtype: string\n"
+                    "  - name: label\n    dtype:\n      class_label:\n        names:\n"
+                    "          '0': bad\n          '1': fit\n---\n")
+
+    def write(words: list[str]) -> None:
+        made = datasets.Dataset.from_list([{"x": x, "label": 1} for x in words])
+        {"csv": made.to_csv, "jsonl": made.to_json, "parquet": made.to_parquet}[form](file)
+        os.utime(file, (315532800, 315532800))
+    door = f"hub:{file.parent}"
+    write(["oak", "elm"])
+    assert fields_by([door], "x") == [["oak", "elm"]]
+    write(["fig", "bee"])
+    assert fields_by([door], "x") == [["fig", "bee"]]
+    write(["fig", "bee", "ant"])
+    assert fields_by([door], "x") == [["fig", "bee", "ant"]]
+    assert fields_by([door], "label") == [["fit"] * 3]
+    change_behind_its_time(card, "fit", "top")
+    assert fields_by([door], "label") == [["top"] * 3]
 
 
 def test_a_split_of_the_hub_is_that_of_datasets(tmp_path, datasets):
@@ -799,3 +821,32 @@ def test_a_thumb_and_stars_under_another_name_are_told_with_their_cost(values, c
     judged, _ = read_dataset([QA | {"mine": x, "label": True} for x in values])
     assert unread_fields(judged, ["demos"]) == f"mine {n})"
 
+
+
+# ---- nanouft.data --keep -------------------------------------------------------------------------
+def test_the_likeliest_demonstrations_are_kept_in_their_order_with_all_their_fields(
+        tmp_path, monkeypatch):
+    """The base knows NanoWorld's facts, so those that it finds likeliest are right."""
+    monkeypatch.chdir(tmp_path)
+    wrong, right = (world.rows("train", "demos", 40, 0, noise, ("fact",)) for noise in (0.4, 0.0))
+    rows = [{"question": row.prompt[0].text, "response": row.answer[0].text, "number": number}
+            for number, row in enumerate(wrong)]
+    write_jsonl(Path("my.jsonl"), rows)
+    show_data.main("my.jsonl --keep 0.5 --by base".split())
+    text = Path("out/kept/demos.jsonl").read_text("utf-8")
+    kept = [json.loads(line) for line in text.splitlines()]
+    assert len(kept) == 20 and kept == [row for row in rows if row in kept]
+    assert all(row["response"] == right[row["number"]].answer[0].text for row in kept)
+    assert sum(row["response"] == x.answer[0].text for row, x in zip(rows, right)) < 30
+
+
+@pytest.mark.parametrize("words, told", [
+    ("--keep 0.6", "--keep SHARE needs --by MODEL"), ("--by base", "--by needs --keep"),
+    ("--keep 60 --by base", "--keep 60.0: must be above 0 and at most 1"),
+    ("--keep 0.6 --by base --out .", "--out .: exists and is not an empty folder"),
+    ("--keep 0.6 --by base", "1 of 2 rows are not demonstrations, or too long for base")])
+def test_what_cannot_be_kept_is_one_line_and_writes_nothing(words, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(Path("my.jsonl"), [QA, QA | {"response": "no " * 2000}])
+    fails(told, show_data.main, ["my.jsonl", *words.split()])
+    assert os.listdir() == ["my.jsonl"]

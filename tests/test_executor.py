@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -130,6 +132,53 @@ def test_a_lost_part_is_handed_over_once_more(monkeypatch):
     assert not [*Path("out").rglob("*.partial")]
 
 
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor, None])
+def test_where_nothing_is_left_to_do_other_files_stay(kind, monkeypatch):
+    def make_here(jobs, pool, bar, keep=()) -> None:
+        for part in (part for job in workers.missing_jobs(jobs) for part in runs.parts_of(job)):
+            runs.run_part(part, workers.PACKAGE_AT_START)
+    Path(".git").mkdir()
+    Path(".git/config").write_text("theirs")
+
+    def call(some: Any) -> str:
+        return str(compare.run(["a=sft", "b=sft"], seeds=2, tries=1, steps=1, items=10, rows=8,
+                               skills="list", device="cpu", executor=some))
+    with monkeypatch.context() as now:
+        now.setattr(compare, "run_jobs", make_here)
+        first = call(None)
+    there = {*Path().rglob("*")}
+    some = kind(1) if kind else object()            # one without submit
+    assert call(some) == first and there <= {*Path().rglob("*")}
+
+
+DAEMON = """
+import multiprocessing, sys
+from types import SimpleNamespace
+from nanouft.compare import __main__ as compare, plan, runs, workers
+from nanouft.compare.progress import RunsBar
+from pathlib import Path
+
+def task() -> None:
+    c = SimpleNamespace(executor=None, device="cpu", cfg=SimpleNamespace(workers=1))
+    job = runs.Job(Path("runs/start"), None, plan.EvalSpec(items=2, tasks=("list",)), "base")
+    with RunsBar(1) as bar:
+        workers.run_jobs([job], compare.pool_of(c), bar)
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=task, daemon=True)
+    process.start()
+    process.join()
+    sys.exit(process.exitcode)
+"""
+
+
+def test_a_daemonic_process_which_may_have_no_children_compares():
+    Path("task.py").write_text(DAEMON)
+    done = subprocess.run([sys.executable, "task.py"], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])})
+    assert done.returncode == 0 and [*Path("runs/start").glob("*.npz")], done.stderr
+
+
 @pytest.mark.parametrize("library, was, told", [
     ("torch", "1.0", r"has torch .*, and the comparison 1\.0"),
     ("nanouft:loop.py", "0", "has another nanouft/loop.py"), ("own.py", "0", "another own.py")])
@@ -184,7 +233,7 @@ def test_a_part_ends_when_it_is_no_longer_wanted(tmp_path):
     part = runs.Job(RUNS / "slow", config.with_flags(**runs.ONLY_TRAIN), init="base")
     RUNS.mkdir(parents=True)
     wanted = RUNS / "wanted"
-    told = executor.pickle.dumps({}) + executor.pickle.dumps((part, time.time()))
+    told = executor.pickle.dumps({}) + executor.pickle.dumps((part, {}))
     with ThreadPoolExecutor(1) as some:
         wanted.touch()
         future = some.submit(executor.run_on_worker, told, str(tmp_path), str(wanted))

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from commands import OF_RUN, dpo, is_like
+from commands import OF_RUN, change_behind_its_time, dpo, is_like
 from made import NANO, killed_in_step, nano, one_error
 from safetensors.torch import load, save
 
@@ -19,8 +19,8 @@ from nanouft import reward, train
 from nanouft.compare.fingerprint import short_hash
 from nanouft.compare.splits import draw_keys, split_rows
 from nanouft.data.batches import encode
-from nanouft.data.holdout import question_keys
-from nanouft.data.rows import Row
+from nanouft.data.holdout import holdout, question_keys
+from nanouft.data.rows import Row, read
 from nanouft.loop import Device, Step, grad_scaler
 from nanouft.models import folders
 from nanouft.models.folders import save_model, start_model
@@ -38,7 +38,7 @@ SCALER = grad_scaler(Device())          # of fp32, which scales nothing
 STOPPED = {                             # folder -> what a kill has left, or the end of a run
     "reward": {"run.json": {"command": "reward"}, "model.safetensors": {}},
     "base": {"run.json": {"command": "pretrain"}},
-    "hf": {f"checkpoint-{n}/nanouft.json": {} for n in (5, 10)} | {"checkpoint-15/config.json": {}},
+    "hf": {f"checkpoint-{n}/trainer_state.json": {} for n in (5, 10)} | {"checkpoint-15/config.json": {}},
     "made": {"run.json": {"command": "reward"}, "eval.json": {}}}
 
 
@@ -228,6 +228,44 @@ def test_a_run_goes_on_only_with_what_it_began_with(place, tmp_path, monkeypatch
     assert said == [("torch", "2.6"), ("processor", "vax")]
 
 
+CHANGES = {"config.json": ("1e-05", "3e-05"), "tokenizer.json": ("merges", "merged"),
+           "chat_template.jinja": ("oak", "elm"),
+           "model-00002-of-00002.safetensors": ("oak", "elm"),      # transformers has it in shards
+           "train.jsonl": ("oak", "elm"), "held.jsonl": ("oak", "elm")}
+
+
+@pytest.mark.parametrize("folder, name, more", [
+    *(("aligned", name, "--objective poft --aligned aligned") for name in [*CHANGES][:4]),
+    *(("start", name, "") for name in ("config.json", *[*CHANGES][2:4])),
+    ("judge", "config.json", "--objective grpo --reward judge --max-new 4"),
+    ("shop", "train.jsonl", "--eval-data hub:shop"), ("", "held.jsonl", "--eval-data held.jsonl"),
+    ("", "pairs.jsonl", "--eval-every 2 --keep best")])
+def test_a_run_does_not_go_on_after_a_change_that_no_weight_and_no_time_tells(
+        folder, name, more, place, tmp_path, datasets, monkeypatch, capsys):
+    """Of its initial model, its helper, its reward model, or a row that is held out. The file has
+    the same size as before."""
+    monkeypatch.chdir(tmp_path)
+    Path("shop").mkdir()
+    for rows in ("pairs.jsonl", "held.jsonl", "shop/train.jsonl"):
+        shutil.copy(place / "pairs.jsonl", rows)
+    for model in ("start", "aligned", "judge"):
+        shutil.copytree(place / "start", model)
+        for file in [*CHANGES][2:4]:
+            Path(model, file).write_text("oak")
+    monkeypatch.setattr("nanouft.reward.reward_model", lambda *told: (
+        lambda rows, texts: [float(len(text)) for text in texts]))
+    with killed_in_step(3):
+        assert command(train.main, dpo(Path(), *more.split())) == 130
+    capsys.readouterr()
+    held = holdout(read("pairs.jsonl")[0])[1][0].rejected[0].text
+    text = CHANGES.get(name, (held, held.upper()))
+    change_behind_its_time(Path(folder, name), *text)
+    with monkeypatch.context() as now:
+        now.setattr(train, "source_of_steps", lambda *told: pytest.fail("rows were read"))
+        assert command(train.main, ["--resume", "run", *more.split()]) == 2
+    assert "has changed since that run began" in capsys.readouterr().err
+
+
 def test_any_field_belongs_to_a_run():
     """A reward may read it, or an objective of one's own."""
     def key(role: str, said: tuple, gold: str) -> str:
@@ -247,13 +285,10 @@ def test_hashes_that_are_kept_have_the_digits_of_before(tmp_path, monkeypatch):
     row = Row((Turn("user", "Say É\ud800"),), extra={"group": 7}, roles={"answer": (asked, said)})
     lines = [json.dumps({"prompt": f"Say {i}.", "response": "b"}) + "\n" for i in range(30)]
     Path("rows").write_bytes("".join(lines).encode())       # a Windows writes other ends of lines
-    Path("model").mkdir()
-    Path("model/model.safetensors").write_bytes(b"weights")
     zeros = torch.nn.Linear(2, 1).half().requires_grad_(False)
     for p in zeros.parameters():
         p.zero_()
-    for name, known in {"rows": "f142651c17f14046", "model": "9a129038d9a00aed",
-                        "base": "cae662172fd450bb", "hub:a/b": "f28cf95b74d59bcd"}.items():
+    for name, known in {"rows": "f142651c17f14046", "base": "cae662172fd450bb"}.items():
         assert hash_of(name) == known, name
     assert [key[:16] for key in (*question_keys([row]), *draw_keys([row]))] == [
         "ecf236033f7ada98", "daee236667ba88a4"]
@@ -362,6 +397,22 @@ def test_a_file_is_replaced_and_never_written_over(tmp_path):
         old.hardlink_to(file)
         write(file)
         assert old.read_text() == "old" != file.read_bytes()[:3].decode("latin-1")
+
+
+@pytest.mark.parametrize("place", [".", "..", "../..", "/", "here", "~"])
+def test_what_is_around_this_folder_or_home_is_never_deleted(place, tmp_path, monkeypatch):
+    here, home = tmp_path / "a/here", tmp_path / "home/me"
+    for folder in (here, home):
+        folder.mkdir(parents=True)
+        (folder / "file").touch()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(home))
+    for path in {"here": (here,), "~": (home, home.parent)}.get(place, (Path(place),)):
+        with pytest.raises(UserError, match="is not deleted"):
+            remove(path)
+    (tmp_path / "link").symlink_to(here)
+    remove(tmp_path / "link")
+    assert (here / "file").exists() and (home / "file").exists()
 
 
 # ---- one file does not stand for a state ---------------------------------------------------------

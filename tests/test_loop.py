@@ -1,12 +1,11 @@
 """A run is one run, however it is computed: interrupted and resumed, in less memory, compiled, in
-half precision, in the one loop of minimal_train.py or written out once more in simple.py."""
+half precision, or written out once more in simple.py."""
 import itertools
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch._dynamo.utils import counters
 
 from frozen_lake.policies import Net
 from frozen_lake.train import learn
-from nanouft import loop, minimal_train, simple, train, world
+from nanouft import loop, simple, train, world
 from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.gpt import shipped_base
 from nanouft.models.folders import save_model, start_model
@@ -30,7 +29,7 @@ from nanouft.playground.record import model_after_each_step
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run import hyperparameters
+from nanouft.run import reference
 from nanouft.run.checkpoint import whole_steps
 from nanouft.run.folder import read_lines
 from nanouft.run.reference import FrozenModels
@@ -210,6 +209,15 @@ def test_in_half_precision_it_is_nearly_the_same(dtype, name, place):
     assert norms[0] == pytest.approx(norms[1], rel=0.1)
 
 
+def test_the_reference_is_read_in_the_precision_of_the_run(place):
+    """So a run begins with log-ratios of 0: else what is rounded would be the first reward."""
+    for dtype in ("bf16", "fp32"):
+        line = f"dpo --steps 1 --save-every 0 --dtype {dtype} --out begun/{dtype}"
+        trained(place, flags(line))
+        run = place / "begun" / dtype
+        assert (losses(run, "margin"), losses(run, "accuracy")) == ([0.0], [0.5])
+
+
 def test_no_first_step_in_fp16_is_left_out(monkeypatch):
     """Of SPPO on the shipped base, whose gradients are the largest of all methods."""
     fp16, model, o = loop.Device("cpu", "fp16"), shipped_base(), OBJECTIVES["sppo"]()
@@ -220,6 +228,39 @@ def test_no_first_step_in_fp16_is_left_out(monkeypatch):
     update = loop.Update(loop.make_optimizer(model, o.lr, fused=True), clip=1.0, scaler=scaler)
     assert len([*loop.steps(model, o, source, update, range(4), fp16)]) == 4
     assert scaler.get_scale() == loop.grad_scaler(fp16).get_scale()
+
+
+@pytest.mark.parametrize("line, n", [
+    ("dpo --steps 2", 8), ("kto --steps 1", 4), ("simpo --steps 2", 8), ("rpo --steps 2", 8),
+    ("poft --steps 2 --aligned start", 8), ("tis_dpo --steps 1 --estimates start start", 4),
+    ("dpo --steps 9", 0), ("sftmix --steps 1 --runs start start", 0), ("all.py --steps 1", 0)])
+def test_frozen_models_read_the_rows_that_a_step_reads(line, n, place, monkeypatch):
+    """And no others, which have no log-probs. A method whose `prepare` may change the rows gets all
+    of them (n is 0), because it decides which they are."""
+    (place / "all.py").write_text(
+        "from nanouft.objectives.dpo import DPO\n\nclass All(DPO):\n"
+        "    def prepare(self, data, models, seed):\n        return data[::-1]\n")
+    read, real, sources = set(), reference.batches, list[RowSource]()
+
+    def identities(rows: list) -> set:
+        return {(e.row.where, *(t.ids.tobytes() for t in e.seqs.values())) for e in rows}
+
+    def watched(data: list, *how) -> Iterator:
+        if "held-out" not in how[-1]:
+            read.update(identities(data))
+        return real(data, *how)
+
+    def source(*told) -> RowSource:
+        sources.append(RowSource(*told))
+        return sources[-1]
+    monkeypatch.setattr(reference, "batches", watched)
+    monkeypatch.setattr(train, "RowSource", source)
+    run = f"part/{line.replace(' ', '')}"
+    trained(place, f"{flags(line)} --batch-size 4 --save-every 0 --out {run}")
+    rows = sources[0].data
+    assert len(rows) > 8 and len(read) == (n or len(rows))
+    assert n == 0 or read == identities([rows[i] for i in sources[0].order.ravel()])
+    assert np.isfinite(losses(place / run)).all()
 
 
 # ---- the contract of every method ----------------------------------------------------------------
@@ -330,35 +371,6 @@ def test_a_step_is_taken_in_the_micro_batches_of_its_source_and_each_draws_its_o
     with pytest.raises(UserError, match="accumulate 3: a step has only 2 rows"):
         next(loop.steps(model, o, source, loop.Update(loop.make_optimizer(model, 1e-3)), [0]))
     assert source(0).seed != source(1).seed
-
-
-# ---- minimal_train.py ----------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["ift", "dpo", "una", "kto"])
-def test_flat_py_has_the_losses_and_weights_of_train(name, place, monkeypatch):
-    """To the last bit on a CPU, also where long answers change UNA's beta. The defaults take nine
-    steps here, where they would take 200."""
-    for key, values in hyperparameters.DEFAULTS_FOR.items():
-        monkeypatch.setitem(hyperparameters.DEFAULTS_FOR, key, replace(values, min_steps=(9, 9)))
-    monkeypatch.chdir(place)
-    found = minimal_train.train(name, "rows.jsonl", f"flat/{name}", "start")
-    whole = place / "flat" / f"{name}_whole"
-    trained(place, f"--objective {name} --init start --data rows.jsonl --eval-data rows.jsonl "
-            f"--plain --device cpu --out {whole}")
-    assert found == losses(whole) and len(found) >= 9
-    got, want = (load_file(f / "model.safetensors") for f in (place / "flat" / name, whole))
-    assert all((got[name] == x).all() for name, x in want.items())
-
-
-@pytest.mark.parametrize("words, told", [
-    ("grpo rows.jsonl new", "samples responses or needs another model first"),
-    ("poft rows.jsonl new", "samples responses or needs another model first"),
-    ("spo rows.jsonl new", "did you mean"), ("sft rows.jsonl start", ": already exists"),
-    ("sft none.jsonl new", "none.jsonl")])
-def test_a_mistake_in_the_words_of_flat_py_is_one_line(words, told, place, monkeypatch, capsys):
-    monkeypatch.chdir(place)
-    assert command(minimal_train.main, words.split()) == 2
-    said = capsys.readouterr().err
-    assert told in said and said.count("\n") == 1
 
 
 # ---- simple.py -----------------------------------------------------------------------------------

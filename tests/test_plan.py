@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from commands import call
+from commands import DEMOS, call, change_behind_its_time
 from made import CPU, NANO, TINY, killed_in_step, one_error, say, tiny, write_jsonl
 
 from nanouft import world
@@ -86,7 +86,11 @@ def test_no_row_is_longer_than_the_context_whatever_max_length_says(length, rows
     assert len(plan.train) == 1 + rows
 
 
-def test_a_run_notes_the_system_prompt_with_which_all_its_rows_began_and_all_its_files():
+def test_a_run_notes_the_system_prompt_with_which_all_its_rows_began_and_all_its_files(
+        tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        Path(name).write_text(f"rows {name}")
     for texts, noted in (("SSS", "S"), ("SST", ""), ("SS ", ""), ("   ", "")):
         begun = [say("system", text) if text.strip() else () for text in texts]
         rows = [Row((*system, *say("user", f"{i}?")), say("assistant", "No."))
@@ -191,6 +195,33 @@ def test_first_models_are_made_once_and_again_if_what_the_run_reads_has_another_
         for content, made in ((was + b" ", 2), (was + b" ", 0), (was, 0)):
             file.write_bytes(content)
             assert len(made_first(*line)) == made, "the first ones are still there"
+
+
+OF_FOLDER = {"config.json": "eps 1e-5", "tokenizer.json": "fig", "chat_template.jinja": "[/INST]",
+             "model-00002-of-00002.safetensors": "weights"}     # transformers has it in shards
+
+
+@pytest.mark.parametrize("name", OF_FOLDER)
+def test_first_models_are_made_again_after_any_change_of_the_initial_model(name, here):
+    folder = here / f"by-{name}"
+    folder.mkdir()
+    for file, text in OF_FOLDER.items():
+        (folder / file).write_text(text if file[-4:] != "json" else f'{{"x": "{text}"}}')
+    line = ["--data", "pairs.jsonl", "--init", folder.name]
+    assert [len(made_first(*line, method="tis_dpo")) for _ in range(2)] == [2, 0]
+    text = OF_FOLDER[name]
+    change_behind_its_time(folder / name, text, text[:-1] + "X")
+    assert len(made_first(*line, method="tis_dpo")) == 2
+
+
+def test_first_models_are_made_again_after_a_change_of_a_row_in_a_folder_of_rows(here, datasets):
+    file = here / "shop" / "train.jsonl"
+    file.parent.mkdir()
+    write_jsonl(file, DEMOS)
+    line = ["--data", "hub:shop", "--init", "start"]
+    assert [len(made_first(*line)) for _ in range(2)] == [2, 0]
+    change_behind_its_time(file, "oak", "elm")
+    assert len(made_first(*line)) == 2
 
 
 def test_an_aligned_model_of_poft_is_the_same_for_all_runs(here):

@@ -1,16 +1,14 @@
-"""Which lessons there are: README's list by subject, and the table of lessons/README.md with what
-each is about, its papers and its minutes. `python -m lessons methods` writes both.
+"""Which lessons there are. The tables of README and lessons/README.md name them, too.
 
-SUBJECTS is the only list of lessons, in their order: a lesson keeps its number, whatever its place.
+SUBJECTS has the lessons in their order: a lesson keeps its number, whatever its place.
 A copy beside them, such as lessons/04_my_copy.py, can be run but is not counted as one. All else is
 read from the first lines of each lesson.
 """
 import ast
-import re
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[1]
-SUBJECTS = {                    # README's list, in the order in which the lessons are taken
+SUBJECTS = {                    # in the order in which the lessons are taken
     "Basics": "00_whole_game 01_a_model_that_talks 02_which_tokens_count 13_without_forgetting",
     "IFT": "03_language_as_a_walk 04_models_own_guess 06_what_follows_weighs",
     "Preferences": "07_pairs_in_place_of_a_reward",
@@ -20,13 +18,6 @@ SUBJECTS = {                    # README's list, in the order in which the lesso
                "12b_old_answers 16_does_it_think 18_examples_and_rewards",
     "A model of your own": "17_a_real_model 19_one_model_all_stages"}
 LESSONS = [HERE / f"{name}.py" for name in " ".join(SUBJECTS.values()).split()]
-MERGED = {                      # what 5.1 had, and where it is now
-    "05": "Lesson 05 is part 2 of lesson 04 now, and exercise 05a is 04b: "
-          "python lessons/04_models_own_guess.py",
-    "08": "Lesson 08 is the switch of lesson 07 now: "
-          "python lessons/07_pairs_in_place_of_a_reward.py --change \"no reference\"",
-    "15": "Lesson 15 is part 2 of lesson 12b now, and exercise 15a is 12c: "
-          "python lessons/12b_old_answers.py"}
 
 
 def number_of(lesson: Path) -> str:
@@ -60,32 +51,3 @@ def lesson_head(file: Path) -> tuple[str, str, str]:
     first, italics = text.split("\n\n")[:2]
     title, *about = first.splitlines()
     return title.removeprefix("# "), " ".join(italics.strip("*").split()), " ".join(about)
-
-
-QUESTIONS = {file.stem: lesson_head(file)[2] for file in LESSONS}
-
-
-def row(file: Path) -> str:
-    title, below, about = lesson_head(file)
-    cell = about.replace("|", r"\|")
-    minutes = re.search(r"about (\d+) minutes", below, re.I)
-    papers = ", ".join(f"[{x}](https://arxiv.org/abs/{x})"
-                       for x in dict.fromkeys(re.findall(r"\d{4}\.\d{5}", below)))
-    return (f"| [{title.replace(' · ', ' ')}]({file.name}) | {cell} "
-            f"| {papers} | {minutes[1] if minutes else ''} |")
-
-
-def table() -> str:
-    return "\n".join(["| lesson | what it is about | papers | minutes to read and run |",
-                      "|---|---|---|---|", *map(row, LESSONS)]) + "\n"
-
-
-def subject_table() -> str:
-    """README's list: each subject's first lesson, and the numbers of the others."""
-    out = ["| subject | lessons |", "|---|---|"]
-    for subject, names in SUBJECTS.items():
-        first, *rest = [HERE / f"{name}.py" for name in names.split()]
-        cells = [f"[{lesson_head(first)[0].replace(' · ', ' ')}](lessons/{first.name})",
-                 *map(number_of, rest)]
-        out.append(f"| **{subject}** | {' · '.join(cells)} |")
-    return "\n".join(out) + "\n"

@@ -3,28 +3,28 @@
     python -m lessons.evidence                      # what was found, a sentence or two a page
     python -m lessons.evidence C4                   # one run, with the score of each training
     python -m lessons.evidence all                  # all verdicts; nothing is trained
-    python -m lessons.evidence --commands C4        # how to train it again, at its commit
-    python -m lessons.evidence --write              # the pages and pictures that show verdicts
+    python -m lessons.evidence --table              # writes them into lessons/evidence/verdicts.csv
 
 C4 is a run: a set of trainings that are alike but for what is compared, and questions about their
 scores; its plan is questions/C4.ini. C and R12 are for our own models N1 and N2, R1 to R11 for a
 real model, SmolLM2-135M. What was expected is printed as it was written then: there the first base
 is N1, a family is a task.
 """
+import re
 import sys
 import textwrap
 from dataclasses import dataclass
 
-from lessons.evidence import judge, plan
+from lessons.evidence import judge, plan, table
 from lessons.evidence.judge import Line
-from lessons.evidence.pages import answers_of_pages, fill, write
 from lessons.evidence.plan import MODELS, UNIT
 from nanouft.compare.by_task import mean_without
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, one_of
+from nanouft.plumbing.errors import one_of
 from nanouft.plumbing.printing import say
 from nanouft.run.flags import parse
 
+PAGES = plan.HERE.parents[1] / "docs" / "results"
 EXPLAINED = (
     "Below each question are its verdict and the difference in points of 100, with its 95 % "
     "interval, on N1 and on N2 (R1 to R11: on SmolLM2). Brackets say who asks: the paper, we, or "
@@ -53,10 +53,14 @@ def print_wrapped(head: str, text: str, width: int = 100) -> None:
 
 
 def print_found() -> None:
-    """The answer of each page of docs/results, and its runs."""
-    for page, (answer, runs) in answers_of_pages().items():
-        head, asked = (f"{page:12}", f" ({', '.join(runs)})") if page != "README" else ("", "")
-        print_wrapped(head, answer + asked, 80)
+    """The answer of each page of docs/results, in bold below its title, and the page's runs."""
+    for file in sorted(PAGES.glob("*.md")):
+        text = file.read_text(encoding="utf-8")
+        answer, runs = text.split("**")[1], dict.fromkeys(re.findall(r"\b[CR]\d+\w?\b", text))
+        if file.stem == "README":
+            print_wrapped("", answer, 80)
+        else:
+            print_wrapped(f"{file.stem:12}", f"{answer} ({', '.join(runs)})", 80)
     say("\nTwo figures are for our models N1 and N2. In brackets are runs; ask for one:",
         "  python -m lessons.evidence C4     # or all, for every verdict",
         "Conditions, and what speaks against each answer: docs/results/ift.md and so on", sep="\n")
@@ -91,7 +95,7 @@ def print_one(name: str) -> None:
     for x in plan.PAPERS:
         if any(key.startswith(f"{name} ") for key in x.asked + x.also):
             say()
-            print_wrapped("", f"The paper's sentence \"{x.says}\". Doubt: {fill(x.doubt)}.")
+            print_wrapped("", f"The paper's sentence \"{x.says}\". Doubt: {x.doubt}.")
 
 
 def score_lines(name: str) -> list[str]:
@@ -111,7 +115,7 @@ def score_lines(name: str) -> list[str]:
             for name in run.also:
                 asked = judge.asked_of(run, f"better, {name}: {training}", model)
                 numbers.append(mean_without(asked, ""))
-            out.append(f"{training:{width}}{MODELS.get(of, of):>10}"
+            out.append(f"{training:{width}}{MODELS[of]:>10}"
                        + "".join(f"{100 * x:10.1f}" for x in numbers))
         out += [f"    {line or '(not trained)'}" for line in flags.split("\n")]
     return out + [f"{{{folder}}} = {flags}" for folder, flags in run.made.items()]
@@ -120,26 +124,16 @@ def score_lines(name: str) -> list[str]:
 @dataclass
 class EvidenceFlags:
     runs: list[str] | None = None   # runs, as listed below, or all [what was found]
-    commands: bool = False          # print how to train a run again, by the code that trained it
-    train: bool = False             # the same: this version trains no old run
-    write: bool = False             # write docs/results and README's results
+    table: bool = False             # write lessons/evidence/verdicts.csv
 
 
 def main(argv: list[str] | None = None) -> int:
-    known = sorted({*judge.RUNS, *plan.NAMES}, key=plan.number)
-    listed = "".join(f"\n  {x:5}{title(x)}" for x in known)
+    listed = "".join(f"\n  {x:5}{title(x)}" for x in plan.NAMES)
     flags = parse(EvidenceFlags, argv, "python -m lessons.evidence", f"{__doc__}\nRuns:{listed}\n",
                   words="runs")
-    may_be = known if flags.commands or flags.train else [*known, "all"]
-    names = [one_of("run", name, may_be) for name in flags.runs or ()]
-    if flags.commands or flags.train:
-        if not names:
-            raise UserError("--commands needs a run, such as C13")
-        for name in names:
-            say(*plan.commands(name), sep="\n")
-        return 0
-    if flags.write:
-        write()
+    names = [one_of("run", name, [*plan.NAMES, "all"]) for name in flags.runs or ()]
+    if flags.table:
+        table.write()
     elif not names:
         print_found()
     for name in names:

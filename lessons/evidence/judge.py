@@ -16,10 +16,8 @@ from nanouft.compare import stats
 from nanouft.compare.by_task import Difference, mean_and_variance
 
 Kept = Mapping[str, np.ndarray]
-Figure = tuple[float, float]            # mean, half of its 95 % interval; of 100
-ASKED = [x for x in plan.NAMES if plan.read(x).questions]
 LAKES = plan.HERE.parents[1] / "frozen_lake" / "hundred.json"
-RUNS = sorted([*ASKED, *FROZEN["asks"]], key=plan.number)
+RUNS = [name for name in plan.NAMES if name in FROZEN["asks"] or plan.read(name).questions]
 
 
 @dataclass
@@ -37,11 +35,8 @@ class Line:
     @property
     def without(self) -> str:
         """ "list -0.0 and +0.6": the largest task and the difference without it."""
-        found = [f for f in self.findings if f.largest]
-        numbers = [f"{100 * f.without:+.1f}" for f in found]
-        if len({f.largest for f in found}) == 1:
-            return f"{found[0].largest} {' and '.join(numbers)}"
-        return " and ".join(f"{f.largest} {x}" for f, x in zip(found, numbers))
+        return beside_tasks([(f.largest, f"{100 * f.without:+.1f}") for f in self.findings
+                             if f.largest])
 
     @property
     def rests_on(self) -> str:
@@ -54,8 +49,16 @@ class Line:
         return " and ".join(dict.fromkeys(names))
 
 
+def beside_tasks(figures: list[tuple[str, str]]) -> str:
+    """One task and its figures, or each figure with its task."""
+    if len({task for task, _ in figures}) == 1:
+        return f"{figures[0][0]} {' and '.join(figure for _, figure in figures)}"
+    return " and ".join(f"{task} {figure}" for task, figure in figures)
+
+
 # ---- a difference --------------------------------------------------------------------------------
 def asked_of(run: Run, formula: str, model: int, kept: Kept | None = None) -> Difference:
+    """What a formula asks on a model of the run (0, 1), from its kept scores or from others."""
     test, signed, what, parts = parse_question(run, formula)
     kept, names = kept or plan.scores(run.name), [*run.trainings]
     at = [names.index(name) for _, name in signed]
@@ -79,13 +82,19 @@ def mean_where(gap: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return mean + (gap - mean) * counts / share
 
 
-# ---- verdicts ------------------------------------------------------------------------------------
-def asked_by_model(name: str, kept: Kept | None = None) -> list[list[Difference]]:
+def asked_on_each(name: str, formula: str, kept: Kept | None = None) -> list[Difference]:
+    """The same on each model of a run."""
     run = plan.read(name)
-    return [[asked_of(run, formula, model, kept) for formula in run.questions]
-            for model in range(len(run.models))]
+    return [asked_of(run, formula, model, kept) for model in range(len(run.models))]
 
 
+def in_points(moments: stats.Moments) -> str:
+    """ "-4.3 ± 1.6"."""
+    mean, variance, freedom = moments
+    return points(mean, stats.half_width(variance, freedom))
+
+
+# ---- verdicts ------------------------------------------------------------------------------------
 @cache
 def verdict_lines(name: str) -> list[Line]:
     """The questions of one run with their verdicts."""
@@ -122,30 +131,15 @@ def against_placebo() -> list[Line]:
 
 def judged(name: str, kept: Kept | None = None) -> list[Line]:
     """All questions of a run, from its kept scores or from others."""
-    run, by_model, out = plan.read(name), asked_by_model(name, kept), []
-    by_question = zip(*map(findings_of, by_model))
-    for (formula, words), found in zip(run.questions.items(), by_question):
+    run, out = plan.read(name), []
+    by_question = [asked_on_each(name, formula, kept) for formula in run.questions]
+    by_model = [findings_of([*asked]) for asked in zip(*by_question)]
+    for (formula, words), found in zip(run.questions.items(), zip(*by_model)):
         verdicts = {f.verdict for f in found}       # it holds if it holds on all models
         out.append(Line(name, words, verdicts.pop() if len(verdicts) == 1 else "undecided",
                         " and ".join(points(f.mean, f.half) for f in found), found,
                         f"{name} {formula}", claimed_by(f"{name} {formula}"),
                         doubts_of(run, formula)))
-    return out
-
-
-@cache
-def fragile(name: str) -> list[tuple[Line, str]]:
-    """Decided questions of a run that are undecided without one seed, each with how many such
-    seeds there are: "N2 7 of 8"."""
-    run, kept, out = plan.read(name), plan.scores(name), []
-    without = [judged(name, {what: np.delete(x, seed, 2) if x.ndim > 2 else x
-                             for what, x in kept.items()}) for seed in range(len(run.seeds))]
-    for line, *others in zip(verdict_lines(name), *without):
-        seeds = [sum(x.findings[model].verdict != line.verdict for x in others)
-                 for model in range(len(run.models))]
-        if line.verdict != "undecided" and any(seeds):
-            out.append((line, ", ".join(f"{plan.MODELS.get(model, model)} {n} of {len(others)}"
-                                        for model, n in zip(run.models, seeds) if n)))
     return out
 
 
@@ -171,39 +165,6 @@ def doubts_of(run: Run, formula: str) -> dict[str, list[str]]:
 
 def premises(name: str) -> list[str]:
     """What a run presumes, measured: "Answers of the start model that stop: 55.3 ± 2.0"."""
-    run = plan.read(name)
-    return [f"{what}: " + " and ".join(
-        f"{100 * mean:.1f} ± {100 * stats.half_width(variance, freedom):.1f}"
-        for mean, variance, freedom in (
-            mean_and_variance(asked_of(run, f"better, {formula}", model))
-                                        for model in range(len(run.models))))
-            for formula, what in run.premises.items()]
-
-
-def score_of(name: str, training: str, model: int) -> stats.Moments:
-    """The score of a training on a model, from 0 to 1."""
-    return mean_and_variance(asked_of(plan.read(name), f"better: {training}", model))
-
-
-def mean_of(runs: tuple[stats.Moments, ...]) -> stats.Moments:
-    """The mean of runs that share neither seeds nor prompts; freedom as Welch has it."""
-    means, variances, freedoms = zip(*runs)
-    variance = sum(variances)
-    freedom = variance ** 2 / max(1e-30, sum(v ** 2 / n for v, n in zip(variances, freedoms)))
-    return sum(means) / len(runs), variance / len(runs) ** 2, freedom
-
-
-def in_points(difference: stats.Moments) -> Figure:
-    mean, variance, freedom = difference
-    return 100 * mean, 100 * stats.half_width(variance, freedom)
-
-
-def as_one_family() -> str:
-    """"17 of 24": how many of the decided verdicts of C1 to C6 stay decided if all questions of
-    these runs share one correction."""
-    names = [name for name in plan.NAMES if plan.number(name) < ("C", 7, "")]
-    alone = [line.verdict for name in names for line in verdict_lines(name)]
-    together = [findings_of(sum(of_runs, [])) for of_runs in zip(*map(asked_by_model, names))]
-    decided = sum(verdict != "undecided" for verdict in alone)
-    stay = sum(a.verdict == b.verdict == c != "undecided" for a, b, c in zip(*together, alone))
-    return f"{stay} of {decided}"
+    return [f"{what}: " + " and ".join(in_points(mean_and_variance(asked)).lstrip("+")
+                                       for asked in asked_on_each(name, f"better, {formula}"))
+            for formula, what in plan.read(name).premises.items()]

@@ -1,5 +1,5 @@
 """A run as it was planned (questions/NAME.ini) and what its trainings scored (results/NAME.npz.xz).
-They are trained again by the code of their commit (COMMITS). A new claim is a comparison's folder.
+Version 6.0.0 prints how to train one again; a new claim is a comparison's folder.
 
 [run]           what it asks, its models, seeds, prompts and tasks; what was expected before; split
                 = val: it tries settings for another run, and has no questions
@@ -11,9 +11,8 @@ They are trained again by the code of their commit (COMMITS). A new claim is a c
                 scores more than B, "better: A - B - C + D" whether A's lead over B is larger than
                 C's over D; verdicts.py has the tests. "better, stops: A - B" asks of the share of
                 answers that stop, "score in sort" of one task, "score where both stop" of answers
-                that stop after A and after B; "recovers" of the share of answers that
-                error_recovery.py counts, if [run] has "also = recovers". "..." is the question
-                before it, of one task
+                that stop after A and after B; "recovers" of the share of answers that go on rightly
+                after a wrong first word (R12 alone)
 [premises]      the same without a verdict
 [doubts]        of a question, or of all: why a verdict may be wrong though its interval is right
 [edges]         of a training: settings that are the lowest or highest tried, or were not searched;
@@ -23,6 +22,7 @@ They are trained again by the code of their commit (COMMITS). A new claim is a c
 Settings were chosen on validation prompts with other seeds, and questions, signs and margins were
 written down before the runs that answer them. So results/NAME.npz.xz has a hash of the commands and
 one of the questions: scores of another plan are no answer. Words may change, verdicts may not.
+questions/unplanned.txt has the differences that were read off afterwards; they have no verdict.
 
 The choice of settings is proved by what no code reads: each setting that was tried, with its
 validation scores. results/searches.csv.gz has C1 to C6, tries.csv.xz all later ones, and rates.csv
@@ -43,23 +43,18 @@ import numpy as np
 
 from lessons.evidence.verdicts import LIMITS
 from nanouft.compare.by_task import Parts
-from nanouft.plumbing.errors import UserError, one_of
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_ini
 
 HERE = Path(__file__).parent
-FAMILIES = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
-NO_FACTS = FAMILIES[:6]                 # they need no facts of NanoWorld
+TASKS = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
 SKILLS = ("rules", "list", "sum", "sort", "reverse")
 HONESTY = ("truth", "unknown")
-MANY_RIGHT = "list"                     # in all other tasks one answer is right
 UNIT = 240                              # every score of NanoWorld is a whole number of 240ths
 MODELS = {"base": "N1", "base-1": "N2", "smollm2": "SmolLM2"}
-COMPARED = {"score": "scores", "stops": "ended", "score where both stop": "both stop"}
+COMPARED = {"score": "scores", "stops": "ended", "score where both stop": "both stop",
+            "recovers": "recovers"}
 FROZEN = json.loads((HERE / "results" / "frozen.json").read_text(encoding="utf-8"))     # C5, C7
-COMMITS = {     # {version of kept scores: the commit that wrote them; its code trains them}
-    "1.1.0": "ffb6a607", "3.0.0": "5e01b141", "3.3.0": "4ba79cda", "3.4.0": "c0af59fe",
-    "3.5.0": "036232a1", "4.0.0": "5136f454", "4.5.0": "9d2ae388"}
-MEASURED = {"C5": "lessons.evidence.reads --measure"}       # it trains nothing
 
 Words = dict[str, str]
 
@@ -82,7 +77,7 @@ class Run:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        return tuple(self.run.get("tasks", " ".join(FAMILIES)).split())
+        return tuple(self.run.get("tasks", " ".join(TASKS)).split())
 
     @property
     def parts(self) -> Parts:
@@ -95,19 +90,10 @@ class Run:
         """What is measured beside scores and ends."""
         return tuple(self.run.get("also", "").split())
 
-    @property
-    def scores_of(self) -> str:
-        """The run whose trainings it asks."""
-        return self.run.get("scores of", self.name)
-
-    @property
-    def seeds(self) -> range:
-        first, last = self.run["seeds"].split(" to ")
-        return range(int(first), int(last) + 1)
-
 
 @cache
 def read(name: str) -> Run:
+    """The plan of a run; of C5 and C7 only what they ask."""
     if name in FROZEN["asks"]:
         return Run(name, {what: FROZEN[what][name] for what in ("asks", "expected")
                           if name in FROZEN[what]})
@@ -128,18 +114,11 @@ def parse_question(run: Run, formula: str) -> tuple[str, list[tuple[int, str]], 
              "tasks alike": (run.tasks,)} | {
         f"without {gone}": tuple(tuple(x for x in part if x != gone) for part in run.parts)
         for gone in run.tasks}
-    known = COMPARED | {name: name for name in run.also}
-    compared, inside, task = ("score", "", "") if of in means else of.partition(" in ")
-    one_of("test", test, LIMITS)
-    one_of("mean of a question", compared, known if inside else [*known, *filter(None, means)])
-    one_right = compared == "recovers"
-    mean = f"without {MANY_RIGHT}" if one_right else of
-    parts = ((task,),) if inside else means.get(mean, run.parts)
-    for name in (task for part in parts for task in part):
-        one_of("task", name, [x for x in run.tasks if not one_right or x != MANY_RIGHT])
-    for _, name in signed:
-        one_of("training", name, run.trainings)
-    return test, signed, known[compared], parts
+    if of in means:
+        return test, signed, "scores", means[of]
+    what, inside, task = of.partition(" in ")
+    everywhere = means["without list"] if what == "recovers" else run.parts     # of many right ones
+    return test, signed, COMPARED[what], ((task,),) if inside else everywhere
 
 
 # ---- kept scores ---------------------------------------------------------------------------------
@@ -148,25 +127,15 @@ def scores(name: str) -> dict[str, np.ndarray]:
     """`scores` (trainings, models, seeds, tasks, prompts) in 240ths; `ended`: which answers stop
     (C1 to C6: `stops`, the share of lists); `recovers` in R12; `groups` (tasks, prompts): one
     number for all prompts that ask for the same fact; `version`: that of nanouft; `plans`: hashes.
+    UserError if the plan is not the one that they were kept for.
     """
-    file = HERE / "results" / f"{read(name).scores_of}.npz.xz"
+    file = HERE / "results" / f"{read(name).run.get('scores of', name)}.npz.xz"
     kept = dict(np.load(io.BytesIO(lzma.decompress(file.read_bytes()))))
     for what, now in hashes(read(name)).items():
         if f"{name} {what} {now}" not in kept["plans"]:
             raise UserError(f"questions/{name}.ini: its {what} are not those that {file.name} was "
                             "kept for; restore them")
     return kept
-
-
-def commands(name: str) -> list[str]:
-    """What trains a run again, by the code that trained it."""
-    version = FROZEN["version"] if name in FROZEN["asks"] else str(scores(name)["version"])
-    folder = f"../nanouft-{COMMITS[version]}"
-    typed = [] if name in FROZEN["asks"] else [
-        f"python -m lessons.evidence --commands {name}       # each training as a command, or"]
-    return [f"git worktree add {folder} {COMMITS[version]}       # its scores: {version}",
-            f"cd {folder}", *typed,
-            f"python -m {MEASURED.get(name, f'lessons.evidence --train {name}')}"]
 
 
 def hashes(run: Run) -> dict[str, str]:
@@ -189,27 +158,25 @@ def number(name: str) -> tuple[str, int, str]:
     return letter, int(digits), rest
 
 
-NAMES = sorted((file.stem for file in (HERE / "questions").glob("*.ini")), key=number)
+PLANNED = [file.stem for file in (HERE / "questions").glob("*.ini")]
+NAMES = sorted([*PLANNED, *FROZEN["asks"]], key=number)             # all runs
 
 
 # ---- papers --------------------------------------------------------------------------------------
 class Sentence(NamedTuple):
     """What a paper says, and the questions that ask it: the paper's own, then ours."""
-    paper: str
-    version: str                        # arXiv number and version that has the sentence
     says: str                           # in our words
     asked: list[str]
     also: list[str]
-    doubt: str                          # may have marks
+    doubt: str
 
 
-def read_papers() -> tuple[dict[str, list[str]], list[Sentence]]:
-    ini = read_ini(HERE / "questions" / "papers.cfg")
-    said = [Sentence(part["paper"], part["version"], " ".join(part["says"].split()),
-                     part["asked"].split("\n")[1:], part.get("also", "").split("\n")[1:],
-                     " ".join(part["doubt"].split()))
-            for name, part in ini.items() if name not in ("DEFAULT", "runs")]
-    return {paper: runs.split() for paper, runs in ini["runs"].items()}, said
+def one_line(text: str) -> str:
+    """With its no-break spaces, as in "40 %"."""
+    return re.sub(r"[ \n]+", " ", text)
 
 
-RUNS_OF, PAPERS = read_papers()
+PAPERS = [Sentence(one_line(part["says"]), part["asked"].split("\n")[1:],
+                   part.get("also", "").split("\n")[1:], one_line(part["doubt"]))
+          for name, part in read_ini(HERE / "questions" / "papers.cfg").items()
+          if name != "DEFAULT"]

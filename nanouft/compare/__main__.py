@@ -26,7 +26,7 @@ that it imports change.
 import sys
 import textwrap
 from collections.abc import Iterable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
@@ -89,13 +89,14 @@ def run(methods: Iterable[str], *, verbose: bool = False, executor: Executor | N
 
 
 def check_guarded() -> None:
-    """UserError for a script that each worker, which reads it anew, would begin again."""
+    """UserError for a script that would begin again where it is read: as a method, or by another
+    process that you start."""
     file = getattr(sys.modules["__main__"], "__file__", None)
     unguarded = file and Path(file).is_file() and "__name__" not in Path(file).read_text(
         "utf-8", "replace")
     if unguarded or getattr(current_process(), "_inheriting", False):
-        raise UserError(f"{file or 'this script'}: a comparison starts processes, and each runs "
-                        "the script again; call it below `if __name__ == \"__main__\":`")
+        raise UserError(f"{file or 'this script'}: a comparison in it begins again "
+                        "wherever it is imported; call it below `if __name__ == \"__main__\":`")
 
 
 def compare(words: ParsedCommand, executor: Executor | None = None) -> report.Verdict | None:
@@ -157,6 +158,8 @@ def train_all(c: Comparison) -> None:
 def pool_of(c: Comparison) -> Pool:
     if c.executor:
         return ExecutorPool(c.executor)
+    if current_process().daemon:        # of Celery or a Pool: multiprocessing may start no process
+        return ExecutorPool(ThreadPoolExecutor(c.cfg.workers))
     return LocalPool(c.cfg.workers or 1, visible_gpus() if c.device == "cuda" else ())
 
 

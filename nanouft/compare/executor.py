@@ -27,7 +27,7 @@ from nanouft.compare.fingerprint import (
 )
 from nanouft.compare.progress import POLL_SECONDS
 from nanouft.compare.runs import Job, is_done, is_made
-from nanouft.compare.workers import STARTED_AT, kill_worker, run_and_report_error
+from nanouft.compare.workers import PACKAGE_AT_START, kill_worker, run_and_report_error
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import HOST, remove, unfinished
 from nanouft.plumbing.printing import BRIEF, say
@@ -44,7 +44,7 @@ class ExecutorPool:
         self.executor = executor
         self.by_future: dict[Future, Job] = {}
         self.resubmitted: set[tuple] = set()    # keys of parts that were handed over twice
-        self.wanted = Path()
+        self.wanted: Path | None = None         # until a part is handed over
         self.last_activity = 0.0                # when a worker was last seen at work, or told of
 
     def running(self) -> list[Job]:
@@ -59,7 +59,7 @@ class ExecutorPool:
             self.last_activity = time.monotonic()
             self.wanted.parent.mkdir(parents=True, exist_ok=True)
             self.wanted.touch()
-        payload = pickle.dumps(code_fingerprint()) + pickle.dumps((part, STARTED_AT))
+        payload = pickle.dumps(code_fingerprint()) + pickle.dumps((part, PACKAGE_AT_START))
         try:
             future = self.executor.submit(run_on_worker, payload, str(Path.cwd()), str(self.wanted))
         except RuntimeError as e:               # it is broken or shut down
@@ -94,7 +94,8 @@ class ExecutorPool:
             self.last_activity = time.monotonic()
 
     def stop(self) -> None:
-        remove(self.wanted)
+        if self.wanted:
+            remove(self.wanted)
         for future in self.by_future:
             future.cancel()
         self.by_future.clear()
@@ -150,9 +151,9 @@ def part_process_main() -> None:
     os.dup2(2, 1)
     error = code_mismatch(pickle.load(sys.stdin.buffer))
     if not error:
-        part, since = pickle.load(sys.stdin.buffer)
+        part, package = pickle.load(sys.stdin.buffer)
         threading.Thread(target=exit_with_worker, daemon=True).start()
-        error = run_and_report_error(part, since)
+        error = run_and_report_error(part, package)
     output.write(f"{error}.")
     output.flush()
     os._exit(0)

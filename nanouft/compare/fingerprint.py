@@ -1,7 +1,9 @@
 """Which code has run: every Python file that a process has imported outside of the installed
 libraries, with its hash, so that a run is known to be of today's files.
 
-    files = hash_own_code(since, began)     # {"nanouft:loop.py": "9f0a...", "helper.py": "41c7..."}
+    package = hash_package()            # when the comparison begins
+    watch_code()                        # when the process of a run begins
+    files = hash_own_code(package)      # {"nanouft:loop.py": "9f0a...", "helper.py": "41c7..."}
     unchanged(files)                    # are they the same now?
 """
 import contextlib
@@ -9,10 +11,11 @@ import hashlib
 import json
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from nanouft.models.folders import OF_HUB
 from nanouft.plumbing.errors import UserError
@@ -21,6 +24,7 @@ from nanouft.run.folder import hash_of
 PACKAGE = Path(__file__).resolve().parents[1]           # nanouft
 LIBRARIES = ("torch", "numpy", "transformers", "peft")      # that figures depend on
 PYTHON = [Path(sysconfig.get_path(x)).resolve() for x in ("stdlib", "platstdlib")]
+hashes_when_run: dict[Path, str] = {}   # of each file of code, as the process of a run has run it
 
 
 def short_hash(parts: Iterable) -> str:
@@ -89,18 +93,37 @@ def file_named(name: str) -> Path:
     return PACKAGE / name.removeprefix("nanouft:") if of_package else Path.cwd() / name
 
 
-def hash_own_code(since: float, began: float) -> dict[str, str]:
-    """{name: hash} of own_code_files. UserError if a file has changed after it was imported:
-    nanouft's after the comparison began, any other after this process did."""
+def hash_package() -> dict[str, str]:
+    """{name: hash} of all that nanouft is written in, whether or not it is imported."""
+    return {f"nanouft:{file.relative_to(PACKAGE).as_posix()}": hash_of_file(file)
+            for file in PACKAGE.rglob("*.py")}
+
+
+def watch_code() -> None:
+    """From now on, hash each file of code when this process begins to run it. Only the end of the
+    process ends it."""
+    sys.addaudithook(hash_when_run)
+
+
+def hash_when_run(event: str, told: tuple[Any, ...]) -> None:
+    """Python calls it with all that this process does; ("exec", (code,)) is the run of a module."""
+    if event != "exec" or not told[0].co_filename.endswith(".py"):
+        return
+    file = Path(told[0].co_filename).absolute()
+    if not is_of_a_library(str(file)):
+        hashes_when_run.setdefault(file, hash_of_file(file))
+
+
+def hash_own_code(package: Mapping[str, str]) -> dict[str, str]:
+    """{name: hash} of own_code_files. UserError if the bytes of one have changed: of nanouft's
+    since the comparison began (package: hash_package then), of any other since it was run."""
     files = own_code_files()
+    hashes = {name: hash_of_file(file) for name, file in files.items()}
     for name, file in files.items():
-        state = file.stat()
-        changed = state.st_mtime
-        if not is_of_a_library(str(file)):      # uv links an installed file elsewhere: a new ctime
-            changed = max(changed, state.st_ctime)
-        if changed > (since if name[:8] == "nanouft:" else began):
+        was = package.get(name) if name.startswith("nanouft:") else hashes_when_run.get(file)
+        if was not in (None, hashes[name]):
             raise UserError(f"{file}: changed while it ran; run the same command again")
-    return {name: hash_of_file(file) for name, file in files.items()}
+    return hashes
 
 
 def unchanged(files: dict[str, str]) -> bool:

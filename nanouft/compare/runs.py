@@ -3,7 +3,7 @@
     job = job_for(place, "sft seed 0", config, "base", eval_spec=EvalSpec("my.jsonl"))
     is_done(job)                        # made and scored, by the code and from the files of today
     for part in parts_of(job):          # the training, and its scoring
-        run_part(part, since)           # each in a process of its own (workers.py)
+        run_part(part, package)         # each in a process of its own (workers.py)
     scores_of(job)["score"]["sort"]     # (questions,) of NanoWorld's task
 
 A folder's name has a hash of all that is known before a run: flags, rows, initial model, device,
@@ -17,10 +17,9 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,9 +37,10 @@ from nanouft.compare.fingerprint import (
 )
 from nanouft.compare.scoring import EvalSpec, Values, measure
 from nanouft.models.folders import folder_of
-from nanouft.plumbing.errors import Diverged
+from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.plumbing.files import (
     HOST,
+    read_arrays,
     read_json,
     read_text,
     removed_unless_whole,
@@ -58,7 +58,6 @@ MADE = "made.json"
 ONLY_TRAIN = {"plain": True, "items": 0, "save_every": 0, "threads": 1}
 HEAVY = 40_000_000              # bytes: heavier weights are removed when they have been scored
 DAY = 86400                     # seconds
-TRAIN = "nanouft.train:run_from_config"
 
 
 class Job(NamedTuple):
@@ -69,7 +68,6 @@ class Job(NamedTuple):
     init: str = ""              # the initial model
     needs: tuple["Job", ...] = ()   # what it reads, made before it
     name: str = ""              # as an error names it
-    program: str = TRAIN        # that makes the folder config.out
     trains_others: bool = False  # it trains other models first, so no other such job runs meanwhile
     may_diverge: bool = False   # a try may diverge
 
@@ -88,11 +86,9 @@ class Job(NamedTuple):
 
     @property
     def command(self) -> str:
-        """What to type for this training. "" if there is none, or if another program has made it:
-        one that has run a file in a container, where this command would run it outside."""
-        if not self.config or self.program != TRAIN:
-            return ""
-        return f"python -m nanouft.train {shlex.join(self.config.argv())}"
+        """What to type for this training; "" if there is none."""
+        words = shlex.join(self.config.argv()) if self.config else ""
+        return words and f"python -m nanouft.train {words}"
 
 
 @cache
@@ -122,7 +118,9 @@ def with_needs(job: Job) -> list[Job]:
 # ---- is it there? --------------------------------------------------------------------------------
 def made_record(folder: Path) -> dict[str, Any]:
     """What made.json says; {} if the folder is not whole."""
-    return read_json(folder / MADE) if (folder / MADE).is_file() else {}
+    with suppress(UserError):
+        return read_json(folder / MADE)
+    return {}
 
 
 def is_made(job: Job) -> bool:
@@ -145,10 +143,9 @@ def is_done(job: Job) -> bool:
         return True
     if job.eval_spec is None:
         return is_usable(job)
-    if not job.scored.is_file():
+    if not (kept := read_arrays(job.scored)):
         return False
-    with np.load(job.scored) as kept:
-        scored_with = json.loads(str(kept["made"]))
+    scored_with = json.loads(str(kept["made"]))
     return unchanged(scored_with["files"]) and scored_with["of"] == hash_of_scored(job)
 
 
@@ -158,18 +155,17 @@ def hash_of_scored(job: Job) -> str:
 
 
 def hash_of_outputs(folder: Path) -> str:
-    """Hash of the weights, or of the rows that a program has written."""
+    """Hash of the weights; "" of a run that diverged."""
     weights = folder / "model.safetensors"
-    files = [weights] if weights.exists() else [
-        x for x in sorted(folder.glob("*.jsonl")) if x.name != "metrics.jsonl"]
-    return short_hash([x.name, hash_of_file(x)] for x in files) if files else ""
+    return short_hash([[weights.name, hash_of_file(weights)]]) if weights.exists() else ""
 
 
 # ---- what is half done ---------------------------------------------------------------------------
 def is_abandoned(partial: Path) -> bool:
     """True if the process that made it has ended; of another machine, if a day has passed."""
-    host, _, pid = partial.stem.rpartition(".")[2].rpartition("-")
-    if host == HOST and not is_alive(int(pid)):
+    if not (maker := re.fullmatch(r".+\.(\w+)-(\d+)\.partial", partial.name)):
+        return False                                 # it is not of nanouft.compare
+    if maker[1] == HOST and not is_alive(int(maker[2])):
         return True
     times = [0.0]
     for file in [partial, *partial.rglob("*")]:
@@ -197,40 +193,39 @@ def parts_of(job: Job) -> list[Job]:
         job.eval_spec is not None and not is_done(job))
 
 
-def run_part(part: Job, since: float) -> None:
-    """Train, or score unless it diverged. since: when the comparison began."""
-    began = time.time()
+def run_part(part: Job, package: Mapping[str, str]) -> None:
+    """Train, or score unless it diverged. package: fingerprint.hash_package when the comparison
+    began."""
     if part.eval_spec is None:
-        train_job(part, since, began)
+        train_job(part, package)
     elif not is_done(part):
-        write_scores(part, since, began)
+        write_scores(part, package)
 
 
-def train_job(job: Job, since: float, began: float) -> None:
+def train_job(job: Job, package: Mapping[str, str]) -> None:
     """The folder of a run, whole or not at all."""
+    from nanouft.train import run_from_config  # heavy
     assert job.config
-    module, _, function = job.program.partition(":")
     start = sum(os.times()[:4])             # of this process and of those that it starts
-    shared = CachedLogProbs(job.folder.parent / "references", since, began)
+    shared = CachedLogProbs(job.folder.parent / "references", package)
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
 
     def log_prob_file(run: dict) -> Path:
         record["told"].clear()              # of its rows, which the comparison's plan has said
         return shared(run)
-    passed = {"log_prob_file": log_prob_file} if job.program == TRAIN else {}
     with removed_unless_whole(unfinished(job.folder)) as partial, own_turn(job):
         partial.mkdir(parents=True)
         try:
             with quiet() as record["told"]:
                 config = job.config.with_flags(out=str(partial))
-                getattr(import_module(module), function)(config, **passed)
+                run_from_config(config, log_prob_file)
         except Diverged as e:
             if not job.may_diverge:
                 raise
             record["diverged"] = str(e)
         seconds = sum(os.times()[:4]) - start + shared.seconds_saved()
         write_json(partial / MADE, steps_and_rows(partial) | record | {
-            "seconds": seconds, "files": hash_own_code(since, began),
+            "seconds": seconds, "files": hash_own_code(package),
             "left": hash_of_outputs(partial),
             "read": [made_record(x.folder)["left"] for x in job.needs]})
         for file in (partial / "run.json", partial / "README.md"):      # they name their folder
@@ -251,19 +246,19 @@ def own_turn(job: Job) -> Iterator[None]:
 
 
 def steps_and_rows(folder: Path) -> dict[str, float]:
-    """Steps and rows of a run of nanouft.train; {} for any other program."""
+    """Steps and rows of a run; {} of one that diverged."""
     if not (folder / "metrics.jsonl").exists():
         return {}
     run = read_json(folder / "run.json")
     return {"steps": run["steps"], "rows": run["steps"] * run["config"]["batch_size"]}
 
 
-def write_scores(job: Job, since: float, began: float) -> None:
+def write_scores(job: Job, package: Mapping[str, str]) -> None:
     assert job.eval_spec
     job.folder.mkdir(parents=True, exist_ok=True)
     start = sum(os.times()[:4])
     scores = measure(job.eval_spec, str(job.folder) if job.config else job.init)
-    scored_with = {"files": hash_own_code(since, began), "of": hash_of_scored(job),
+    scored_with = {"files": hash_own_code(package), "of": hash_of_scored(job),
                    "seconds": sum(os.times()[:4]) - start}
     arrays: Any = {f"{what}/{part}": x for what, of in scores.items() for part, x in of.items()}
     write_arrays(job.scored, made=np.array(json.dumps(scored_with)), **arrays)
@@ -275,20 +270,18 @@ def scores_of(job: Job) -> Values | None:
     if made_record(job.folder).get("diverged"):
         return None
     out: Values = {}
-    with np.load(job.scored) as kept:
-        for key in kept.files:
-            what, _, part = key.partition("/")
-            if part:
-                out.setdefault(what, {})[part] = kept[key]
+    for key, values in read_arrays(job.scored).items():
+        what, _, part = key.partition("/")
+        if part:
+            out.setdefault(what, {})[part] = values
     return out
 
 
 def cpu_seconds(job: Job) -> float:
     """CPU seconds of its training and scoring, so far as they are done."""
     spent = made_record(job.folder).get("seconds", 0.0)
-    if job.eval_spec and job.scored.is_file():
-        with np.load(job.scored) as kept:
-            spent += json.loads(str(kept["made"])).get("seconds", 0)
+    if job.eval_spec and (kept := read_arrays(job.scored)):
+        spent += json.loads(str(kept["made"])).get("seconds", 0)
     return spent
 
 

@@ -13,15 +13,16 @@ import re
 import signal
 import sys
 import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from nanouft.compare.fingerprint import hash_package, watch_code
 from nanouft.compare.progress import (
     POLL_SECONDS,
     TRAINING_SHARE,
@@ -45,26 +46,29 @@ from nanouft.plumbing.files import remove
 from nanouft.run.checkpoint import handle_signals
 from nanouft.run.folder import lock_when_free
 
-STARTED_AT = time.time()
+PACKAGE_AT_START = hash_package()
 PRELOADED = ("nanouft.compare.workers", "nanouft.train", "nanouft.evaluate",
              "torch._dynamo")       # AdamW imports it
 NEEDS_LESS = "fewer --workers, --lora 16 or a larger --accumulate need less"
 RESUME_HINT = "finished runs are kept, and the same command continues"
 LONGEST_ERROR = 2000    # characters: a pipe holds them until the worker has ended
+script_lock = threading.Lock()
 
 
 # ---- in the worker -------------------------------------------------------------------------------
-def worker_main(part: Job, since: float, gpu: str, error_pipe: connection.Connection) -> None:
+def worker_main(part: Job, package: Mapping[str, str], gpu: str,
+                error_pipe: connection.Connection) -> None:
     """Do a part of a job and send what went wrong, or ""."""
     exit_with_parent()
     if gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu        # PyTorch has not looked for GPUs yet
-    error_pipe.send(run_and_report_error(part, since))
+    error_pipe.send(run_and_report_error(part, package))
     os._exit(0)                                         # whatever threads a loss has left
 
 
-def run_and_report_error(part: Job, since: float) -> str:
+def run_and_report_error(part: Job, package: Mapping[str, str]) -> str:
     """Do a part of a job, in this process. What went wrong, in one line, or ""."""
+    watch_code()
     tqdm.set_lock(threading.RLock())    # tqdm's own is the system's, which misses it after a kill
     sys.stdout = sys.stderr = nowhere = open(os.devnull, "w", encoding="utf-8")
     for descriptor in (1, 2):           # what a library writes there is not for the bar
@@ -73,7 +77,7 @@ def run_and_report_error(part: Job, since: float) -> str:
     torch.set_num_threads(1)
     try:
         write_progress_of(part)
-        run_part(part, since)
+        run_part(part, package)
         error = ""
     except SystemExit as e:
         error = f"it exited ({e})"
@@ -234,6 +238,19 @@ def visible_gpus() -> list[str]:
     return [x.strip() for x in named.split(",")][:count] if named else [*map(str, range(count))]
 
 
+@contextmanager
+def without_script() -> Iterator[None]:
+    """Meanwhile a new process is not told of the script that called, so it does not run it: what a
+    run gives depends on its command and on files that it reads."""
+    with script_lock:
+        script = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = script
+
+
 class LocalPool:
     """Processes of this machine, so many at once. gpus: each process sees one of them, that which
     the fewest work on."""
@@ -259,9 +276,10 @@ class LocalPool:
         busy = [gpu for *_, gpu in self.by_sentinel.values()]
         gpu = min(self.gpus, key=busy.count, default="")
         answer, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=worker_main, args=(part, STARTED_AT, gpu, theirs),
+        process = context.Process(target=worker_main, args=(part, PACKAGE_AT_START, gpu, theirs),
                                   daemon=True)
-        process.start()
+        with without_script():
+            process.start()
         theirs.close()
         self.by_sentinel[process.sentinel] = part, process, answer, gpu
 

@@ -2,29 +2,48 @@
 
     python -m nanouft.data my.jsonl                 # which methods use them
     python -m nanouft.data my.jsonl --objective dpo --init out/sft
+    python -m nanouft.data my.jsonl --keep 0.6 --by MODEL   # if many are wrong
 
 It prints how many rows of which kind there are, which methods use them, which fields they ignore,
 which rows are skipped or invalid, and the first rows as the model sees them: only the tokens in
 [[ ]] are trained on. Nothing is written.
+
+With --keep it writes instead this share of your demonstrations: those that another model finds
+likeliest, by the mean log-prob of their tokens. PoFT reads the same number.
 """
+import json
 import sys
 import textwrap
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from nanouft.data.batches import Encoded, encode
 from nanouft.data.files import items
 from nanouft.data.holdout import holdout
 from nanouft.data.report import describe, example_lines, length_note
-from nanouft.data.rows import parse
-from nanouft.data.selection import NoRows
-from nanouft.models.folders import start_tokenizer
-from nanouft.objective import Count
+from nanouft.data.rows import Row, parse, read
+from nanouft.data.selection import NoRows, demo_rows
+from nanouft.generate import longest_answer
+from nanouft.loop import Device
+from nanouft.models.folders import start_model, start_tokenizer, unread_model
+from nanouft.models.tokenizer import Tokenizer
+from nanouft.objective import Count, Objective
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import write_text
 from nanouft.plumbing.printing import quantity, say
 from nanouft.run import flags
 from nanouft.run.config import TrainFlags
+from nanouft.run.folder import check_free
+from nanouft.run.hyperparameters import choose_hyperparameters
 from nanouft.run.load import Rows, chosen_rows, count_rows_per_method, encode_rows
+from nanouft.run.memory import memory_note
+from nanouft.run.reference import FrozenModels
 
 SHOWN = ("dpo", "kto", "una", "sft")    # the one of these that reads most rows; else any other
 
@@ -36,14 +55,45 @@ class DataFlags:
     init: str = "base"              # a model, whose chat template writes the rows
     max_length: Count | None = None # longest row in tokens [the context of the model]
     show: Count = 3                 # rows to show
+    keep: Annotated[float, "> 0", "<= 1"] | None = None     # share of demonstrations to keep
+    by: str = ""                    # a model that knows better, and finds them likeliest
+    out: str = "out/kept"           # folder of the kept ones, demos.jsonl
 
     def check(self) -> None:
         if not self.files:
             raise UserError("name a file of rows, as in python -m nanouft.data my.jsonl")
+        if bool(self.keep) != bool(self.by):
+            raise UserError("--keep SHARE needs --by MODEL, and --by needs --keep")
+
+
+def likeliest(rows: list[Row], by: str, share: float) -> list[Row]:
+    """This share of the demonstrations: those that the model `by` finds likeliest, in their order.
+    UserError if a row is no demonstration, or too long for the model."""
+    model, tok = start_model(by)
+    encoded, _ = encode(demo_rows(rows), tok, model.cfg.n_ctx)
+    if len(encoded) < len(rows):
+        raise UserError(f"{len(rows) - len(encoded):,} of {len(rows):,} rows are not "
+                        f"demonstrations, or too long for {by}; remove them")
+    models = FrozenModels(model, tok.pad, open=lambda _: (model, tok))
+    ratings = models.mean_logp(encoded, [by])
+    best = sorted(range(len(rows)), key=lambda i: -ratings[i])[:max(1, round(share * len(rows)))]
+    return [rows[i] for i in sorted(best)]
+
+
+def write_likeliest(files: list[str], by: str, share: float, out: str) -> None:
+    check_free(out)
+    rows, _ = read(files, ["demos"])
+    kept, file = likeliest(rows, by, share), Path(out, "demos.jsonl")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, "".join(json.dumps(row.extra) + "\n" for row in kept))
+    say(f"{file}: {len(kept):,} of {quantity(len(rows), 'rows')}")
 
 
 def main(argv: list[str] | None = None) -> int:
     cfg = flags.parse(DataFlags, argv, "python -m nanouft.data", __doc__, "files")
+    if cfg.keep:
+        write_likeliest(cfg.files, cfg.by, cfg.keep, cfg.out)
+        return 0
     asked = find(cfg.objective)() if cfg.objective else None
     name = ", ".join(cfg.files)
     raw = [item for file in cfg.files for item in items(file)]
@@ -69,12 +119,27 @@ def main(argv: list[str] | None = None) -> int:
     train, _ = encode_rows(as_run, objective, split, n_ctx, tok, 0)
     say(f"{objective.name} trains on: {describe([e.row for e in train])}")
     say(length_note(train, "prompt" if objective.on_policy else "row"))
+    if text := memory_of_step(as_run, objective, train, cfg.init, tok):
+        say(textwrap.fill(text, 80, break_on_hyphens=False))
     shown = train[:cfg.show]
     if any(tokens.mask.any() for e in shown for tokens in e.seqs.values()):
         say("Only the tokens in [[ ]] are trained on:")
     for e in shown:
         say(*example_lines([e], tok), sep="\n")
     return 0
+
+
+def memory_of_step(as_run: TrainFlags, objective: Objective, train: list[Encoded], init: str,
+                   tok: Tokenizer) -> str:
+    """memory_note of a run without further flags, whose weights are not read. "" for a model whose
+    forward can't be run without numbers, as with experts."""
+    with suppress(Exception), FakeTensorMode():
+        model = unread_model(init)
+        _, batch_size, _ = choose_hyperparameters(as_run, objective, len(train), model)
+        max_new = longest_answer(model, tok)
+        text = memory_note(objective, train, model, Device(), batch_size, max_new=max_new)
+        return text and f"in train, with all weights in fp32, {text}"
+    return ""
 
 
 if __name__ == "__main__":

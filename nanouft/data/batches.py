@@ -281,6 +281,10 @@ class RowSource:
         lengths = [e.length for e in data]
         self.order = order(lengths, batching.batch_size, batching.steps, batching.seed)
 
+    def rows_read(self) -> list[Encoded]:
+        """The rows that a step reads: all of them, unless the run is shorter than an epoch."""
+        return [self.data[i] for i in np.unique(self.order)]
+
     def __call__(self, number: int) -> Batch:
         batch = collate(self.data, self.order[number], self.pad)
         return replace(batch, seed=step_seed(self.batching.seed, number),

@@ -13,14 +13,22 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from decimal import Decimal
 from itertools import zip_longest
 from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
 from nanouft.plumbing.errors import UserError, library
-from nanouft.plumbing.files import check_lfs, removed_unless_whole, rename, unfinished
+from nanouft.plumbing.files import (
+    check_lfs,
+    hash_of_file,
+    removed_unless_whole,
+    rename,
+    unfinished,
+)
 from nanouft.plumbing.printing import note, quantity
 
 Items = Iterator[tuple[str, Any]]
@@ -46,6 +54,17 @@ def items(path: str) -> Items:
         cause = e.__cause__ or e        # `datasets` says "An error occurred" alone
         raise UserError(f"{path}: cannot be read ({type(cause).__name__}: "
                         f"{' '.join(str(cause).split())})") from None
+
+
+def hash_of_rows(path: str) -> str:
+    """Hash of the rows that `items` reads: the bytes of a file; of hub:... each row, because its
+    name says neither which revision that is nor what is in a folder."""
+    if not path.startswith("hub:"):
+        return hash_of_file(path)
+    digest = hashlib.sha256()
+    for _, item in hub_rows(path, tell=False):
+        digest.update(json.dumps(item, default=as_text).encode())
+    return digest.hexdigest()[:16]
 
 
 def text_of_file(path: str) -> str:
@@ -156,24 +175,32 @@ def parquet_rows(path: str) -> Items:
         yield from with_class_names(rows, about.get("info", {}).get("features") or {}, path)
 
 
-def hub_rows(path: str) -> Items:
+def hub_rows(path: str, tell: bool = True) -> Items:
     """hub:owner/name, hub:owner/name:split or hub:owner/name:config:split, by the library
-    `datasets`. A split may have a slice, as in train[:100]."""
+    `datasets`. A split may have a slice, as in train[:100]. A folder of yours is read anew each
+    time: `datasets` would know a file that it has read before by its name and time. tell: say what
+    it finds in such a folder."""
     library("datasets", path)
-    from datasets import load_dataset_builder
+    import datasets
     source = path.removeprefix("hub:")
     name, *config = [source] if Path(source).is_dir() else re.split(r":(?![^\[\]:]*\])", source)
     split = (config.pop() if config else "") or "train"
-    if Path(name).is_dir() and "[" in str(Path(name).resolve()):
+    is_folder = Path(name).is_dir()
+    if is_folder and "[" in str(Path(name).resolve()):
         raise UserError(f"{path}: `datasets` reads square brackets as a pattern; rename the "
                         "folder")
-    builder = load_dataset_builder(name, *config)
-    if Path(name).is_dir():
-        report_files_found(path, Path(name), builder.config.data_files or {})
-    if builder.name == "csv":                           # NA and null are words
-        builder = load_dataset_builder(name, *config, keep_default_na=False)
-    builder.download_and_prepare()
-    yield from dataset_rows(builder.as_dataset(split), path)
+    for_all = Path(datasets.config.HF_DATASETS_CACHE)
+    for_all.mkdir(parents=True, exist_ok=True)
+    with (TemporaryDirectory(dir=for_all, ignore_cleanup_errors=True) if is_folder
+          else nullcontext()) as cache:
+        how = {"cache_dir": cache} if is_folder else {}
+        builder = datasets.load_dataset_builder(name, *config, **how)
+        if is_folder and tell:
+            report_files_found(path, Path(name), builder.config.data_files or {})
+        if builder.name == "csv":                       # NA and null are words
+            builder = datasets.load_dataset_builder(name, *config, keep_default_na=False, **how)
+        builder.download_and_prepare()
+        yield from dataset_rows(builder.as_dataset(split), path)
 
 
 def report_files_found(path: str, folder: Path, files_of: Mapping[Any, list[str]]) -> None:

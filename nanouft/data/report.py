@@ -109,6 +109,12 @@ def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out:
     return "\n".join(lines)
 
 
+def duplicates_note(rows: list[Row]) -> str:
+    """"34 exact duplicates of other rows", or ""."""
+    n = len(rows) - len({*rows})
+    return f"{quantity(n, 'exact duplicates')} of other rows" if n else ""
+
+
 def grade_note(rows: list[Row], weights: tuple[float, float] | None = None) -> str:
     """A line if all graded answers have the same grade; or, for a method that weighs good and bad
     answers, if there are far more of one than of the other. Else ""."""

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import AnyNumber, FirstModels, Objective, Positive
+from nanouft.objective import AnyNumber, FirstModels, Objective, Positive, row_by_row
 from nanouft.objectives.sft import nll
 from nanouft.objectives.una import score_loss
 
@@ -39,6 +39,7 @@ class PoFT(Objective):
     beta: Positive = 1.0            # factor of A - A_aligned, the lead over the helpers
     margin: AnyNumber = 0.0         # added to this lead; larger = all rows weigh less
 
+    @row_by_row
     def prepare(self, data: list, models: Any, seed: int) -> list:
         """Write A_aligned of each row: the mean over its tokens, in nats."""
         for e, x in zip(data, models.mean_logp(data, self.aligned or [])):

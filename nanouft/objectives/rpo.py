@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Objective, Positive
+from nanouft.objective import Objective, Positive, row_by_row
 from nanouft.objectives.dpo import log_ratio, pair_metrics
 
 
@@ -39,6 +39,7 @@ class RPO(Objective):
     beta: Positive = 0.1            # strength of the KL penalty; larger = closer to the reference
     temperature: Positive = 0.5  # of the weights of other prompts; small = only similar ones count
 
+    @row_by_row
     @torch.no_grad()
     def prepare(self, data: list, models: Any, seed: int) -> list:
         """Write prompt_embedding, (C,) of each row: the mean of the initial model's last hidden

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
-from nanouft.objective import FirstModels, Objective, Positive
+from nanouft.objective import FirstModels, Objective, Positive, row_by_row
 from nanouft.objectives.dpo import pair_metrics
 
 
@@ -38,6 +38,7 @@ class TISDPO(Objective):
     beta: Positive = 0.1            # strength of the KL penalty; larger = closer to the reference
     estimates: list[str] | None = None      # runs of dpo and of dpo --swap [trained first]
 
+    @row_by_row
     def prepare(self, data: list, models: Any, seed: int) -> list:
         """d_t of every response token, in nats: log pi+ - log pi-."""
         plus, minus = (models.logps(data, folder) for folder in self.estimates or ())

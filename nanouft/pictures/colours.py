@@ -86,20 +86,16 @@ def css() -> str:
     return "\n".join(f"  --{name}: light-dark({x.light}, {x.dark});" for name, x in named.items())
 
 
-def write_page(web: Path, data: Any, out: Path, head: str = "", navigation: str = "") -> Path:
+def write_page(web: Path, data: Any, out: Path) -> Path:
     """web/page.html -> out/index.html. `data` is the script's DATA. In page.html, /*STYLE*/ becomes
-    pictures/page.css with the colours, /*SCRIPT*/ the data and the scripts of web/, <!--HEAD-->
-    and <!--NAVIGATION--> the additions of a site."""
+    pictures/page.css with the colours, and /*SCRIPT*/ the data and the scripts of web/."""
     def text(file: Path) -> str:
         return file.read_text(encoding="utf-8")
     facts = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     style = f":root {{\n{css()}\n}}\n{text(Path(__file__).parent / 'page.css')}"
     scripts = "\n".join(map(text, sorted(web.glob("*.js"))))
     script = f'"use strict";\nconst DATA = {facts};\n{scripts}'
-    page = text(web / "page.html")
-    for mark, part in {"/*STYLE*/": style, "/*SCRIPT*/": script, "<!--HEAD-->\n": head,
-                       "<!--NAVIGATION-->\n": navigation}.items():
-        page = page.replace(mark, part)
+    page = text(web / "page.html").replace("/*STYLE*/", style).replace("/*SCRIPT*/", script)
     out.mkdir(parents=True, exist_ok=True)
     file = out / "index.html"
     write_text(file, page)

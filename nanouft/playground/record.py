@@ -4,8 +4,7 @@
 
 The shipped base, and what it becomes under every method of objectives/ and of `also`, at each of
 three learning rates and at the method's own. Equations and papers are read in the heads of the
-methods' files; scores of whole runs come from web/scores.json, which `python -m lessons methods`
-writes.
+methods' files; scores of whole runs are kept in web/scores.json.
 """
 import inspect
 import json

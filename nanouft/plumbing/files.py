@@ -3,6 +3,7 @@
 A file is written under another name and renamed once, so a reader finds the old one or the new one.
 """
 import configparser
+import hashlib
 import json
 import os
 import re
@@ -36,6 +37,15 @@ def check_lfs(file: str | Path) -> bytes:
     if head.startswith(b"version https://git-lfs"):
         raise UserError(f"{file}: is a Git LFS pointer; run `git lfs pull` to fetch the file")
     return head
+
+
+def hash_of_file(file: str | Path) -> str:
+    """Hash of the bytes of a file, 16 digits."""
+    digest = hashlib.sha256()
+    with open(file, "rb") as stream:
+        while block := stream.read(2**20):              # weights may be larger than memory
+            digest.update(block)
+    return digest.hexdigest()[:16]
 
 
 def read_text(file: str | Path, hint: str = "") -> str:
@@ -106,6 +116,15 @@ def write_arrays(file: Path, **arrays: Any) -> None:
         rename(partial, file)
 
 
+def read_arrays(file: Path) -> dict[str, np.ndarray]:
+    """What write_arrays has written; {} if it cannot be read whole, as after a power cut."""
+    try:
+        with np.load(file) as kept:
+            return dict(kept)
+    except Exception:                       # zip, zlib and numpy each have errors of their own
+        return {}
+
+
 def rename(partial: Path, final: Path) -> None:
     """Give a finished file or folder its final name, in place of what is there. Each file gets the
     umask's mode, because a library may write for the owner alone (safetensors: 0600)."""
@@ -147,8 +166,12 @@ def lock(file: int) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a folder, or whatever is in its place. Of a link, only the link is deleted."""
+    """Delete a folder, or whatever is in its place. Of a link, only the link is deleted. UserError
+    for the working directory, the home folder and every folder around them."""
     if path.is_dir() and not path.is_symlink():
+        for kept in (os.getcwd(), os.path.expanduser("~")):
+            if Path(kept).resolve().is_relative_to(path.resolve()):
+                raise UserError(f"{path.resolve()}: is not deleted, because {kept} is in it")
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

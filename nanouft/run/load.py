@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 
 from nanouft import world
 from nanouft.data.batches import MISMATCHED, Encoded, EncodeReport, encode, encode_what_fits
-from nanouft.data.files import file_names, items
+from nanouft.data.files import file_names, hash_of_rows, items
 from nanouft.data.holdout import holdout
-from nanouft.data.report import describe, grade_note, report_use, unread_fields
+from nanouft.data.report import describe, duplicates_note, grade_note, report_use, unread_fields
 from nanouft.data.rows import Row, parse, read
 from nanouft.data.selection import NoRows, label_rows
 from nanouft.loop import DTYPES, Device
-from nanouft.models.folders import folder_of, start_model
+from nanouft.models.folders import hash_of_model, start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
@@ -37,7 +37,7 @@ from nanouft.plumbing.files import own_file, remove
 from nanouft.plumbing.printing import LeftOut, if_in_checkout, note, quantity, say
 from nanouft.run.config import RunConfig, TrainFlags, parse_run
 from nanouft.run.device import choose_device, fp32_if_small, precision_of_run
-from nanouft.run.folder import hash_of, hash_of_code, locked
+from nanouft.run.folder import hash_of_code, locked
 
 
 class Rows(NamedTuple):
@@ -130,6 +130,9 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
         unused = {r.where for r in rows.train + rows.held_out} - used - held
         tell = note if rows.left_out or report.why or unused else say
         tell(report_use(sides, rows.left_out, report.why, kinds))
+        read = [r for r in rows.train + rows.held_out if r.where in used | held]
+        if not objective.on_policy and (text := duplicates_note(read)):
+            note(text)
         report.notes += [(where, f"without one of its responses: {why}")
                          for where, why in report.why.items() if where in used | held]
         good, bad = (getattr(objective, f"{name}_weight", 0.0)
@@ -208,11 +211,11 @@ def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
                         "on such responses; only for NanoWorld they are trained automatically")
     changed = {name: getattr(cfg, name) for name in INHERITED if first.inherits
                and getattr(cfg, name) != getattr(TrainFlags, name)}
+    content = [hash_of_model(cfg.init), *map(hash_of_rows, cfg.data or ())]
     folders = []
     for own_flags in first.flags:
         config = parse_run(shlex.split(own_flags)).with_flags(**changed)
-        files = [str(folder_of(cfg.init) / "model.safetensors"), *(cfg.data or ())]
-        inputs = [config.argv(), *map(hash_of, files), hash_of_code()]
+        inputs = [config.argv(), *content, hash_of_code()]
         key = hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]
         folder = Path("out/.first", f"{first.setting}-{key}")
         config = config.with_flags(plain=True, save_every=0, out=str(folder))

@@ -13,11 +13,13 @@ from typing import Any
 import torch
 
 from nanouft.data.batches import Encoded
+from nanouft.data.files import hash_of_rows
 from nanouft.data.holdout import leak, question_keys
 from nanouft.data.rows import Row
 from nanouft.generate import MAX_NEW, longest_answer
 from nanouft.gpt import GPT
 from nanouft.loop import Device
+from nanouft.models.folders import hash_of_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
@@ -81,7 +83,8 @@ class Plan:
         reward = own_file(cfg.reward) or cfg.reward              # or a folder
         first = objective.first_models
         first_folders = getattr(objective, first.setting) if first else None
-        files_it_reads = [reward, *(first_folders or ()), *(cfg.eval_data or ())]
+        content = [hash_of(reward), *map(hash_of_model, first_folders or ()),
+                   *map(hash_of_rows, cfg.eval_data or ())]
         code = None
         if user_code := own_file(cfg.method):
             code = hash_of(user_code)
@@ -93,9 +96,11 @@ class Plan:
                 "passes": self.epochs, "config": cfg.flags() | chosen, "hp": asdict(objective),
                 "argv": cfg.argv(), "tokenizer": tok.name,
                 "system": system[0] if len(first_turns) == len(system) == 1 else "",  # of all rows
-                "key": fingerprint(model, self.train, cfg.reward, *map(hash_of, files_it_reads)),
+                "key": fingerprint(model, self.train, cfg.reward, *content),
+                "start": hash_of_model(cfg.init),       # also config, tokenizer and template
+                "held_out": fingerprint(torch.nn.Module(), self.held_out),
                 "code": code,
-                "files": [hash_of(file) for file in cfg.data or ()],
+                "files": [hash_of_rows(file) for file in cfg.data or ()],
                 "asked": " ".join(sorted(self.asked)),
                 "torch": torch.__version__, "device": f"{device.name} {device.dtype}",
                 "processor": processor() if device.kind == "cpu" else None}

@@ -2,7 +2,6 @@
 
     python -m tests.bench                             # NanoWorld's base, on the CPU
     python -m tests.bench --init out/smollm2          # a real model, such as SmolLM2-135M
-    python -m tests.bench --gpu --init out/smollm2    # on a CUDA device: is it right?
 
 Both programs take turns on the same rows in the same order, and the ratio of their times is
 printed: above 1 nanouft is faster. Both compute in fp32, both in bf16, and each as it does by
@@ -24,14 +23,14 @@ from nanouft.compare.report import cpu_name
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
-from nanouft.run.device import choose_device, processor
+from nanouft.run.device import choose_device, cores, processor
 from tests.bench.beside_trl import DTYPES, METHODS, Subject, against_trl, nano
 
 
 def machine() -> str:
     """Processor, its instruction set, how busy the machine is, and versions."""
     busy = f"load {os.getloadavg()[0]:.0f} on " if hasattr(os, "getloadavg") else ""    # Windows
-    found = [cpu_name(), processor(), "one thread", f"{busy}{os.cpu_count()} cores"]
+    found = [cpu_name(), processor(), "one thread", f"{busy}{cores()} cores"]
     found += [f"{name} {version(name)}" for name in ("torch", "transformers", "trl")]
     return ", ".join([*found, time.strftime("%Y-%m-%d")])
 
@@ -44,12 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=[*DTYPES],
                         help=f"precision; {DTYPES['defaults'][0]} [all three]")
     parser.add_argument("--device", default="cpu", help="where both compute, such as cuda [cpu]")
-    parser.add_argument("--gpu", nargs="?", const="cuda", choices=("cuda", "cpu"),
-                        help="check one device in place of that [cuda]; cpu only tries this code")
     flags = parser.parse_args(argv)
-    if flags.gpu:
-        from tests.bench import gpu_against_cpu
-        return gpu_against_cpu.main(flags.gpu, flags.init)
     torch.set_num_threads(1)
     here = machine()                                    # raises before any training without TRL
     subject = Subject(str(folder_of(flags.init)), rows=8, turns=3) if flags.init else nano()

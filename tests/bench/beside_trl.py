@@ -20,6 +20,7 @@ import torch
 
 from nanouft import world
 from nanouft.compare import runs
+from nanouft.compare.fingerprint import hash_package
 from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.data.rows import Row
 from nanouft.generate import MAX_NEW
@@ -64,7 +65,7 @@ def nano() -> Subject:
     config = RunConfig.of("sft", {"seed": 0, "init": "base", "device": "cpu"} | runs.ONLY_TRAIN)
     sft = runs.Job(Path("out/bench/sft"), config)
     with contextlib.redirect_stdout(io.StringIO()):
-        runs.run_part(sft, time.time())
+        runs.run_part(sft, hash_package())
     return Subject(str(sft.folder), rows=32, turns=40)
 
 

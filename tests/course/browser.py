@@ -69,11 +69,9 @@ def fits_in_view(page, *selectors: str) -> bool:
 
 
 def small_controls(page) -> list[str]:
-    """The controls that are too small for a finger, 40 pixels; one in a label is as large as it.
-    Those of the site's theme, of furo, are smaller."""
-    return page.evaluate("""() => [...document.querySelectorAll(
-            "button, select, input:not(.sidebar-search), summary")]
-        .filter((x) => !x.matches(".theme-toggle, .copybtn")).map((x) => x.closest("label") ?? x)
+    """The controls that are too small for a finger, 40 pixels; one in a label is as large as it."""
+    return page.evaluate("""() => [...document.querySelectorAll("button, select, input, summary")]
+        .map((x) => x.closest("label") ?? x)
         .filter((x) => {
             const box = x.getBoundingClientRect();
             return box.height && (box.height < 40 || box.width < 40); })
@@ -99,6 +97,7 @@ def controls_not_reached(page) -> list[str]:
         const reached = window.reached = [];
         addEventListener("focusin", ({ target }) =>
             reached.includes(tabStops.at(-1)) || reached.push(target));
+        document.activeElement.blur();
         tabStops[0].focus();
         return tabStops.length; }""")
     for _ in range(many + 9):                           # a part that scrolls is reached as well

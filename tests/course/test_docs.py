@@ -1,5 +1,5 @@
-"""README and docs: every link leads somewhere, every command has the flags that it names, counts
-and tables are those of today, and the code of docs/python.md and docs/recipes.md runs."""
+"""README and docs: every link leads somewhere, every command has the flags that it names, each
+equation is that of its method's head, and the code of docs/python.md and docs/recipes.md runs."""
 import importlib
 import json
 import re
@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from lessons.__main__ import PROGRAMS
-from lessons.behind.website import methods_page
+from lessons.behind.lesson_list import NUMBERS, lesson_head
 from nanouft import __version__, world
+from nanouft.objectives import OBJECTIVES
+from nanouft.playground.docstrings import LETTERS, SHARED, equations, method_docstring
 from nanouft.run.evaluation import METRICS
 
 ROOT = Path(__file__).parents[2]
@@ -51,17 +53,41 @@ def test_each_line_of_a_table_has_a_cell_for_each_column(page):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
 
 
-def test_the_command_that_writes_tables_and_counts_has_nothing_to_change():
-    """`python -m lessons methods`. Words as they are; pushes within two hundredths, since the last
-    digit is the processor's. README's tables are among what it writes."""
-    pages, push = methods_page.pages(), re.compile(r"(?<=\| )[+-]\d+\.\d\d(?= \|)")
-    assert {file.name for file in pages} >= {"README.md", "methods.md", "front.md", "scores.json"}
-    for file, now in pages.items():
-        there = file.read_text(encoding="utf-8")
-        assert push.sub("", there) == push.sub("", now), f"{file}: run python -m lessons methods"
-        pushes = [[float(x) for x in push.findall(text)] for text in (there, now)]
-        assert pushes[0] == pytest.approx(pushes[1], abs=0.02)
-    assert "<!-- count of methods -->" in (ROOT / "README.md").read_text(encoding="utf-8")
+def as_code(lines: list[str]) -> str:
+    return "<br>".join(f"`{line}`" for line in lines)
+
+
+def test_the_page_of_methods_has_every_method_and_the_equations_of_its_head():
+    """A row for each method and for each further form; a form says what is new in it. Below are the
+    letters that all heads share."""
+    expected = {f"`{name}`": text for name, text in LETTERS.items()}
+    expected |= {f"`{name}`": f"`{text}`" for name, text in SHARED.items()}
+    for name, method in OBJECTIVES.items():
+        first, *forms = equations(name, method_docstring(method))
+        expected[name] = as_code(first.equation_lines())
+        for form in forms:
+            new = [line for line in form.equation_lines() if line not in first.equation_lines()]
+            expected[form.name] = as_code(new)
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    tables, letters = page.split("## How hard one step pushes")[0].split("## Letters")
+    found, name = dict(re.findall(r"^\| (`.+?`) \| (.+) \|$", letters, re.M)), ""
+    for first, loss in re.findall(r"^\| (.*?`.+?) \| (.+?) \|.*\|.*\|$", tables, re.M):
+        link = re.match(r"\[`(\w+)`\]\(\.\./nanouft/objectives/\1\.py\)", first)
+        name = link[1] if link else name
+        found[name if link else f"{name} {first.strip('`')}"] = loss
+    for key, loss in expected.items():
+        assert found.get(key) == loss, f"docs/methods.md, {key}: the cell behind it is {loss}"
+    assert found.keys() == expected.keys(), "of a method or a form that is gone"
+
+
+def test_readme_counts_the_methods_and_two_tables_name_every_lesson():
+    readme, table = ((ROOT / name).read_text(encoding="utf-8")
+                     for name in ("README.md", "lessons/README.md"))
+    assert f"**{len(OBJECTIVES)} ways" in readme
+    for number, file in NUMBERS.items():
+        title = lesson_head(file)[0].replace(" · ", " ")
+        assert f"| [{title}]({file.name}) |" in table
+        assert re.search(rf"\b{number}\b", readme.partition("| subject |")[2]), number
 
 
 def test_the_code_of_readme_is_that_of_simple():
@@ -146,7 +172,7 @@ def test_citation_has_the_version_its_day_and_the_address_of_the_project():
     repeats, or none, as long as the project has none."""
     def found(pattern: str, name: str) -> list:
         return re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"), re.M)
-    released = found(r"^## ([\d.]+) \((\d{4}-\d\d-\d\d)\)$", "CHANGELOG.md")
+    released = found(r"^## ([\w.]+) \((\d{4}-\d\d-\d\d)\)$", "CHANGELOG.md")
     assert dict(found(r"^(version|date-released): (\S+)$", "CITATION.cff")) == {
         "version": __version__, "date-released": dict(released)[__version__]}
     assert released[0][0] == __version__

@@ -16,21 +16,19 @@ import nanouft
 from lessons import __main__ as course
 from nanouft import __main__ as main
 from nanouft.objectives import NAMES
-from nanouft.plumbing.old_names import MOVED
 
 ROOT = Path(__file__).parents[2]
 # In each tree the folders and files at its top. Each imports only what stands before it;
 # "NN" stands for the lessons, which have numbers; lessons/behind counts as its folders.
 ORDER = {
     "nanouft": """plumbing gpt batch models generate data objective loop on_policy rollout own
-        objectives world simple run minimal_train pictures reward evaluate pretrain sample train
+        objectives world simple run pictures reward evaluate pretrain sample train
         trainer compare pushes playground __main__""",
     "frozen_lake": """lake planning policies train temporal_residual record figure results_table
         __main__""",
-    "lessons": """draw lesson_list tasks course evidence NN papers website keys classroom
-        exercises bench __main__""",
-    "lessons/behind/tasks": "limits call task simple_parts papers child submission grade check",
-    "lessons/behind/classroom": "arena exam progress"}
+    "lessons": """draw lesson_list tasks course evidence NN papers website keys exam
+        exercises __main__""",
+    "lessons/behind/tasks": "limits call task simple_parts papers child grade check"}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons|tests)\b[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 
@@ -256,29 +254,6 @@ def test_python_m_nanouft_with_a_name_runs_that_command(module, flag, code, here
 def test_a_name_that_is_no_command_is_one_line(words, told, here):
     code, out, err = here("nanouft", *words.split())
     assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith(told)
-    assert "flat" not in err        # an old name is found, and not offered
-
-
-def test_a_module_is_found_by_its_name_of_version_5():
-    """In one process, which is as at first for each: torch takes seconds."""
-    code = f"""
-import sys, nanouft
-from importlib import import_module
-for old, new in {[*MOVED.items()]}:
-    assert dir(import_module(old)) == dir(import_module(new)), old
-    for name in [name for name in sys.modules if name.startswith("nanouft.")]:
-        del sys.modules[name]"""
-    end = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    told = "".join(f"{old} is called {new} now\n" for old, new in MOVED.items())
-    assert (end.returncode, end.stderr) == (0, told)
-
-
-def test_the_names_of_version_4_and_5_work_or_say_what_to_type(here):
-    assert here("nanouft", "flat", "--help")[0] == 0
-    for name in ("povid", "substitutes", "ts_dpo"):
-        assert here(f"lessons.extras.{name}", "--help")[0] == 0
-    code, out, err = here("lessons.bench", "--gpu")
-    assert (code, out) == (2, "") and err.endswith("type: python -m tests.bench\n")
 
 
 def test_what_needs_no_torch_does_not_wait_for_it():
@@ -286,8 +261,8 @@ def test_what_needs_no_torch_does_not_wait_for_it():
     code = """
 import runpy, sys
 for words in ("nanouft --help", "nanouft.sample --help", "nanouft.playground --help",
-              "frozen_lake --help", "lessons --help", "lessons.tasks.check --help",
-              "lessons check --help", "lessons.website.pages --help", "lessons.evidence R1"):
+              "frozen_lake --help", "lessons --help", "lessons check --help",
+              "lessons pages --help", "lessons.evidence R1"):
     name, *_ = sys.argv = words.split()
     try:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
@@ -297,7 +272,7 @@ for words in ("nanouft --help", "nanouft.sample --help", "nanouft.playground --h
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     *told, rest = done.stdout.split("code 0\n")
-    assert len(told) == 9 and not rest and all(len(text) > 90 for text in told)
+    assert len(told) == 8 and not rest and all(len(text) > 90 for text in told)
 
 
 def test_every_system_can_hold_every_file():

@@ -1,13 +1,11 @@
 """Writes the project as one small site, and every lesson as a notebook to run.
 
     python -m lessons pages                 # all: open out/pages/index.html
-    python -m lessons pages 04              # runs lesson 04: its page and its notebook
+    python -m lessons pages 04              # runs lesson 04; other pages of lessons have no outputs
     python -m lessons pages --notebooks     # the notebooks only, nothing is run
 
-All takes 10 to 15 minutes at first, and longer on a busy computer: after the lessons it trains the
-models of the playground and makes the page of Frozen Lake. A lesson is run once (lesson_page.py),
-so later the command takes seconds, until code that lessons use has changed. A lesson that was never
-run has no page.
+All takes 10 to 15 minutes at first, and longer on a busy computer. Outputs of lessons are kept in
+out/cache, so later the command takes seconds, until code of the project has changed.
 
 The texts are gathered in out/source, from which Sphinx makes the site (conf.py). A notebook is the
 lesson without outputs, with a first cell, which finds the project or clones it from the
@@ -15,29 +13,32 @@ lesson without outputs, with a first cell, which finds the project or clones it 
 """
 import argparse
 import ast
-import json
+import hashlib
 import re
 import shutil
 import sys
+from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 
-from lessons.behind.lesson_list import LESSONS, NUMBERS, exercises_of, number_of
-from lessons.behind.website.lesson_page import ROOT, cache_file, keep, run, write_page
-from nanouft.pictures import colours
+from lessons.behind.lesson_list import LESSONS, NUMBERS, exercises_of, lesson_head, number_of
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_text, write_text
-from nanouft.plumbing.printing import progress, quantity, say
+from nanouft.plumbing.printing import quantity, say
 
 OUT, SOURCE = Path("out/pages"), Path("out/source")         # SOURCE: the texts that Sphinx reads
-SMOLLM2 = ROOT / "out" / "smollm2"
+CACHE = Path("out/cache")
 WEBSITE = Path(__file__).resolve().parent
-HERE = WEBSITE.parents[1]
-NEEDS = "jupytext nbclient ipykernel latex2mathml myst_parser furo sphinx_copybutton".split()
+HERE, ROOT = WEBSITE.parents[1], WEBSITE.parents[2]
+SMOLLM2 = ROOT / "out" / "smollm2"
+NEEDS = "jupytext myst_nb latex2mathml furo sphinx_copybutton".split()
 TEXTS = ("README.md", "CONTRIBUTING.md", "docs/**/*.*", "lessons/README.md",
          "lessons/papers/**/*.md")
-EXTRAS = [str(HERE / "papers" / "extras" / "ts_dpo.py")]    # more methods for the page of losses
+BEGIN = f"""import os, sys
+os.chdir({str(ROOT)!r})
+sys.path[:0] = [{str(ROOT)!r}, {str(HERE)!r}]"""
+CODE = ("nanouft/**/*", "frozen_lake/**/*", "lessons/**/*")     # whatever a lesson may read
 PROJECT = """# Find the project, where the lessons' own modules lie; where it is missing, fetch it.
 import subprocess, sys
 from pathlib import Path
@@ -97,43 +98,67 @@ def stubs(file: Path) -> dict[str, str]:
 
 
 # ---- the site ------------------------------------------------------------------------------------
-def write_drawn(out: Path) -> None:
-    """The page of all losses and that of Frozen Lake; what they show is kept like an output."""
-    from frozen_lake import record as lake
-    from nanouft.playground import record as playground
-    drawn = {"playground": (playground.WEB, lambda: playground.record(also=EXTRAS)),
-             "lake": (lake.WEB, lake.page_data)}
-    for folder, (web, data) in drawn.items():
-        file = cache_file(folder, *map(Path, EXTRAS))
-        if not file.exists():
-            keep(file, json.dumps(data()))
-        colours.write_page(web, json.loads(read_text(file)), out / folder,
-                           navigation=read_text(WEBSITE / "drawn_head.html"))
+def hash_of_code() -> str:
+    """A name for the code and the data that lessons may read."""
+    files = sorted(file for where in CODE for file in ROOT.glob(where) if file.is_file())
+    code = b"".join(file.read_bytes() for file in files if file.suffix not in (".md", ".pyc"))
+    return hashlib.sha256(code).hexdigest()[:16]
+
+
+def write_lesson(file: Path, out: Path) -> None:
+    """A lesson as Sphinx reads it: it runs in the project's folder, its outputs are folded, and a
+    link leads to its notebook."""
+    import jupytext
+    from nbformat.v4 import new_code_cell
+    notebook, picture = jupytext.read(file), f"Picture of lesson {lesson_head(file)[0]}"
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            asks = "lesson = Lesson(" in cell.source
+            cell.metadata["tags"] = ["remove-output" if asks else "hide-output"]
+            cell.metadata["mystnb"] = {"image": {"alt": picture}}
+        else:
+            cell.source = with_links(cell.source)
+    notebook.cells[0].source += f'\n\n<a href="{file.stem}.ipynb" download>As a notebook</a>'
+    notebook.cells.insert(1, new_code_cell(BEGIN, metadata={"tags": ["remove-cell"]}))
+    notebook.metadata.clear()                           # jupytext's would keep the tags out
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3",
+                                       "language": "python"}
+    jupytext.write(notebook, out / file.name, fmt="py:percent")
+
+
+def with_links(text: str) -> str:
+    """The name of a file or folder of the project leads to it."""
+    def link(match: re.Match) -> str:
+        return f"[{match[0]}](../{match[1]})" if (ROOT / match[1]).exists() else match[0]
+    return re.sub(r"`([a-z_]+/[\w/.]*)`", link, text)
 
 
 def gather(source: Path) -> None:
-    """All texts of the site and their pictures in one folder, with the lessons that were run."""
+    """All texts of the site, their pictures and the lessons in one folder."""
     shutil.rmtree(source, ignore_errors=True)
     for file in [file for where in TEXTS for file in ROOT.glob(where)]:
         there = source / file.relative_to(ROOT)
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, there)
-    commands = re.search(r"^## Quick start\n(.*?)(?=^<details>|^## )",
-                         read_text(ROOT / "README.md"), re.S | re.M)
-    front = read_text(WEBSITE / "front.md").replace("<!-- quick start -->", commands[1])
-    ran = [lesson for lesson in LESSONS if cache_file(lesson.stem, lesson).exists()]
-    front = front.replace("<!-- lessons -->", "\n".join(f"lessons/{x.stem}" for x in ran))
-    write_text(source / "index.md", front.replace("../../../", ""))
-    for lesson in ran:
-        write_page(lesson, source / "lessons")
+    for lesson in LESSONS:
+        write_lesson(lesson, source / "lessons")
+    names = "\n".join(f"lessons/{lesson.stem}" for lesson in LESSONS)
+    write_text(source / "index.md", read_text(WEBSITE / "index.md").replace("LESSONS", names))
 
 
-def build(source: Path, out: Path, repository: str) -> int:
-    """The site of these texts; 0 if Sphinx has nothing to say of them."""
-    from sphinx.cmd.build import build_main
-    return build_main(["-q", "-E", "-W", "--keep-going", "-c", str(WEBSITE),
-                       "-d", str(source.with_name("doctrees")), "-D", f"repository={repository}",
-                       str(source), str(out)])
+def build(source: Path, out: Path, repository: str, run: Collection[Path]) -> int:
+    """The site of these texts with the outputs of these lessons; 0 if Sphinx has no complaint."""
+    from sphinx.application import Sphinx
+    cache = CACHE / hash_of_code()
+    for old in CACHE.glob("*"):
+        if old != cache:
+            shutil.rmtree(old, ignore_errors=True)
+    settings = {"repository": repository, "nb_execution_cache_path": str(cache.resolve()),
+                "nb_execution_excludepatterns": [x.name for x in LESSONS if x not in run]}
+    site = Sphinx(source, WEBSITE, out, source.with_name("doctrees"), "html", settings,
+                  status=None, freshenv=True, warningiserror=True)
+    site.build()
+    return site.statuscode
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -154,18 +179,13 @@ def main(argv: list[str] | None = None) -> int:
     say(f"notebooks: {len(files)}, in {folder}")
     if args.notebooks:
         return 0
-    todo = [x for x in files if not cache_file(x.stem, x).exists()]
-    if not SMOLLM2.exists() and NUMBERS["17"] in todo:
-        todo.remove(NUMBERS["17"])
-        say(f"No page of lesson 17, which needs {SMOLLM2}: python {NUMBERS['17']} says how.")
-    if todo:
-        say(f"Running {quantity(len(todo), 'lessons')}, each for up to a minute.")
-    for file in progress(len(todo), "lessons", todo, unit="lesson"):
-        keep(cache_file(file.stem, file), run(file))
-    if not args.lessons:
-        write_drawn(OUT)
+    if not SMOLLM2.exists() and NUMBERS["17"] in files:
+        files.remove(NUMBERS["17"])
+        say(f"Lesson 17 is not run: it needs {SMOLLM2}; python {NUMBERS['17']} says how.")
+    say(f"Running {quantity(len(files), 'lessons')}, each for up to a minute, unless its outputs "
+        "are kept.")
     gather(SOURCE)
-    failed = build(SOURCE, OUT, args.repository)
+    failed = build(SOURCE, OUT, args.repository, files)
     say(f"page: {OUT / 'index.html'}")
     return failed
 

@@ -18,7 +18,7 @@ from random import Random
 from textwrap import indent
 from typing import NamedTuple
 
-from lessons.behind.lesson_list import MERGED, NUMBERS, lesson_head, lesson_of
+from lessons.behind.lesson_list import NUMBERS, lesson_head, lesson_of
 from lessons.behind.tasks.call import plain, shown
 from lessons.behind.tasks.task import STUBS, Draw, tasks
 from nanouft.plumbing.entry import command
@@ -85,8 +85,6 @@ def main(argv: list[str] | None = None) -> int:
     cfg = parser.parse_args(argv)
     cfg.before = cfg.before and cfg.before.zfill(2)
     for lesson in filter(None, [cfg.before, *cfg.lessons]):
-        if lesson in MERGED:
-            raise UserError(MERGED[lesson])
         one_of("lesson", lesson, NUMBERS)
     seed = Random().randrange(10**6) if cfg.seed is None else cfg.seed
     out = OUT / f"{seed}"

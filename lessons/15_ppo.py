@@ -1,3 +1,0 @@
-from behind.lesson_list import MERGED
-
-print(MERGED["15"])
