@@ -70,7 +70,6 @@ def check(objective: Objective, args: Any, held: list[Encoded] | None = None) ->
 class Trainer(transformers.Trainer):
     """`data` and `held`: rows to learn from and held-out rows, after SharedModels.prepare."""
     lr_scheduler: Any
-    control: Any
 
     def __init__(self, model: Any, objective: Objective, data: list[Encoded], pad: int, args: Any,
                  held: list[Encoded] | None = None, **more: Any):
@@ -155,13 +154,14 @@ class Trainer(transformers.Trainer):
 
     def save(self, out: str | Path, tok: Any) -> None:
         """The folder that nanouft.train leaves, with whole weights. All processes call it."""
-        whole, model = self.accelerator.get_state_dict(self.model), self.model
-        if self.is_world_process_zero():        # a shard is replaced while it is saved
-            weights = {f"model.{x}": whole[x.replace("_checkpoint_wrapped_module.", "")]
-                       for x, _ in model.named_parameters()}
-            module: Any = torch.nn.Module()     # whose call is to save
+        model: Any = self.accelerator.unwrap_model(self.model)
+        named = (self.accelerator.get_state_dict(self.model) if self.is_deepspeed_enabled
+                 else dict(model.named_parameters()))
+        whole = {f"model.{x}": getattr(w, "full_tensor", w.detach)() for x, w in named.items()}
+        if self.is_world_process_zero():
+            module: Any = torch.nn.Module()     # whose call is to save, with whole weights
             module.model, module.forward = model, lambda: save_model(Path(out), model, tok)
-            torch.func.functional_call(module, weights, ())
+            torch.func.functional_call(module, whole, ())
         self.accelerator.wait_for_everyone()
 
 

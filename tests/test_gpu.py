@@ -15,11 +15,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nanouft import generate, rollout
+from nanouft import generate, rollout, train
 from nanouft.data.batches import encode
 from nanouft.loop import DTYPES, Device, Update, grad_scaler, make_optimizer, steps
 from nanouft.run import device, reference
-from nanouft.run.checkpoint import to_floats
+from nanouft.run.checkpoint import load_step, save_step, to_floats
+from nanouft.run.eval_metrics import held_out_metrics
 
 META = Device("meta")
 # sftmix waits twice a forward (docs/gpu.md); neftune draws by a generator, and meta has none
@@ -81,6 +82,16 @@ def test_frozen_models_and_rollouts_are_on_the_gpu_and_read_back_once_a_batch():
     assert seen.reads == 2
 
 
+def test_a_resumed_optimizer_holds_its_moments_on_the_gpu(tmp_path):
+    model, fresh = nano(), nano().to("meta")
+    saved, loaded = (make_optimizer(x, 1e-3) for x in (model, fresh))
+    model(torch.arange(9)[None]).sum().backward()
+    saved.step()
+    save_step(tmp_path, 1, model, saved, grad_scaler(Device()))
+    assert load_step(tmp_path, fresh, loaded, grad_scaler(META)) == 1
+    assert all(s[x].is_meta for s in loaded.state.values() for x in ("exp_avg", "exp_avg_sq"))
+
+
 def test_the_generator_and_the_scaler_are_those_of_the_device(monkeypatch):
     made: list = []
     model = nano().to("meta")
@@ -105,6 +116,17 @@ def test_half_precision_is_in_products_alone(name, dtype):
     assert {x.dtype for x in numbers if isinstance(x, Tensor)} == {torch.float32}
     assert half[0].sums["loss"] != whole[0].sums["loss"] or half[0].norm != whole[0].norm
     same(half[0].norm, whole[0].norm, 0.1)
+
+
+def test_a_run_in_half_precision_has_weights_and_held_out_figures_in_fp32(tmp_path, monkeypatch):
+    kept, read = [], []
+    monkeypatch.setattr(train, "make_optimizer", lambda model, *a, **how: kept.extend(
+        x.dtype for x in model.parameters()) or make_optimizer(model, *a, **how))
+    monkeypatch.setattr(train, "held_out_metrics", lambda *a: read.append(a[3].dtype) or
+                        held_out_metrics(*a))
+    train.main(["--objective", "dpo", "--rows", "40", "--steps", "2", "--eval-every", "1",
+                "--dtype", "bf16", "--device", "cpu", "--out", str(tmp_path / "run")])
+    assert {*kept} == {torch.float32} and {*read} == {"fp32"}
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
