@@ -70,6 +70,7 @@ def check(objective: Objective, args: Any, held: list[Encoded] | None = None) ->
 class Trainer(transformers.Trainer):
     """`data` and `held`: rows to learn from and held-out rows, after SharedModels.prepare."""
     lr_scheduler: Any
+    control: Any
 
     def __init__(self, model: Any, objective: Objective, data: list[Encoded], pad: int, args: Any,
                  held: list[Encoded] | None = None, **more: Any):
