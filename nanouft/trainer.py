@@ -36,11 +36,10 @@ from nanouft.run.reference import FrozenModels, Numbers
 
 transformers: Any = library("transformers", "nanouft.trainer")
 accelerate: Any = library("accelerate", "nanouft.trainer")
-# of transformers' arguments; None: nanouft.train's choice
 DEFAULTS = dict(learning_rate=None, per_device_train_batch_size=None, num_train_epochs=None,
                 max_steps=None, eval_strategy=None, warmup_steps=TrainFlags.warmup, adam_beta2=0.95,
                 lr_scheduler_type="cosine", optim="adamw_torch_fused", seed=TrainFlags.seed,
-                logging_steps=1, report_to="none", ddp_find_unused_parameters=False)
+                logging_steps=1, report_to="none", ddp_find_unused_parameters=False)   # None: ours
 OURS = ("data", "eval_data", "max_length", "init", "rows", "skills", "mix", "noise", "lora",
         "lora_alpha", "lora_targets")
 RECORD = "nanouft.json"                     # in a checkpoint: what its run learns from
