@@ -105,7 +105,7 @@ def test_the_lengths_of_rows_are_those_of_their_own_answers(here, capsys):
 
 @pytest.mark.parametrize("line", ["data", "train --steps 1 --batch-size 8 --plain --out t"])
 def test_a_step_of_long_rows_and_duplicates_are_told_before_it_is_made(line, here, capsys):
-    (here / "long").mkdir()
+    (here / "long").mkdir(exist_ok=True)
     model = GPT(GPTConfig(NANO.n_vocab, 1024, 2, 2, 32), seed=0)
     save_model(here / "long", model, NANO)
     rows = [{"prompt": f"Say {i}", "response": "fig"} for i in range(20)]

@@ -7,6 +7,7 @@ It prints how many rows of which kind there are, which methods use them, which f
 which rows are skipped or invalid, and the first rows as the model sees them: only the tokens in
 [[ ]] are trained on. Nothing is written.
 """
+import logging
 import sys
 import textwrap
 from contextlib import suppress
@@ -90,8 +91,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def memory_of_step(as_run: TrainFlags, objective: Objective, train: list[Encoded], init: str,
                    tok: Tokenizer) -> str:
-    """memory_note of a run without further flags, whose weights are not read. "" for a model whose
-    forward can't be run without numbers, as with experts."""
+    """memory_note of a run without further flags; the weights are not read. "" for a model whose
+    forward can't run without numbers, as with experts: PyTorch logs it, and train says it."""
+    logging.getLogger(FakeTensorMode.__module__).setLevel(logging.CRITICAL)
     with suppress(Exception), FakeTensorMode():
         model = unread_model(init)
         _, batch_size, _ = choose_hyperparameters(as_run, objective, len(train), model)
