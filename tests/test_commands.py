@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from commands import ROOT, call, typed
-from made import NANO, tiny
+from made import NANO, tiny, write_jsonl
 from safetensors.torch import load_file
 
 from nanouft import evaluate, pretrain, sample
-from nanouft.gpt import GPT
+from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device, grad_scaler
-from nanouft.models.folders import start_model
+from nanouft.models.folders import save_model, start_model
 from nanouft.pictures import plots
 from nanouft.plumbing.files import read_json, read_text, write_json
 from nanouft.run.checkpoint import save_step
@@ -101,6 +101,28 @@ def test_the_lengths_of_rows_are_those_of_their_own_answers(here, capsys):
         assert call(f"data thumbs.jsonl --init start --objective {objective}") == 0
         told.append(re.findall("tokens per row that fits.*", capsys.readouterr().out))
     assert told[0] == told[1] != []
+
+
+@pytest.mark.parametrize("line", ["data", "train --steps 1 --batch-size 8 --plain --out t"])
+def test_a_step_of_long_rows_and_duplicates_are_told_before_it_is_made(line, here, capsys):
+    (here / "long").mkdir(exist_ok=True)
+    model = GPT(GPTConfig(NANO.n_vocab, 1024, 2, 2, 32), seed=0)
+    save_model(here / "long", model, NANO)
+    rows = [{"prompt": f"Say {i}", "response": "fig"} for i in range(20)]
+    rows += rows[:3] + [{"prompt": f"{i} " + "bee " * 600, "response": "fig"} for i in range(4)]
+    write_jsonl(here / "rows.jsonl", rows)
+    name, *more = line.split()
+    files = "rows.jsonl" if name == "data" else "--data rows.jsonl"
+    assert call(f"{name} {files} --init long --objective sft {' '.join(more)}") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "3 exact duplicates of other rows" in told
+    found = re.search(r"a step of 8 rows as long as the longest takes about 0\.[1-9] GB of memory; "
+                      r"--max-length 512 would keep (\d+) of (\d+) rows whole.* (Saved|Only the tokens)",
+                      told)
+    assert found and 1 <= int(found[2]) - int(found[1]) <= 4, told
+    assert call(f"{name} {files} --init long --objective sft --max-length 512 "
+                + " ".join(more).replace(" t", " other")) == 0
+    assert "GB of memory" not in capsys.readouterr().out
 
 
 # ---- train ---------------------------------------------------------------------------------------

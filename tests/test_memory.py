@@ -7,17 +7,19 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from made import CPU, NANO, TINY, same
+from made import CPU, NANO, TINY, llama, same
 from torch.profiler import ProfilerActivity, profile
 
 from nanouft import generate, rollout
 from nanouft.data.batches import Encoded, Tokens, collate
 from nanouft.data.rows import Row
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.loop import Device
+from nanouft.loop import Device, Update, make_optimizer, steps
+from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import fast_ops
 from nanouft.rollout import Sampler
 from nanouft.run import reference
+from nanouft.run.memory import bytes_of_step
 
 LOGITS, CACHE = 2**21, 2**21            # small ones: 8 MiB in fp32, and 2 MiB
 PROMPT, ANSWER, ROWS = 4, 20, 32
@@ -86,6 +88,32 @@ def test_the_copy_that_samples_in_half_precision_needs_no_copy_in_fp32():
 
 
 # ---- training ------------------------------------------------------------------------------------
+@pytest.mark.parametrize("recomputes", [False, True])
+@pytest.mark.parametrize("kind", ["gpt", "llama", "lora"])
+def test_what_is_told_of_a_step_is_what_it_takes(kind, recomputes):
+    """Within half as much again, for short rows and long ones."""
+    if kind == "gpt":
+        model = GPT(GPTConfig(NANO.n_vocab, 2048, 4, 2, 64), seed=0)
+    else:
+        model = llama(tied=True)
+        if kind == "lora":
+            pytest.importorskip("peft")
+            model.add_lora(4, seed=0)
+    if recomputes:
+        model.activation_checkpointing_enable()
+    held = sum(p.nbytes for p in model.parameters())
+    for tokens in (128, 512, 2048):
+        answered = tokens // 4
+        ids, mask = np.arange(tokens + 1), np.repeat([0, 1], [tokens + 1 - answered, answered])
+        row = Encoded({"answer": Tokens(ids % NANO.n_vocab, mask)}, Row())
+        batch = collate([row] * 4, range(4), 0)
+        told = bytes_of_step(model, CPU, 4 * tokens, 4 * answered)
+        update = Update(make_optimizer(model, 1e-4))
+        used = held + peak(lambda: [*steps(model, OBJECTIVES["sft"](), lambda number: batch,
+                                           update, range(2))])
+        assert 2 / 3 < told / used < 3 / 2, f"{tokens} tokens: {told:,.0f} told, {used:,} used"
+
+
 @pytest.mark.parametrize("dtype, tol", [(torch.float32, 0), (torch.bfloat16, 1e-5),
                                         (torch.float16, 1e-5)], ids=str)
 def test_large_logits_are_overwritten_and_give_the_numbers_of_cross_entropy_in_fp32(dtype, tol,

@@ -12,6 +12,7 @@ With --keep it writes instead this share of your demonstrations: those that anot
 likeliest, by the mean log-prob of their tokens. PoFT reads the same number.
 """
 import json
+import logging
 import sys
 import textwrap
 from contextlib import suppress
@@ -131,8 +132,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def memory_of_step(as_run: TrainFlags, objective: Objective, train: list[Encoded], init: str,
                    tok: Tokenizer) -> str:
-    """memory_note of a run without further flags, whose weights are not read. "" for a model whose
-    forward can't be run without numbers, as with experts."""
+    """memory_note of a run without further flags; the weights are not read. "" for a model whose
+    forward can't run without numbers, as with experts: PyTorch logs it, and train says it."""
+    logging.getLogger(FakeTensorMode.__module__).setLevel(logging.CRITICAL)
     with suppress(Exception), FakeTensorMode():
         model = unread_model(init)
         _, batch_size, _ = choose_hyperparameters(as_run, objective, len(train), model)

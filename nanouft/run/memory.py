@@ -40,13 +40,14 @@ def memory_note(objective: Objective, data: list[Encoded], model: Any, device: D
         return ""
     rows = quantity(batch_size, "prompts" if objective.on_policy else "rows")
     cut = f", in {accumulate:,} micro-batches," if accumulate > 1 else ""
+    gb = max(0.1, size / 1e9)
     text = (f"a step of {rows}{cut} as long as the longest takes about "
-            f"{size / 1e9:,.{0 if size >= 1e10 else 1}f} GB of memory")
+            f"{gb:,.{0 if gb >= 10 else 1}f} GB of memory")
     if tokens <= LONG:
         return text
     whole = sum(length_of(e) + max_new <= LONG for e in data)
-    all_rows = quantity(len(data), "rows")
-    return f"{text}; --max-length {LONG} would keep {whole:,} of {all_rows} whole"
+    return (f"{text}; --max-length {LONG} would keep {whole:,} of "
+            f"{quantity(len(data), 'rows')} whole")
 
 
 def length_of(e: Encoded) -> int:
