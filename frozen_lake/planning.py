@@ -2,7 +2,6 @@
 
     V, Q = value_iteration(lake)
     best_path(lake), worse_path(lake)       # what methods learn from: [(cell, action), ...]
-    visits(lake, policy)                    # exact
     success(lake, policy)                   # exact, under gymnasium's own limit of steps
 
 A policy is (..., S, 4) probabilities: leading dimensions (checkpoints, learners) are carried along.
@@ -59,24 +58,11 @@ def transitions(lake: Lake, policy: Tensor) -> Tensor:
     return torch.einsum("...sa,sat->...st", policy, lake.P)
 
 
-def discounted_system(lake: Lake, policy: Tensor) -> Tensor:
-    """(...,S,S): I - GAMMA T, where no step into G or H counts, nor one that stays there."""
-    T = transitions(lake, policy).masked_fill(lake.terminal, 0)
-    return torch.eye(lake.S, dtype=torch.float64) - GAMMA * T
-
-
 def policy_value(lake: Lake, policy: Tensor) -> Tensor:
-    """(...,S,4) -> (...,S): the value of a policy by one linear system."""
-    return torch.linalg.solve(discounted_system(lake, policy), (policy * lake.R).sum(-1))
-
-
-def visits(lake: Lake, policy: Tensor) -> Tensor:
-    """(...,S,4) -> (...,S): the share of each cell in the discounted visits from the start,
-    sum_t gamma^t P(s_t = s), scaled to sum 1; 0 on G and H."""
-    A = discounted_system(lake, policy).transpose(-1, -2)
-    start = torch.eye(lake.S, dtype=torch.float64)[lake.start]
-    found = torch.linalg.solve(A, start.expand(A.shape[:-1])).masked_fill(lake.terminal, 0)
-    return found / found.sum(-1, keepdim=True)
+    """(...,S,4) -> (...,S): the value of a policy by one linear system, (I - GAMMA T) V = R, where
+    no step into G or H counts, nor one that stays there."""
+    T = transitions(lake, policy).masked_fill(lake.terminal, 0)
+    return torch.linalg.solve(torch.eye(lake.S) - GAMMA * T, (policy * lake.R).sum(-1))
 
 
 def success(lake: Lake, policy: Tensor) -> Tensor:

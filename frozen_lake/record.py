@@ -26,7 +26,6 @@ from frozen_lake.temporal_residual import (
     placebo,
     predicted_cells,
     residual,
-    share_among_standing,
 )
 from frozen_lake.train import learn, task_of
 from nanouft.plumbing.entry import command
@@ -34,7 +33,8 @@ from nanouft.plumbing.entry import command
 WEB = Path(__file__).parent / "web"
 HUNDRED = Path(__file__).parent / "hundred.json"
 SIZE, ICE = 6, 0.8                      # of a random lake; the probability of ice
-SEEDS, ON_PAGE = range(1000, 1100), 6   # of the lakes; how many of them the page shows
+SEEDS = range(1000, 1100)               # of the hundred lakes
+MORE_ON_PAGE = 3                        # of these lakes
 UPDATES, POLICIES = 8, 10               # updates of SFT; policies on each lake
 LAMS = [0.2, 1.0]                       # shares of the prediction; 0.2 is the paper's
 SETTINGS = {                            # {name: (kind, start, learning rate)}
@@ -70,62 +70,75 @@ def estimates(lake: Lake, setting: str, N: int, placebos: Iterable[str]) -> dict
 
 
 # ---- the page ------------------------------------------------------------------------------------
-def page_data(own: Lake | None = None) -> dict:
-    """Everything that the page reads: your own lake, if there is one, then random ones."""
-    lakes = [*filter(None, [own]), *map(random_lake, SEEDS[:ON_PAGE])]
+def page_data(lake: Lake) -> dict:
+    """Everything that the page reads: this lake, then random ones, and the hundred."""
+    lakes = [lake, *map(random_lake, SEEDS[:MORE_ON_PAGE])]
     return {"lams": LAMS, "opens": OPENS, "lakes": [record(lake) for lake in lakes],
-            "hundred": json.loads(HUNDRED.read_text("utf-8"))}
+            "hundred": hundred_lakes()}
 
 
 def record(lake: Lake) -> dict:
-    """One lake, and one policy of each setting on it."""
+    """One lake, and what is estimated of its policies in each setting."""
     return {"name": escape(lake.name), "rows": lake.rows, "best": task_of(lake).best,
-            "of": {setting: one_policy(lake, setting) for setting in SETTINGS}}
+            "of": {setting: of_setting(lake, setting) for setting in SETTINGS}}
 
 
-def one_policy(lake: Lake, setting: str) -> dict:
-    """For each update and move: the estimates (of each lam where there is one), the predicted cell,
-    and where the policy's own walks stand, as [(cell, share), ...]."""
+def of_setting(lake: Lake, setting: str) -> dict:
+    """After each update: estimates and true value, each a mean over the path and the policies, and
+    the predicted cell before each move of the first policy."""
     task, (kind, start, lr) = task_of(lake), SETTINGS[setting]
-    estimated = {what: x[:, :, 0] for what, x in estimates(lake, setting, 1, [SHOWN]).items()}
+    estimated = {what: x.mean((-1, -2))                         # (LAMS,updates)
+                 for what, x in estimates(lake, setting, POLICIES, [SHOWN]).items()}
     probs = learn(task, start_policy(kind, start, lake, 1), "sft", UPDATES, lr)[:, 0]
-    stands = share_among_standing(lake, probs, len(task.best)).tolist()
     return {
-        "SFT": rounded(estimated["SFT"][0], 3), "residual": rounded(estimated["residual"], 3),
-        "placebo": rounded(estimated[SHOWN], 3), "true": rounded(estimated["true"][0], 3),
-        "predicted": predicted_cells(lake, probs, task.best).tolist(),
-        "stands": [[[(s, round(x, 2)) for s, x in enumerate(cells) if x >= 0.005]
-                    for cells in moves] for moves in stands]}
+        "SFT": rounded(estimated["SFT"][0]), "residual": rounded(estimated["residual"]),
+        "placebo": rounded(estimated[SHOWN]), "true": rounded(estimated["true"][0]),
+        "predicted": predicted_cells(lake, probs, task.best).tolist()}
 
 
 # ---- a hundred lakes -----------------------------------------------------------------------------
+def hundred_lakes() -> dict:
+    """{setting: its summary_of_lakes}, as kept."""
+    return json.loads(HUNDRED.read_text("utf-8"))
+
+
 def summary_of_lakes(setting: str) -> dict:
-    """Of one setting, over all lakes. "gaps": estimate minus true value, a mean over the moves of
-    the path, then over policies and lakes. "high": on how many lakes SFT overestimates. For each
-    of RIVALS "closer" and "farther": on how many lakes the residual is closer to the true value,
-    or farther, in the mean of its policies; "lead": by how much, in the mean of all updates, with
-    its 95 % interval over lakes; "lead by move": the same of single moves instead of their mean."""
-    each, by_move = [], []                          # {what: (LAMS,updates,N)} of each lake
+    """Of one setting, over all lakes. "values": true value and estimates, each a mean over the
+    moves of the path, then over policies and lakes. "gaps": estimate minus true value. "half" of
+    both: half of the 95 % interval over lakes. "high": on how many lakes SFT overestimates. For
+    each of RIVALS "closer" and "farther": on how many lakes the residual is closer to the true
+    value, or farther, in the mean of its policies; "lead": by how much, in the mean of all updates,
+    with its interval; "lead by move": the same of single moves instead of their mean."""
+    values, by_move = [], []                        # {what: (LAMS,updates,N)} of each lake
     for seed in SEEDS:
         estimated = estimates(random_lake(seed), setting, POLICIES, PLACEBOS)
-        off = {what: x - estimated["true"] for what, x in estimated.items() if what != "true"}
-        each.append({what: x.mean(-1) for what, x in off.items()})
-        by_move.append({what: x.abs().mean(-1) for what, x in off.items()})
+        values.append({what: x.mean(-1) for what, x in estimated.items()})
+        by_move.append({what: (x - estimated["true"]).abs().mean(-1)
+                        for what, x in estimated.items()})
+    each = [{what: x[what] - x["true"] for what in RIVALS + ["residual"]} for x in values]
 
     def lead(lakes: list[dict[str, Tensor]], rival: str) -> Tensor:     # (lakes,LAMS,updates)
         return torch.stack([(x[rival].abs() - x["residual"].abs()).mean(-1) for x in lakes])
 
     def interval(x: Tensor) -> list:                # of each lam: mean, half of the interval
-        means = x.mean(-1)
-        return rounded(torch.stack([means.mean(0), 1.96 * means.std(0) / len(x) ** 0.5], 1))
-    gaps = {what: torch.stack([x[what].mean(-1) for x in each]) for what in each[0]}
+        return rounded(torch.stack([x.mean((0, -1)), half(x.mean(-1))], 1))
+    gaps, values_of = ({what: torch.stack([x[what].mean(-1) for x in lakes]) for what in lakes[0]}
+                       for lakes in (each, values))
     return {
+        "values": {what: rounded(x.mean(0)) for what, x in values_of.items()},
+        "values half": {what: rounded(half(x)) for what, x in values_of.items()},
         "gaps": {what: rounded(x.mean(0)) for what, x in gaps.items()},
+        "gaps half": {what: rounded(half(x)) for what, x in gaps.items()},
         "high": (gaps["SFT"][:, 0] > 0).sum(0).tolist(),
         "closer": {x: (lead(each, x) > 1e-6).sum(0).tolist() for x in RIVALS},
         "farther": {x: (lead(each, x) < -1e-6).sum(0).tolist() for x in RIVALS},
         "lead": {x: interval(lead(each, x)) for x in RIVALS},
         "lead by move": {x: interval(lead(by_move, x)) for x in RIVALS}}
+
+
+def half(of_lakes: Tensor) -> Tensor:
+    """(lakes, ...) -> (...): half of the 95 % interval of a mean over lakes."""
+    return 1.96 * of_lakes.std(0) / len(of_lakes) ** 0.5
 
 
 def rounded(x: Tensor, digits: int = 5) -> list:

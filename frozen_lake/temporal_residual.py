@@ -1,10 +1,9 @@
-"""What SFT and IFT say about a policy, and what each method reads.
+"""What SFT and IFT estimate of a policy, the true value, and where the error is.
 
     best_move_probs(lake, residual(policy, path, 0.2), path)     # (N,T) IFT's estimate; 0: SFT's
     best_move_probs(lake, placebo(policy, path, 0.2, "random cell"), path)   # a placebo of its size
     best_moves_alone(lake, probs, 8)        # (N,8) the true value, where its own walks stand
-    reads(task, probs, "dpo")               # (N,S) shares of the cells that a method reads
-    overlap(reads(...), visits(lake, probs))
+    error_by_cell(lake, probs, path)        # (N,S) where SFT's estimate errs
     distance(lake, probs)                   # (N,S) 0 = as good as optimal in that cell
 
 SFT reads each demonstrated cell. IFT reads a mix of that cell and of the policy's own prediction,
@@ -23,8 +22,6 @@ from torch import Tensor
 from frozen_lake.lake import Lake
 from frozen_lake.planning import Path, optimal_actions, transitions
 from frozen_lake.policies import Policy
-from frozen_lake.train import Task
-from nanouft.objectives.ift import IFT
 
 
 def predicted_cells(lake: Lake, probs: Tensor, path: Path) -> Tensor:
@@ -98,22 +95,16 @@ def best_move_probs(lake: Lake, moves: Tensor, path: Path) -> Tensor:
 
 
 # ---- the true value ------------------------------------------------------------------------------
-def share_on_ice(lake: Lake, probs: Tensor, steps: int) -> Tensor:
-    """(N,S,4) policies -> (N,steps,S): of all walks from the start, the share that stands in each
-    cell before each move. What is missing to 1 has fallen in or has arrived."""
+def share_among_standing(lake: Lake, probs: Tensor, steps: int) -> Tensor:
+    """(N,S,4) policies -> (N,steps,S): of all walks from the start that are still on the ice, the
+    share that stands in each cell before each move."""
     at = F.one_hot(torch.tensor(lake.start), lake.S).double().expand(len(probs), -1)
     out = []
     for _ in range(steps):
         on = at.masked_fill(lake.terminal, 0)
-        out.append(on)
+        out.append(on / on.sum(-1, keepdim=True))
         at = torch.einsum("ns,nst->nt", on, transitions(lake, probs))
     return torch.stack(out, 1)
-
-
-def share_among_standing(lake: Lake, probs: Tensor, steps: int) -> Tensor:
-    """(N,S,4) policies -> (N,steps,S): the same among the walks that are still on the ice."""
-    on = share_on_ice(lake, probs, steps)
-    return on / on.sum(-1, keepdim=True)
 
 
 def best_moves_alone(lake: Lake, probs: Tensor, steps: int) -> Tensor:
@@ -123,25 +114,14 @@ def best_moves_alone(lake: Lake, probs: Tensor, steps: int) -> Tensor:
     return (share_among_standing(lake, probs, steps) * right[:, None]).sum(-1)
 
 
-def reads(task: Task, probs: Tensor, name: str) -> Tensor:
-    """(N,S,4) policies -> (N,S): the share of each cell in what a method reads, among the cells
-    from which G can be reached."""
-    N, S = probs.shape[:2]
-    path = F.one_hot(torch.tensor([s for s, _ in task.best]), S).sum(0).double()
-    if name in ("dpo", "orpo"):
-        path = path + F.one_hot(torch.tensor([s for s, _ in task.worse]), S).sum(0)
-    read = path.expand(N, S)
-    if name.startswith("ift"):
-        predicted = F.one_hot(predicted_cells(task.lake, probs, task.best), S).sum(1)
-        read = (1 - IFT.lam) * read + IFT.lam * predicted
-    live = torch.zeros(S, dtype=torch.float64)
-    live[task.lake.live] = 1
-    return read * live / (read * live).sum(-1, keepdim=True)
-
-
-def overlap(a: Tensor, b: Tensor) -> Tensor:
-    """Two shares (...,S) -> (...): how much of one lies where the other is, 0 to 1."""
-    return torch.minimum(a, b).sum(-1)
+def error_by_cell(lake: Lake, probs: Tensor, path: Path) -> Tensor:
+    """(N,S,4) policies -> (N,S): SFT's estimate minus the true value, as a sum over cells: the
+    probability of a wrong move times the cell's share among the policy's own walks, less its share
+    in the path. Positive: wrong moves that SFT does not see, because no path leads there."""
+    wrong = 1 - (probs * optimal_actions(lake)).sum(-1)
+    own = share_among_standing(lake, probs, len(path)).mean(1)
+    on_path = F.one_hot(torch.tensor([s for s, _ in path]), lake.S).double().mean(0)
+    return (own - on_path) * wrong
 
 
 def distance(lake: Lake, probs: Tensor) -> Tensor:

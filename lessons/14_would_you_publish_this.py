@@ -209,8 +209,7 @@ else:
 #
 # **A loss of your own**, in a file (`docs/python.md` shows one), is tested by this rule, beside
 # methods with as many rows, steps and values searched: `python -m nanouft.compare sft my_loss.py`.
-# In a class: `python -m lessons arena my_loss.py --task stop --guess +3`, with your guess of its
-# lead.
+# Guess its lead before you run this.
 #
 # ## Two questions
 # 1. Why does the winner of one seed nearly always lose its lead on others?

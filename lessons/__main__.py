@@ -1,11 +1,12 @@
 """The course: where you are in it, and its programs.
 
-    python -m lessons                   # your guesses, exercises and parts, and the next step
+    python -m lessons                   # the lessons and the programs
     python -m lessons check 06a         # one of the programs, with its own words
     python -m lessons --help all        # every program
 """
 import sys
 
+from lessons.behind.lesson_list import LESSONS, lesson_head
 from nanouft.plumbing.entry import command, run_program
 from nanouft.plumbing.errors import one_of
 from nanouft.plumbing.printing import say
@@ -13,13 +14,12 @@ from nanouft.plumbing.printing import say
 PROGRAMS = {            # its module, and what it leaves behind
     "check": ("lessons.behind.tasks.check", "your smallest failing case, printed; no file"),
     "grade": ("lessons.behind.tasks.grade", "points of a class, a file for each: out/class"),
-    "exam": ("lessons.behind.classroom.exam", "questions, and their answers: out/exam"),
+    "exam": ("lessons.behind.exam", "questions, and their answers: out/exam"),
     "pages": ("lessons.behind.website.pages", "a website of lessons, results, docs: out/pages"),
     "evidence": ("lessons.evidence", "what we found, and every verdict; no file"),
-    "arena": ("lessons.behind.classroom.arena", "a verdict on each student's loss: out/arena.csv"),
     "bench": ("tests.bench", "seconds per step, compared with TRL"),
 }
-MORE = ("arena", "bench")               # what `--help all` lists too
+MORE = ("bench",)                               # what `--help all` lists too
 
 
 def show_programs(everything: bool) -> None:
@@ -36,9 +36,9 @@ def show_programs(everything: bool) -> None:
 def main(argv: list[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if not name:
-        from lessons.behind.classroom.progress import show_course  # nothing else reads torch
-        show_course()
-        say()
+        say(*(lesson_head(lesson)[0].replace(" · ", " ") for lesson in LESSONS),
+            "\nYou guess, run a lesson, and compare. "
+            f"Begin with python lessons/{LESSONS[0].name}\n", sep="\n")
     if name in ("", "-h", "--help"):
         show_programs(rest == ["all"])
         return 0

@@ -11,10 +11,10 @@ A lesson asks twice: below "## Guess", and, once its switch CHANGE is set, below
 thing". A guess is one of the letters that stand there, or, if there are none, a number within the
 limits that are named. `python lessons/02_which_tokens_count.py --guess 60` answers beforehand, as
 does `echo 60 |` before it; `--guess none` continues without a guess. The first guess is kept in
-out/guesses/02.txt (that of the switch in 02-prompt.txt), a second run neither asks again nor
-replaces it, and `python -m lessons` shows all of them. The folder out lies in the project's folder,
-wherever a lesson is started. A lesson computes in fp32 on one thread with fixed seeds, so that its
-numbers are nearly the same on every machine.
+out/guesses/02.txt with its result (that of the switch in 02-prompt.txt); a second run neither asks
+again nor replaces it. The folder out lies in the project's folder, wherever a lesson is started. A
+lesson computes in fp32 on one thread with fixed seeds, so that its numbers are nearly the same on
+every machine.
 """
 import argparse
 import copy
@@ -140,7 +140,7 @@ class Lesson:
 
     def write_first(self) -> None:
         """Before anything is asked: the functions that this lesson awaits from you."""
-        from lessons.behind.tasks.submission import is_begun, tasks
+        from lessons.behind.tasks.task import is_begun, tasks
         for name in re.findall(r'lesson\.yours\("(\w+)"\)', self.file.read_text("utf-8")):
             if not is_begun(name):
                 print(f"Write {tasks()[name].name} ({name}) first, in lessons/exercises/"
@@ -198,8 +198,7 @@ class Lesson:
         """Your function for an exercise if it is right; ours if you have not begun it. A wrong one
         ends the lesson here, before anything is trained with it."""
         from lessons.behind.tasks.call import as_tensor
-        from lessons.behind.tasks.check import judge_file
-        from lessons.behind.tasks.task import NOT_STARTED, STUBS, Judge, Verdict
+        from lessons.behind.tasks.task import NOT_STARTED, STUBS, Judge, Verdict, judge_file
         file = STUBS / f"ex{name[:2]}.py"
         task = import_module(f"lessons.behind.keys.{file.stem}").TASKS[name]
         where, program = short_path(file), getattr(sys.modules["__main__"], task.name, None)
@@ -227,17 +226,17 @@ class Lesson:
     def program(self) -> None:
         """Your parts of mine.py take the place of ours in nanouft/simple.py. A wrong one ends the
         lesson here, before anything is trained."""
-        from lessons.behind.tasks.check import judge_file
         from lessons.behind.tasks.simple_parts import PARTS, put_yours
-        from lessons.behind.tasks.submission import is_begun
-        from lessons.behind.tasks.task import STUBS, tasks
+        from lessons.behind.tasks.task import STUBS, is_begun, judge_file, tasks
         yours = {}
         for name in filter(is_begun, PARTS):
-            yours[name], verdict = judge_file(tasks()[name], STUBS / "mine.py")
+            part, verdict = judge_file(tasks()[name], STUBS / "mine.py")
             if verdict.state == "wrong":
                 print(f"{verdict.told}\n")
                 raise UserError(f"fix {name} in {short_path(STUBS / 'mine.py')} and run this "
                                 "again: nothing was trained")
+            if part:
+                yours[name] = part
         put_yours(yours)
         print(f"with your own {', '.join(yours)}" if yours else "no part of mine.py is started",
               f"({len(PARTS) - len(yours)} of {len(PARTS)} parts are ours)\n")
@@ -269,8 +268,8 @@ class Lesson:
             if not self.change:
                 print("Then change one thing:", self.command(switches(self.file)[0]))
             later = [*NUMBERS.values(), None][[*NUMBERS].index(self.number) + 1]
-            print("Next:", f"python {quoted(short_path(later))}" if later else "python -m lessons",
-                  "(all your guesses: python -m lessons)" if later else "arena")
+            print("Next:", f"python {quoted(short_path(later))}" if later else
+                  "python -m nanouft.compare sft my_loss.py")
 
     def line_of(self, title: str) -> int:
         """Where the lesson has this heading, or this fold."""

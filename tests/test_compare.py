@@ -659,24 +659,6 @@ def test_an_arm_that_fails_ends_in_one_line_and_what_is_done_is_kept(line, told)
     assert not [*Path("out").rglob("*.partial")]
 
 
-def test_no_line_to_type_runs_what_was_trained_in_a_container(ran):
-    """Typed, it would run that file outside. Nor are its CPU seconds known."""
-    ran.programs[("mine.py",)] = "nowhere:train"
-    table = printed.score_table(ran, verdicts.verdicts(ran)[0])
-    unknown = [line.split()[0] for line in table if line.endswith("  -")]
-    assert unknown == ["mine.py", "sft+mine.py"]
-    Path("my.ini").write_text(text := plan.plan_text(ran))
-    assert text.startswith("# mine.py: read it") and plan.read_plan("my.ini")[1] == "mine.py"
-    report_lines = [*report.plan_command(ran), *report.training_commands(ran)]
-    typed = [line for line in report_lines if line.startswith("python -m")]
-    assert len(typed) == 4 and not any("mine.py" in line or ".ini" in line for line in typed)
-    training = ran.job(ran.arms[1], 0, lr=0.5).training
-    failed = SimpleNamespace(running=list, free_slots=lambda: 1, start=id, stop=lambda: None,
-                             finished_parts=lambda any_started: [(training, "it exited")])
-    with pytest.raises(UserError, match=r"mine\.py, lr .*: it exited; finished runs are kept"):
-        workers.run_jobs([training], failed, RunsBar(1))
-
-
 def test_a_loss_reaches_neither_what_scores_it_nor_the_bar(capfd):
     """What it scores is what its weights score, to the last digit."""
     assert call(f"sft cheat.py {SMALL}") == 0

@@ -86,9 +86,7 @@ class Comparison(ParsedCommand):
     configs: dict[Stage, RunConfig] = field(default_factory=dict)
     stage_plans: dict[Stage, StagePlan] = field(default_factory=dict)
     row_notes: list[str] = field(default_factory=list)  # of your rows, known before training
-    programs: dict[Stage, str] = field(default_factory=dict)    # that train it otherwise
     executor: Executor | None = None    # that carries the jobs [processes of this machine]
-    focus_arm: Arm | None = None        # the one whose leads are asked for [all are compared]
     lrs: dict[Arm, float] = field(default_factory=dict)         # chosen
     search_scores: dict[Arm, dict[float, float]] = field(default_factory=dict)  # {arm: {lr: score}}
     finalists: dict[Arm, list[float]] = field(default_factory=dict)  # tried with all SEARCH_SEEDS
@@ -152,7 +150,6 @@ class Comparison(ParsedCommand):
             self.root / "runs", f"{arm.words} {lr:.2g} seed {own_seed}", config, init, first,
             eval_spec=self.eval_spec("val" if trying else "test"),
             name=f"{arm.name}, lr {short_lr(lr)}, seed {own_seed}",
-            program=self.programs.get(stage, runs.TRAIN),
             trains_others=self.stage_plans[stage].needs_others, may_diverge=trying)
 
     def initial_job(self) -> runs.Job:
@@ -308,11 +305,4 @@ def plan_text(c: Comparison) -> str:
             values = x if isinstance(x, (list, tuple)) else ["yes" if x is True else x]
             entries[flag(name)[2:]] = [*values]
     lines = [f"{name} = " + "\n    ".join(map(str, values)) for name, values in entries.items()]
-    return "\n".join([f"# {warning_of_programs(c)}"] * bool(c.programs) + ["[compare]", *lines, ""])
-
-
-def warning_of_programs(c: Comparison) -> str:
-    """Of files that another program has trained, as in a container."""
-    files = ", ".join(stage[0] for stage in c.programs)
-    return (f"{files}: read it before nanouft.train, or nanouft.compare with plan.ini, runs it "
-            "with your rights and outside of any container")
+    return "\n".join(["[compare]", *lines, ""])

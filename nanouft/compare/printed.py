@@ -108,9 +108,8 @@ def score_table(c: Comparison, results: list[Result]) -> list[str]:
         cells += [MEASURES[what].text(x.others[what]) if what in x.others else ""
                   for what in others]
         if x.arm:
-            measured = not {*x.arm.stages} & {*c.programs}      # what runs in a container is not
             cells += [short_lr(c.lr(x.arm)), f"{x.cost['steps']:.0f}",
-                      f"{x.cost['sequences']:,.0f}", f"{x.cost['seconds']:.1f}" * measured or "-"]
+                      f"{x.cost['sequences']:,.0f}", f"{x.cost['seconds']:.1f}"]
         lines.append([x.name, *cells])
     return [*in_columns(lines, [width for _, width in columns]),
             *wrapped(" ".join(legends(c, results)))]

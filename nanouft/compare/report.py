@@ -24,7 +24,6 @@ from nanouft.compare.plan import (
     SEARCH_SEEDS,
     Comparison,
     short_lr,
-    warning_of_programs,
 )
 from nanouft.compare.printed import (
     conclusion,
@@ -78,12 +77,11 @@ def verdict_of(c: Comparison, results: list[Result], questions: list[Question],
     return Verdict(c.folder, table, differences, text, noticed)
 
 
-def write_report(c: Comparison, results: list[Result], questions: list[Question],
-                 is_counted: bool = True) -> Verdict:
-    """Print the table, and write report.md, picture.svg and two csv files beside plan.ini.
-    is_counted: as a test on these prompts, if nothing has failed before its scores are shown."""
+def write_report(c: Comparison, results: list[Result], questions: list[Question]) -> Verdict:
+    """Print the table, and write report.md, picture.svg and two csv files beside plan.ini. It
+    counts as a test on these prompts, if nothing has failed before its scores are shown."""
     result = conclusion(c, questions)
-    noticed = notes(c, results, earlier_tests(c) if is_counted else [])
+    noticed = notes(c, results, earlier_tests(c))
     table = [*score_table(c, results), "", *difference_lines(c, questions),
              *(line for text in noticed for line in note_lines(text))]
     files = {"scores.csv": as_csv(seed_score_rows(c, results)),
@@ -91,8 +89,7 @@ def write_report(c: Comparison, results: list[Result], questions: list[Question]
              "picture.svg": picture(results, questions),
              "report.md": report_text(c, results, questions, result, table)}
     verdict = verdict_of(c, results, questions, "\n".join([*wrapped(result), "", *table]), noticed)
-    if is_counted:
-        record_test(c)
+    record_test(c)
     say(verdict.text)
     keep_earlier_report(c.folder, files)
     for name, text in files.items():
@@ -297,9 +294,7 @@ def report_text(c: Comparison, results: list[Result], questions: list[Question],
 
 
 def plan_command(c: Comparison) -> list[str]:
-    """The whole comparison again; no command where it would run a file outside of its container."""
-    if c.programs:
-        return [f"Not listed: {warning_of_programs(c)}.", ""]
+    """The whole comparison again."""
     return ["From the same folder, with the same files:", "```bash",
             f"python -m nanouft.compare {shlex.quote((c.folder / 'plan.ini').as_posix())}", "```"]
 

@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,7 +58,6 @@ MADE = "made.json"
 ONLY_TRAIN = {"plain": True, "items": 0, "save_every": 0, "threads": 1}
 HEAVY = 40_000_000              # bytes: heavier weights are removed when they have been scored
 DAY = 86400                     # seconds
-TRAIN = "nanouft.train:run_from_config"
 
 
 class Job(NamedTuple):
@@ -70,7 +68,6 @@ class Job(NamedTuple):
     init: str = ""              # the initial model
     needs: tuple["Job", ...] = ()   # what it reads, made before it
     name: str = ""              # as an error names it
-    program: str = TRAIN        # that makes the folder config.out
     trains_others: bool = False  # it trains other models first, so no other such job runs meanwhile
     may_diverge: bool = False   # a try may diverge
 
@@ -89,11 +86,9 @@ class Job(NamedTuple):
 
     @property
     def command(self) -> str:
-        """What to type for this training. "" if there is none, or if another program has made it:
-        one that has run a file in a container, where this command would run it outside."""
-        if not self.config or self.program != TRAIN:
-            return ""
-        return f"python -m nanouft.train {shlex.join(self.config.argv())}"
+        """What to type for this training; "" if there is none."""
+        words = shlex.join(self.config.argv()) if self.config else ""
+        return words and f"python -m nanouft.train {words}"
 
 
 @cache
@@ -160,11 +155,9 @@ def hash_of_scored(job: Job) -> str:
 
 
 def hash_of_outputs(folder: Path) -> str:
-    """Hash of the weights, or of the rows that a program has written."""
+    """Hash of the weights; "" of a run that diverged."""
     weights = folder / "model.safetensors"
-    files = [weights] if weights.exists() else [
-        x for x in sorted(folder.glob("*.jsonl")) if x.name != "metrics.jsonl"]
-    return short_hash([x.name, hash_of_file(x)] for x in files) if files else ""
+    return short_hash([[weights.name, hash_of_file(weights)]]) if weights.exists() else ""
 
 
 # ---- what is half done ---------------------------------------------------------------------------
@@ -211,8 +204,8 @@ def run_part(part: Job, package: Mapping[str, str]) -> None:
 
 def train_job(job: Job, package: Mapping[str, str]) -> None:
     """The folder of a run, whole or not at all."""
+    from nanouft.train import run_from_config  # heavy
     assert job.config
-    module, _, function = job.program.partition(":")
     start = sum(os.times()[:4])             # of this process and of those that it starts
     shared = CachedLogProbs(job.folder.parent / "references", package)
     record: dict[str, Any] = {}             # told: what was said of a loss or reward of your own
@@ -220,13 +213,12 @@ def train_job(job: Job, package: Mapping[str, str]) -> None:
     def log_prob_file(run: dict) -> Path:
         record["told"].clear()              # of its rows, which the comparison's plan has said
         return shared(run)
-    passed = {"log_prob_file": log_prob_file} if job.program == TRAIN else {}
     with removed_unless_whole(unfinished(job.folder)) as partial, own_turn(job):
         partial.mkdir(parents=True)
         try:
             with quiet() as record["told"]:
                 config = job.config.with_flags(out=str(partial))
-                getattr(import_module(module), function)(config, **passed)
+                run_from_config(config, log_prob_file)
         except Diverged as e:
             if not job.may_diverge:
                 raise
@@ -254,7 +246,7 @@ def own_turn(job: Job) -> Iterator[None]:
 
 
 def steps_and_rows(folder: Path) -> dict[str, float]:
-    """Steps and rows of a run of nanouft.train; {} for any other program."""
+    """Steps and rows of a run; {} of one that diverged."""
     if not (folder / "metrics.jsonl").exists():
         return {}
     run = read_json(folder / "run.json")

@@ -226,8 +226,7 @@ def with_reward_accuracy(scores: Values, first: Values) -> Values:
 def compared_pairs(c: Comparison, arms: list) -> list[tuple]:
     """(a, b) of those that are compared, from as many things as there are arms."""
     return [(a, b) for i, b in enumerate(arms) for j, a in enumerate(arms[i + 1:], i + 1)
-            if (c.arms[j] == c.focus_arm if c.focus_arm
-                else len(arms) <= ALL_PAIRS_LIMIT or i == 0)]
+            if len(arms) <= ALL_PAIRS_LIMIT or i == 0]
 
 
 def search_result(c: Comparison, arm: Arm, lr: float) -> Result | None:

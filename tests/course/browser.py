@@ -4,10 +4,9 @@ must do for its readers, and pictures.
     page, faults = opened(browser, file, width=390, dark=True)
     cd tests/course
     python browser.py ../../out/playground/index.html ../../docs/playground.png 1280 620 "#step-4"
-    python browser.py ../../out/frozen_lake/index.html ../../docs/lake.png 640 880
 
-These make the two pictures of docs/ that are pages. A picture keeps as "figures" the words that it
-shows, so that a test can compare them with the page of today.
+This makes the picture of docs/ that is a page. It keeps as "figures" the words that it shows, so
+that a test can compare them with the page of today.
 
 The Chromium is one that is installed, under its usual names or where NANOUFT_BROWSER points.
 Without it or without Playwright the tests of pages are skipped and say so.

@@ -29,10 +29,10 @@ from programs.right import RIGHT as PROGRAMS
 from test_equations import known, step
 
 from lessons import course
+from lessons.__main__ import main
 from lessons.behind import lesson_list
-from lessons.behind.classroom import progress
 from lessons.behind.lesson_list import LESSONS, NUMBERS, lesson_of, number_of
-from lessons.behind.tasks import check, simple_parts, submission, task
+from lessons.behind.tasks import check, simple_parts, task
 from lessons.behind.tasks.call import as_tensor
 from lessons.behind.tasks.task import tasks
 from lessons.behind.website import pages
@@ -71,7 +71,7 @@ def test_the_order_of_the_lessons_ends_each_run_and_a_lesson_needs_only_earlier_
     for file, later in zip(LESSONS, [*LESSONS[1:], None]):
         course.Lesson(number_of(file)).compare("a" if Question(file).choices else 1.0)
         last = capsys.readouterr().out.splitlines()[-1]
-        assert re.match(rf"Next: python .*{later.name} " if later else "Next: .* arena", last)
+        assert re.match(rf"Next: python .*{later.name}$" if later else "Next: .* my_loss.py", last)
         read_before = re.search(r"read ([^.;]+) first", lesson_list.lesson_head(file)[1])
         needed = re.findall(r"\b\d\db?\b", read_before[1]) if read_before else []
         assert {*needed} <= {number_of(x) for x in LESSONS[:LESSONS.index(file)]}
@@ -194,7 +194,7 @@ def test_a_walk_through_the_commands_of_a_lesson(folder, monkeypatch, capsys):
     first guess and what followed it stay."""
     for k, (words, wanted, kept) in enumerate(WALK):
         number, *flags = shlex.split(words)
-        monkeypatch.setattr(submission, "is_begun", lambda name, k=k: k > 0)
+        monkeypatch.setattr(task, "is_begun", lambda name, k=k: k > 0)
         try:
             lesson, why = start(monkeypatch, *flags, number=number), ""
             lesson.compare(k / 10, "%")
@@ -252,30 +252,20 @@ def test_guesses_and_pictures_lie_in_the_project_wherever_a_lesson_starts(tmp_pa
     assert (read["OUT"], read["GUESSES"]) == (out / "lessons", out / "guesses")
 
 
-def test_the_course_begins_with_a_lesson_and_shows_each_guess_beside_what_happened(
-        folder, capsys, monkeypatch):
-    monkeypatch.setattr(progress, "is_begun", lambda name: False)
-    progress.show_course()
-    file = re.search(r"Begin with python (lessons/\S+\.py)", capsys.readouterr().out)[1]
-    assert ROOT / file == LESSONS[0]
+def test_the_course_names_its_lessons_and_begins_with_the_first(capsys):
+    assert main([]) == 0
+    said = capsys.readouterr().out
+    assert f"Begin with python lessons/{LESSONS[0].name}\n" in said
+    assert re.findall(r"^(\d\d\w?) ", said, re.M) == [*NUMBERS]
+
+
+@pytest.mark.parametrize("text", ["guess often\n", "", "20\n"])
+def test_a_damaged_guess_is_told_and_kept(text, folder):
     course.GUESSES.mkdir(parents=True)
-    for name, text in {"02": "guess 40\nhappened 30 %\n", "03": "guess 40\n",
-                       "04-another": "guess 60\nhappened 68 %"}.items():
-        (course.GUESSES / f"{name}.txt").write_text(text)
-    monkeypatch.setattr(progress, "is_begun", lambda name: name in ("02a", "padded"))
-    progress.show_course()
-    lines = capsys.readouterr().out.splitlines()
-    rows = {line[:2]: " ".join(line.split()) for line in lines if line[:2].isdigit()}
-    assert rows["02"].endswith("? 40: 30 % - +02a mine 1/3")
-    assert rows["03"].endswith(" 40 - 03a")
-    assert rows["04"].endswith(" - 60: 68 % 04a 04b mine")
-    assert max(map(len, lines)) <= 80
-    assert lines[-1] == f"Next: python lessons/{LESSONS[0].name}"
-    for text in ("guess often\n", "", "20\n"):                 # damaged: told, and kept
-        (course.GUESSES / "02.txt").write_text(text)
-        with pytest.raises(UserError, match="02.txt"):
-            progress.show_course()
-        assert (course.GUESSES / "02.txt").read_text() == text
+    (course.GUESSES / "02.txt").write_text(text)
+    with pytest.raises(UserError, match="02.txt"):
+        Question(NUMBERS["02"])
+    assert (course.GUESSES / "02.txt").read_text() == text
 
 
 def test_who_always_says_the_same_letter_is_mostly_wrong():
@@ -326,8 +316,7 @@ def test_a_lesson_runs_with_ours_until_the_function_is_begun_and_then_with_a_rig
 def test_lesson_19_runs_with_the_right_parts_of_mine_py_and_ours_for_the_others(
         folder, monkeypatch, capsys):
     """A wrong part ends it before anything is trained. `check mine --run` starts this lesson."""
-    for module in (task, submission):
-        monkeypatch.setattr(module, "STUBS", folder)
+    monkeypatch.setattr(task, "STUBS", folder)
     right = "from nanouft.simple import tokens\n\n\n" + inspect.getsource(simple.sft_loss)
     for text, found in ((right, True), (right.replace("return -", "return "), False)):
         (folder / "mine.py").write_text(text.replace(" -> Tensor", ""))

@@ -24,11 +24,11 @@ ORDER = {
     "nanouft": """plumbing gpt batch models generate data objective loop on_policy rollout own
         objectives world simple run pictures reward evaluate pretrain sample train
         trainer compare pushes playground __main__""",
-    "frozen_lake": "lake planning policies train temporal_residual record results_table __main__",
-    "lessons": """draw lesson_list tasks course evidence NN papers website keys classroom
+    "frozen_lake": """lake planning policies train temporal_residual record figure results_table
+        __main__""",
+    "lessons": """draw lesson_list tasks course evidence NN papers website keys exam
         exercises __main__""",
-    "lessons/behind/tasks": "limits call task simple_parts papers child submission grade check",
-    "lessons/behind/classroom": "arena exam progress"}
+    "lessons/behind/tasks": "limits call task simple_parts papers child grade check"}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons|tests)\b[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
 

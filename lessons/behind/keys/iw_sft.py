@@ -1,7 +1,7 @@
 """The right program of iw_sft.md, and common mistakes."""
 from torch import Tensor
 
-from lessons.behind.tasks.papers import BY_ROW, CONSTANT, OF_PART, SIGN, Paper
+from lessons.behind.tasks.papers import SIGN, Paper
 from nanouft.batch import Batch
 from nanouft.objective import Objective
 
@@ -18,6 +18,12 @@ class IWSFT(Objective):
         return -s.sum(weight * s.logp).sum() / n, {"weight": weight.sum() / batch.n}
 
 
+CONSTANT = "Gradient flows through the weights, which should be constants."
+OF_PART = ('n = batch.seqs["answer"], batch.tokens["answer"]',
+           'n = batch.seqs["answer"], batch.seqs["answer"].mask.sum()', "The tokens are those of "
+           "the micro-batch. Divide by those of the whole step: batch.tokens.")
+BY_ROW = ("The mean is that over the rows. Take that over all response tokens of the step: "
+          "batch.tokens.")
 NO_CAP = ("The weights are not capped, or too late: the cap is the largest weight, not its largest "
           "logarithm.")
 TASKS = {"iw_sft": Paper(IWSFT,

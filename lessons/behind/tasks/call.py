@@ -1,5 +1,5 @@
 """How a student's program is called, and what is kept of a call: plain values under their names, or
-an error. No key is needed for it, so this is all that the student's process (child.py) has.
+an error. This is what the student's process (child.py) does; it needs no key.
 """
 import copy
 import json
@@ -25,8 +25,6 @@ NOT_STARTED = "not started"
 UNTOUCHED = f"{NOT_STARTED}: the stub is unchanged"
 IN_PLACE = ("It changes its arguments in place. Make a new tensor or list, such as x.clone(), "
             "because the caller still needs the old one.")
-STOPPED = "You stopped it with Ctrl-C"
-ENDS = ("KeyboardInterrupt", "TooLong")     # no other case is tried
 
 
 @dataclass
@@ -77,14 +75,16 @@ def own_attention(function: Callable, q, k, v) -> dict:
 
 
 # ---- a call --------------------------------------------------------------------------------------
-def program_in(file: Path, name: str) -> tuple[Callable | None, str]:
+def program_in(file: Path, name: str, seconds: float = SECONDS) -> tuple[Callable | None, str]:
     """The function of this name in a file, without a name its one subclass of Objective; or why
-    there is none. What a file has only imported from the project is nobody's work."""
+    there is none: a file may loop when it is loaded. What it has only imported from the project is
+    nobody's work."""
     ours, methods = dict(vars(simple)), dict(simple.METHODS)
     try:
         if not file.exists():
             return None, f"{NOT_STARTED}: there is no file {file}"
-        program = getattr(load(file), name, None) if name else find(str(file))
+        with at_most(seconds):
+            program = getattr(load(file), name, None) if name else find(str(file))
     except UserError as error:
         return None, str(error)
     except (Exception, SystemExit, TooLong) as error:           # a typing mistake, for example
@@ -106,8 +106,6 @@ def error_line(error: BaseException, file: str) -> str:
     said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     if "in-place operation" in said:
         said = IN_PLACE
-    if isinstance(error, KeyboardInterrupt):
-        said = STOPPED
     if isinstance(error, SystemExit):
         said = "It calls exit() or sys.exit(). Return a result instead"
     return said.partition("\n")[0] + where
@@ -121,7 +119,7 @@ def call_program(look: Callable, program: Callable, case: tuple, file: str = "")
         if shown(own) != shown(case):
             raise UserError(IN_PLACE)
         return Seen(values)
-    except BaseException as error:                              # Ctrl-C: a loop without an end?
+    except (Exception, SystemExit, TooLong) as error:
         return Seen({}, type(error).__name__, error_line(error, file))
 
 
@@ -132,10 +130,18 @@ def call_in_all_cases(look: Callable, program: Callable, cases: list, file: str,
         with at_most(seconds):
             for case in cases:
                 yield (seen := call_program(look, program, case, file))
-                if seen.error in ENDS:
+                if seen.error == "TooLong":
                     return
     except TooLong as error:                    # the clock ran out while an error was put in words
         yield Seen({}, "TooLong", error_line(error, file))
+
+
+def calls_in_file(file: Path, name: str, look: Callable, cases: list, seconds: float) -> list[Seen]:
+    """Of the program of this name in a file."""
+    program, missing = program_in(file, name, seconds)
+    if missing:
+        return [Seen({}, "Missing", missing)]
+    return [*call_in_all_cases(look, program, cases, str(file), seconds)]
 
 
 # ---- plain data ----------------------------------------------------------------------------------
@@ -157,20 +163,27 @@ def plain(x):
 KINDS = {str(kind): kind for kind in (torch.double, torch.long, torch.bool)}
 
 
-def to_line(seen: Seen) -> bytes:
+def to_line(name: str, calls: list[Seen]) -> bytes:
+    """The calls of a task, by which they come out of the student's process."""
     def pack(x: torch.Tensor) -> dict:
         return {"kind": str(x.dtype), "numbers": x.tolist()}
-    return json.dumps([seen.values, seen.error, seen.words[:2000]], default=pack).encode() + b"\n"
+    seen = [[x.values, x.error, x.words[:2000]] for x in calls]
+    return json.dumps([name, seen], default=pack).encode() + b"\n"
 
 
-def from_line(line: bytes) -> Seen:
-    """Any exception if it is something else: a student's process has written it."""
+def from_line(line: bytes, name: str) -> list[Seen]:
+    """ValueError if it is something else: a student's process has written it."""
     def unpack(x):
         if isinstance(x, dict):
             return torch.tensor(x["numbers"], dtype=KINDS[x["kind"]])
         return [unpack(part) for part in x] if isinstance(x, list) else x
-    values, error, words = json.loads(line)
-    return Seen({str(what): unpack(x) for what, x in values.items()}, str(error), str(words))
+    try:
+        of_task, calls = json.loads(line)
+        assert of_task == name
+        return [Seen({str(what): unpack(x) for what, x in values.items()}, str(error), str(words))
+                for values, error, words in calls]
+    except Exception as error:
+        raise ValueError(f"its result cannot be read ({type(error).__name__})") from None
 
 
 def as_tensor(x) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""A limit of computing for a program of a student.
+"""Limits for a program of a student: of computing, and of the memory of its process.
 
     with at_most(10):                   # seconds; TooLong at the line that still runs then
         program(case)
@@ -7,10 +7,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from threading import current_thread, main_thread
 from typing import Any
 
 PATIENCE = 6            # times as long as a limit of computing may take on the clock
+GIGABYTES = 4           # of memory
 
 
 class TooLong(BaseException):
@@ -36,3 +38,12 @@ def at_most(seconds: float) -> Iterator[None]:
             at_end.callback(signal.setitimer, clock, 0)
             signal.setitimer(clock, limit)
         yield
+
+
+def limit_memory() -> None:
+    """Of this process, on Linux: so much more than it has now."""
+    if sys.platform == "linux":
+        import resource
+        mapped = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()
+        most = mapped + GIGABYTES * 2**30
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))

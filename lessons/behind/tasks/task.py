@@ -7,6 +7,7 @@ cases. A mistake is a part of the right source, what stands there instead, and i
 none fits, `relation` says how the results are related to the right ones. Nothing but results is
 compared, so any style will do.
 """
+import ast
 import functools
 import inspect
 import io
@@ -30,16 +31,16 @@ from lessons.behind.tasks.call import (
     as_tensor,
     call_in_all_cases,
     call_program,
+    program_in,
     result,
     shown,
 )
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_text
 
 HERE = Path(__file__).resolve().parents[2]
 STUBS, KEYS = HERE / "exercises", HERE / "behind" / "keys"
 Mistake = tuple[str, str, str]
-TOO_MANY = ("It returned more results than there were calls. Does it start a process that keeps "
-            "running?")
 LARGE = 12                                      # more numbers than these are not all shown
 
 
@@ -136,8 +137,29 @@ def chosen(which: list[str]) -> list[str]:
              for name, task in tasks().items()}
     for word in which:
         if not any(word in words for words in meant.values()):
-            raise UserError(f"there is no task {word}; names are such as 06a, mine, psft")
+            raise UserError(f"there is no task {word}; names are such as 06a, mine, luffy")
     return [name for name, words in meant.items() if not which or words & {*which}]
+
+
+def is_begun(name: str, folder: Path | None = None) -> bool:
+    """Is there more than the stub of this task in the student's file? What cannot be read is."""
+    file, function = (folder or STUBS) / tasks()[name].file, tasks()[name].name
+    if not file.exists():
+        return False
+    try:
+        text = read_text(file)
+        made = [x for x in ast.parse(text).body
+                if isinstance(x, ast.FunctionDef) and x.name == function]
+    except (UserError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return True
+    return not is_stub(made[-1]) if made else function in text
+
+
+def is_stub(made: ast.FunctionDef) -> bool:
+    """Does it do nothing but raise NotImplementedError?"""
+    last = made.body[-1]
+    return (isinstance(last, ast.Raise) and "NotImplementedError" in ast.unparse(last)
+            and len(made.body) == 1 + (ast.get_docstring(made) is not None))
 
 
 # ---- common mistakes -----------------------------------------------------------------------------
@@ -215,7 +237,7 @@ class Judge:
         if all(call.words.partition("\n")[0] == "NotImplementedError: " for call in seen):
             return Verdict(UNTOUCHED, 0)                        # a stub
         if len(seen) > len(self.cases):
-            return Verdict(TOO_MANY, 0)
+            return Verdict("more results than calls", 0)
         seen = [self.compared(call, k) for k, call in enumerate(seen)]
         faults = [call.words or self.difference(call, self.ours(self.task.right, k))
                   for k, call in enumerate(seen)]
@@ -266,6 +288,16 @@ class Judge:
             if words and (measure.counts or not counting):
                 return words
         return ""
+
+
+def judge_file(task: Task, file: Path, seed: str | None = None
+               ) -> tuple[Callable | None, Verdict]:
+    """The program for a task in a file of your own, loaded here: a lesson continues with it. And
+    the verdict."""
+    program, missing = program_in(file, task.name, task.seconds)
+    if program is None:
+        return None, Verdict(missing, 0)
+    return program, Judge(task, seed).of(program, str(file))
 
 
 # ---- two values in words -------------------------------------------------------------------------

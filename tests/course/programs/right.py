@@ -127,23 +127,6 @@ def pushes_of_hpt(scores, lengths, shown, gate):    # numpy
     advantage = (s - s.mean()) / (s.std(ddof=1) + 1e-4)
     return np.append(advantage / np.array(lengths) / len(s), 0)
 """,
-    "psft": """
-class Mine(Objective):
-    eps: float = 0.28
-    renew: int = 8
-    def setup(self, model, seed):
-        self.old, self.steps = model, 0
-    def forward(self, model, batch):
-        if torch.is_grad_enabled() and batch.offset == 0:
-            self.old = self.old if self.steps % self.renew else copy.deepcopy(model)
-            self.steps += 1
-        self.p, self.q = (chances(x, batch.seqs["answer"])[1] for x in (model, self.old))
-    def loss(self, batch):
-        gain = (self.p / self.q.detach())[batch.seqs["answer"].mask == 1]
-        few = gain[gain <= 1 + self.eps]
-        stays = (len(gain) - len(few)) * (1 + self.eps)
-        return -(few.sum() + stays) / batch.tokens["answer"], {}
-""",
     "iw_sft": """
 class Mine(Objective):
     temp: float = 1.0
@@ -158,31 +141,6 @@ class Mine(Objective):
             lead = math.prod((p / q)[m].tolist()) ** (1 / sum(m.tolist()))  # a geometric mean
             total = total - min(self.cap, lead ** self.temp) * p[m].log().sum()
         return total / batch.tokens["answer"], {}
-""",
-    "eaft": """
-class Mine(Objective):
-    top: int = 20
-    def forward(self, model, batch):
-        every, self.p = chances(model, batch.seqs["answer"])
-        few = every.detach().sort(-1, descending=True).values[..., :self.top]
-        few = few / few.sum(-1, keepdim=True)
-        self.unsure = -(few * few.log()).sum(-1) / math.log(self.top)
-    def loss(self, batch):
-        m = batch.seqs["answer"].mask == 1
-        return -(self.unsure[m] @ self.p[m].log()) / batch.tokens["answer"], {}
-""",
-    "anchored": """
-class Mine(Objective):
-    lam: float = 0.05
-    def setup(self, model, seed):
-        self.start = copy.deepcopy(model)
-    def forward(self, model, batch):
-        (now, self.p), (start, _) = (chances(x, batch.seqs["answer"]) for x in (model, self.start))
-        self.kl = (start.detach() * (start.detach() / now).log()).sum(-1)
-    def loss(self, batch):
-        m = batch.seqs["answer"].mask == 1
-        p, kl = self.p[m], self.kl[m].sum()
-        return (self.lam * kl - p.detach() @ p.log()) / batch.tokens["answer"], {}
 """,
     "luffy": """
 class Mine(Objective):
