@@ -15,9 +15,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nanouft import generate, rollout, train
+from nanouft import generate, rollout, simple, train, world
 from nanouft.data.batches import encode
+from nanouft.gpt import shipped_base
 from nanouft.loop import DTYPES, Device, Update, grad_scaler, make_optimizer, steps
+from nanouft.models.tokenizer import nano as tokenizer
 from nanouft.run import device, reference
 from nanouft.run.checkpoint import load_step, save_step, to_floats
 from nanouft.run.eval_metrics import held_out_metrics
@@ -127,6 +129,23 @@ def test_a_run_in_half_precision_has_weights_and_held_out_figures_in_fp32(tmp_pa
     train.main(["--objective", "dpo", "--rows", "40", "--steps", "2", "--eval-every", "1",
                 "--dtype", "bf16", "--device", "cpu", "--out", str(tmp_path / "run")])
     assert {*kept} == {torch.float32} and {*read} == {"fp32"}
+
+
+@pytest.mark.parametrize("objective", ["ift", "dpo"])
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_the_page_of_eight_methods_learns_nearly_the_same_in_half_precision(
+        objective, dtype, monkeypatch):
+    def trained(name: str) -> tuple[list[float], Tensor]:
+        monkeypatch.setattr(simple, "DTYPE", DTYPES[name])
+        model = shipped_base()
+        losses = simple.train(model, rows, tokenizer(), objective, 3)
+        return losses, torch.cat([x.detach().flatten() for x in model.parameters()])
+    rows = world.rows("train", simple.METHODS[objective][1][0], 3 * simple.ROWS, seed=0)
+    (half, moved), (whole, weights) = trained(dtype), trained("fp32")
+    start = torch.cat([x.detach().flatten() for x in shipped_base().parameters()])
+    assert half != whole and moved.dtype == torch.float32
+    same(half, whole, 0.05)
+    assert torch.cosine_similarity(moved - start, weights - start, dim=0) > 0.8
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
