@@ -230,13 +230,13 @@ class Lesson:
         from lessons.behind.tasks.task import STUBS, is_begun, judge_file, tasks
         yours = {}
         for name in filter(is_begun, PARTS):
-            part, verdict = judge_file(tasks()[name], STUBS / "mine.py")
+            program, verdict = judge_file(tasks()[name], STUBS / "mine.py")
             if verdict.state == "wrong":
                 print(f"{verdict.told}\n")
                 raise UserError(f"fix {name} in {short_path(STUBS / 'mine.py')} and run this "
                                 "again: nothing was trained")
-            if part:
-                yours[name] = part
+            if verdict.state == "right":
+                yours[name] = program
         put_yours(yours)
         print(f"with your own {', '.join(yours)}" if yours else "no part of mine.py is started",
               f"({len(PARTS) - len(yours)} of {len(PARTS)} parts are ours)\n")

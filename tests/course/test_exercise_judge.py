@@ -408,6 +408,7 @@ TYPED = "from torch import Tensor\n" + HEAD
 LINES = [       # task, program, what is said
     ("02a", "def response_mask(:", "ex02.py cannot be read. SyntaxError"),
     ("02a", "def response_mask(*x):\n    return 'yes'", "gives 'yes'"),
+    ("02a", "from lessons.behind.keys.ex02 import response_mask", UNTOUCHED),
     ("02a", "def response_mask(*x):\n    return 1 / 0",
      "ZeroDivisionError: division by zero\n    line 2"),
     ("02a", "def response_mask(*x):\n    x[0][0] = 0\n    return x[0]", "    It changes its arg"),
