@@ -63,11 +63,23 @@ def test_a_method_that_reads_demonstrations_beside_other_rows_tells_their_loss(l
 
 @pytest.mark.parametrize("lost, told", [(0.19, False), (0.21, True)])
 def test_a_task_is_called_unlearned_if_it_loses_more_than_20_points(lost, told, capsys):
-    was, now = ({name: {"score": score, "ends": 1.0} for name, score in
+    was, now = ({name: {"score": score, "words": score, "ends": 1.0} for name, score in
                  (("sum", 0.9), ("sort", sort))} for sort in (0.5, 0.5 - lost))
     evaluation.print_tasks(was, now)
     said = capsys.readouterr().out
     assert ("forgotten: sort -21 points" in said) == told == ("forgotten" in said)
+
+
+def test_what_a_run_gained_is_split_into_words_and_stopping(capsys):
+    """Of 40 points 10 are for better words: the other 30 had the words before, and did not stop."""
+    was, now = ({"list": {"score": score, "words": words, "ends": score}}
+                for score, words in ((0.5, 0.8), (0.9, 0.9)))
+    evaluation.print_tasks(was, now)
+    said = capsys.readouterr().out
+    assert "50       90    80 -> 90   50 -> 90" in said
+    assert "mean +40: +10 for better words, +30 for stopping after them" in said
+    assert max(map(len, said.splitlines())) <= 80
+    assert evaluation.words_of("hen fox <|user|> Say hen.") == "hen fox"
 
 
 def test_the_question_that_is_shown_gained_as_much_as_the_mean():
@@ -236,7 +248,7 @@ def test_wordings_of_one_fact_are_drawn_together():
     """Two questions about one creature's food are one draw: its interval is that of three."""
     asked = ["What does the ruga eat?", "Which fruit does the ruga eat?", "Reverse pig bee.",
              "Reverse bee pig."]
-    told = evaluation.summary([{"prompt": p, "score": s, "ended": e} for p, s, e in
+    told = evaluation.summary([{"prompt": p, "score": s, "words": s, "ended": e} for p, s, e in
                                zip(asked, (1, 1, 0, 0.5), (True, False, True, True))])
     assert (told["score"], told["strict"], told["ends"]) == (0.625, 0.25, 0.75)
     assert (told["low"], told["high"]) == eval_metrics.bootstrap([2, 0, 0.5], [2, 1, 1])

@@ -80,6 +80,17 @@ class IFT(Objective):
         mixed = s.sum(nll).sum().detach() / batch.tokens["answer"]  # blended inputs: above SFT's
         return losses.sum() / batch.n, {"nll_mixed": mixed}
 
+    @property
+    def about(self) -> str:     # type: ignore[override]        # a run prints it first
+        """What IFT is, and whose form of it runs."""
+        whose = {"detached": "The weights are detached (they pass no gradient), this project's "
+                             "form;\n--variant released is that of the authors' code.",
+                 "released": "The weights pass gradient, as in the authors' code."}
+        return ("ift, intuitive fine-tuning (arXiv:2405.11870): SFT that reads some of its own\n"
+                "predictions and weights a token by its own and later losses.\n"
+                + whose.get(self.variant, f"The weights are those that the paper prints "
+                                          f"({self.variant})."))
+
     def __str__(self) -> str:
         forms = {"detached": "(detached weights)", "released": "as released"}
         return f"{self.name} {forms.get(self.variant, f'({self.variant})')}"

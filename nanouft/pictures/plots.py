@@ -25,7 +25,7 @@ else:
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.text import Text
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -39,6 +39,7 @@ from nanouft.run.plan import format_epochs
 STYLE: Any = {"font.size": 13, "figure.dpi": 100, "text.parse_math": False,     # a $ is a dollar
               "axes.spines.top": False, "axes.spines.right": False}
 WIDTH = 10.8                                    # inches
+FELL = 20                                       # points that a task must fall for the title
 CUT = 97                                        # per cent of the losses that the axis shows
 LONGEST_BAR = 3.0                               # a longer bar ends here; its number tells all
 UNIT, TEXT = 0.33, 0.26                         # inches of a push of 1, and of a line of text
@@ -52,14 +53,20 @@ Strip = tuple[str, str, list[str], list[float]]     # method, which answer, toke
 @matplotlib.rc_context(STYLE)
 def draw_curves(folder: Path) -> Path:
     """Draw curves.png of a run folder: the figure of held-out rows, and the loss of every step (for
-    methods that sample: the reward). Reads run.json, metrics.jsonl and eval.json."""
+    methods that sample: the reward); above them, of a run on NanoWorld, the score of each task.
+    Reads run.json, metrics.jsonl and eval.json."""
     run, scored = read_json(folder / "run.json"), read_json(folder / "eval.json")
     before, after = scored.get("before") or {}, scored.get("after") or {}
     log = read_lines(folder / "metrics.jsonl")
     name = run["objective"] + " " + run["hp"].get("variant", "")
     figure, held_out = held_out_points(log, before, after)
-    fig = Figure(figsize=(WIDTH, 3.6), layout="constrained")
-    *left, right = fig.subplots(1, 1 + bool(held_out), squeeze=False)[0]
+    scores = {m["step"]: m["scores"] for m in log if "scores" in m}
+    fig = Figure(figsize=(WIDTH, 6.2 if scores else 3.6), layout="constrained")
+    below: Any = fig
+    if scores:
+        above, below = fig.subfigures(2, 1, height_ratios=(2.6, 3.6))
+        draw_scores(above, scores, name)
+    *left, right = below.subplots(1, 1 + bool(held_out), squeeze=False)[0]
     for ax in left:
         x, y = [*held_out], [*held_out.values()]
         ax.plot(x, y, "s-", color=style_of(name).light, markerfacecolor="white", ms=8, lw=2.5)
@@ -86,6 +93,30 @@ def held_out_points(log: list[dict], before: dict, after: dict) -> tuple[str, di
     between = {m["step"]: m["held_out"][figure] for m in log if figure in m.get("held_out", ())}
     last = max((m["step"] for m in log), default=0)
     return figure, dict(sorted({0: old[figure], last: new[figure], **between}.items()))
+
+
+def draw_scores(fig: SubFigure, scores: dict[int, dict[str, float]], name: str) -> None:
+    """A panel for each task: its score, 0 to 100, over the steps. scores: {step: {task: 0 to 1}}"""
+    steps, tasks = [*scores], [*scores[max(scores)]]
+    for ax, task in zip(fig.subplots(1, len(tasks), sharey=True, squeeze=False)[0], tasks):
+        ax.plot(steps, [100 * scores[step][task] for step in steps], "o-", ms=5, lw=2,
+                color=style_of(name).light)
+        ax.set(ylim=(-5, 105), xticks=[steps[0], steps[-1]])
+        ax.set_title(task, fontsize=12)
+    fig.suptitle(title_of_scores(scores, name), x=0.01, ha="left", weight="bold", fontsize=13)
+    fig.supxlabel("step", fontsize=13)
+
+
+def title_of_scores(scores: dict[int, dict[str, float]], name: str) -> str:
+    """The task that fell most on the way, from which score to which; else only what is shown."""
+    first, *_, last = scores.values()
+    lowest = {task: min(x[task] for x in scores.values()) for task in last}
+    task = max(last, key=lambda one: first[one] - lowest[one])
+    way = [round(100 * x) for x in (first[task], lowest[task], last[task])]
+    text = f"{display_name(name)}: score by task, 0-100, while it trains"
+    if way[0] - way[1] < FELL:
+        return text
+    return f"{text}; {task} falls from {way[0]} to {way[1]} and ends at {way[2]}"
 
 
 def set_titles(ax: Axes, text: str) -> None:

@@ -282,9 +282,9 @@ class Log:
         self.named: set[str] = set()        # metrics that were not finite
         self.tokens, self.clock = 0, time.perf_counter()
 
-    def has_held_out(self, step: int) -> bool:
+    def has_evaluation(self, step: int) -> bool:
         """True if the evaluation after this step was made."""
-        return any("held_out" in x for x in read_lines(self.file) if x["step"] == step)
+        return any("loss" not in x for x in read_lines(self.file) if x["step"] == step)
 
     def add(self, step: Step, stats: Mapping[str, float]) -> None:
         self.waiting.append((step, {**step.sums, **stats, "grad_norm": step.norm}))

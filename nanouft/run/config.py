@@ -81,6 +81,7 @@ class TrainFlags:
     max_new: Count | None = None        # longest response, in tokens [44; with --data 256]
     # ---- evaluation
     items: Natural = 100                # NanoWorld's test prompts per task; 0: no table of tasks
+    curve_items: Natural = 10           # other prompts per task, scored as it trains; 0: none
     plain: bool = False                 # only train: no evaluation, no curves
     # ---- output
     out: str | None = None              # where the run is saved [out/<objective>]

@@ -35,6 +35,7 @@ from nanouft.run.eval_metrics import (
 from nanouft.run.plan import Plan
 from nanouft.world.answers import read_question
 
+CURVE = (0, 1 / 12, 1 / 6, 1 / 3, 2 / 3, 1)     # of the steps; a model changes most early on
 FEW = 10                # held-out rows; with fewer, chance decides the figures
 FORGOT = 20             # points that a task must lose before the run says so
 SHOWN = 2               # held-out questions that a model answers before and after
@@ -80,9 +81,29 @@ def score_tasks(model: GPT, tok: Tokenizer, split: str = "test", items: int = 10
         prompt, text = row.prompt[-1].text, tok.decode(a.ids).strip()
         score = world.score(prompt, text)
         done.append({"family": row.task, "prompt": prompt, "answer": text, "ended": stops(a, tok),
-                     "score": score,
+                     "score": score, "words": world.score(prompt, words_of(text)),
                      "why": "" if score == 1 else f"right: {world.right_answer(prompt)}"})
     return {f: summary([x for x in done if x["family"] == f]) for f in skills}, done
+
+
+def words_of(text: str) -> str:
+    """A response without its first control token, <|user|> say, and all that follows: its score is
+    what a model knows, whether or not it stops there."""
+    return text.partition("<|")[0].strip()
+
+
+def is_on_curve(step: int, cfg: TrainFlags, steps: int) -> bool:
+    """True of the steps of a run on NanoWorld after which curve_scores are measured."""
+    if cfg.data or cfg.plain or not (cfg.items and cfg.curve_items):
+        return False
+    return step in {round(share * steps) for share in CURVE}
+
+
+def curve_scores(model: GPT, tok: Tokenizer, items: int) -> dict[str, float]:
+    """{task: the mean score of that many validation prompts, 0 to 1}. They judge no method, and
+    draw no random numbers, so the run is the same without them."""
+    scores, _ = score_tasks(model, tok, "val", items, who="the model so far")
+    return {task: x["score"] for task, x in scores.items()}
 
 
 def summary(items: list[dict]) -> Metrics:
@@ -92,12 +113,13 @@ def summary(items: list[dict]) -> Metrics:
         facts.setdefault(read_question(x["prompt"]) or x["prompt"], []).append(x["score"])
     low, high = bootstrap([sum(g) for g in facts.values()], [len(g) for g in facts.values()])
     return {"score": float(np.mean([x["score"] for x in items])), "low": low, "high": high,
+            "words": float(np.mean([x["words"] for x in items])),
             "strict": float(np.mean([x["score"] == 1 and x["ended"] for x in items])),
             "ends": float(np.mean([x["ended"] for x in items]))}
 
 
-def mean_score(scores: Metrics) -> float:
-    return float(np.mean([f["score"] for f in scores.values()]))
+def mean_score(scores: Metrics, what: str = "score") -> float:
+    return float(np.mean([f[what] for f in scores.values()]))
 
 
 # ---- before and after ----------------------------------------------------------------------------
@@ -195,13 +217,20 @@ def equal_rewards_note(log: list[dict]) -> str:
 
 
 def print_tasks(was: Metrics, now: Metrics) -> None:
-    """Print the score of each task, and which tasks were unlearned."""
-    say(f"\n{'score, 0-100':<42}before    after         EOS, %")
+    """Print the score of each task, and that of the words alone, which does not ask whether the
+    model stops; then which part of the gain is words, and which tasks were unlearned."""
+    head = "score, 0-100, on new NanoWorld prompts"
+    say(f"\n{head:<42}before    after   words only    EOS, %")
     for name, f in now.items():
-        score, ends = (100 * was[name][k] for k in ("score", "ends"))
+        score, words, ends = (100 * was[name][k] for k in ("score", "words", "ends"))
         say(f"  {name:<11}{ABOUT[name]:<29}{score:5.0f}{100 * f['score']:9.0f}"
-            f"{ends:9.0f} -> {100 * f['ends']:.0f}")
-    say(f"  {'mean':40}{100 * mean_score(was):5.0f}{100 * mean_score(now):9.0f}")
+            f"{words:6.0f} -> {100 * f['words']:<4.0f}{ends:3.0f} -> {100 * f['ends']:.0f}")
+    score, better, words, wiser = (100 * mean_score(x, k) for k in ("score", "words")
+                                   for x in (was, now))
+    say(f"  {'mean':40}{score:5.0f}{better:9.0f}{words:6.0f} -> {wiser:.0f}")
+    gain, of_words = round(better - score), round(wiser - words)
+    say(f"  mean {gain:+d}: {of_words:+d} for better words, {gain - of_words:+d} for stopping "
+        "after them (EOS: <|end|>).\n  Words only: the score of a response up to its first <|")
     change = {name: 100 * (f["score"] - was[name]["score"]) for name, f in now.items()}
     if lost := [f"{name} {x:+.0f}" for name, x in change.items() if x <= -FORGOT]:
         say(f"  forgotten: {', '.join(lost)} points"
