@@ -230,11 +230,13 @@ class Lesson:
         from lessons.behind.tasks.task import STUBS, is_begun, judge_file, tasks
         yours = {}
         for name in filter(is_begun, PARTS):
-            yours[name], verdict = judge_file(tasks()[name], STUBS / "mine.py")
+            part, verdict = judge_file(tasks()[name], STUBS / "mine.py")
             if verdict.state == "wrong":
                 print(f"{verdict.told}\n")
                 raise UserError(f"fix {name} in {short_path(STUBS / 'mine.py')} and run this "
                                 "again: nothing was trained")
+            if part:
+                yours[name] = part
         put_yours(yours)
         print(f"with your own {', '.join(yours)}" if yours else "no part of mine.py is started",
               f"({len(PARTS) - len(yours)} of {len(PARTS)} parts are ours)\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, distributed
 
 from nanouft.gpt import GPT
 from nanouft.plumbing.errors import UserError
@@ -101,7 +101,6 @@ class Batch:
     progress: float = 0.0           # share of the run's steps that are done
     accumulate: int = 1             # number of micro-batches of this step, to save memory
     offset: int = 0                 # number of this micro-batch's first row in the step
-    across: Callable = lambda x: x  # sum over this micro-batch -> over all processes (hf_trainer)
     part_of: "Batch | None" = None      # the whole step, on the CPU, if this is a micro-batch
 
     @property
@@ -158,7 +157,14 @@ class Batch:
 def send(x: Tensor, device: torch.device | str) -> Tensor:
     """A copy on the device. PyTorch doesn't wait for the end of a copy to a GPU: what is computed
     there comes after it. A copy back to the CPU could be read before it is complete."""
-    return x.to(device, non_blocking=torch.device(device).type == "cuda")
+    return x.to(device, non_blocking=torch.device(device).type != "cpu")
+
+
+def over_processes(x: Tensor) -> Tensor:
+    """The sum of x over the processes that share a step (trainer.py)."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(x)
+    return x
 
 
 def write_logp(model: GPT, batch: Batch) -> None:

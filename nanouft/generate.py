@@ -33,13 +33,12 @@ class Answer:
 @torch.inference_mode()
 def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad: int,
              max_new: int = 64, temperature: float = 0.0, seed: int = 0,
-             places: range | None = None, count: Callable[[int], Any] = lambda n: None,
+             count: Callable[[int], Any] = lambda n: None,
              stream: Callable[[Tensor], Any] | None = None) -> list[Answer]:
     """Answer every prompt, each until a `stop` token. As many as fit into CACHE are decoded
     together. temperature 0 is greedy. The random numbers of a prompt depend on its place in the
     list, not on how many are decoded together. An answer ends where the context ends. A prompt that
     fills the context is truncated on the left, so that one token fits.
-    places: numbers of the prompts that are answered here [all].
     count(n): called when n more answers have ended.
     stream(tokens): called with the (b,) new tokens of unfinished answers; a GPU waits for it."""
     max_new = min(max_new, model.cfg.n_ctx - 1)
@@ -47,8 +46,7 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
     together = answers_per_batch(model, max(map(len, prompts), default=0) + max_new)
     stop_ids = sorted({stop} if isinstance(stop, int) else stop)
     device, answers = model.wte.weight.device, list[Answer]()
-    places = range(len(prompts)) if places is None else places
-    for first in places[::together]:
+    for first in range(0, len(prompts), together):
         rng = torch.Generator(device).manual_seed(seed)
 
         def sample_token(logits: Tensor, rows: Tensor) -> Tensor:
@@ -57,8 +55,8 @@ def generate(model: GPT, prompts: list[list[int]], *, stop: int | set[int], pad:
                 return logits.argmax(-1)
             u = torch.rand(len(prompts), 1, device=device, generator=rng)[first + rows]
             return sample_by_cumulative(logits.float() / temperature, u)
-        answers += decode(model, prompts[first:min(first + together, places.stop)], sample_token,
-                          stop_ids, pad, max_new, count, stream)
+        answers += decode(model, prompts[first:first + together], sample_token, stop_ids,
+                          pad, max_new, count, stream)
     return answers
 
 

@@ -29,7 +29,6 @@ import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from types import ModuleType
@@ -45,11 +44,10 @@ from nanouft.data.fields import NAMES
 from nanouft.data.rows import Row
 from nanouft.data.selection import CHOOSE
 from nanouft.objective import Objective
-from nanouft.plumbing.distributed import Share, one_process
 from nanouft.plumbing.errors import UserError, flag, load, locate_errors, nearest
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import note
-from nanouft.rollout import Score, in_one_process
+from nanouft.rollout import Score
 
 CHECKED = "loss", "credit"                          # what they return is checked
 # metrics that the log of every run writes itself, and those of a run that samples
@@ -190,10 +188,8 @@ def warn_if_halves_differ(loss: Callable, batch: Batch, known: Tensor, file: str
 
 
 def loss_and_push_norm(loss: Callable, batch: Batch) -> tuple[float, float]:
-    """The loss, and the length of its gradient by all that the network has written. Nothing is
-    asked of other processes."""
-    here = replace(batch.map(lambda x: x.detach().requires_grad_(x.requires_grad)),
-                   across=lambda x: x)
+    """The loss, and the length of its gradient by all that the network has written."""
+    here = batch.map(lambda x: x.detach().requires_grad_(x.requires_grad))
     written = [x for s in here.seqs.values() for x in (s.logp, *s.extra.values())
                if x is not None and x.requires_grad]
     value = loss(here)
@@ -275,7 +271,7 @@ def own_reward(file: str, function: str) -> Score:
     return score
 
 
-def try_reward(name: str, rows: list[Row], samples: int = 2, share: Share = one_process) -> None:
+def try_reward(name: str, rows: list[Row], samples: int = 2) -> None:
     """Call a function of yours once, as a run does with its answers to one prompt, so that one that
     cannot run is told before a model is opened. The answers are those of the first rows; a row
     without one has its question in its place. The run executes the file anew and draws the same
@@ -288,7 +284,7 @@ def try_reward(name: str, rows: list[Row], samples: int = 2, share: Share = one_
     answers = [answer_of(r) or r.prompt[-1].text for r in rows[:n]]
     row = max(rows, key=lambda r: len(r.extra))         # the first that has all fields
     with repeat_random_draws():
-        score = in_one_process(own_reward(file, function), share)
+        score = own_reward(file, function)
         score([row] * n, [answers[i % len(answers)] for i in range(n)])
     gc.collect()                        # a model that the file has opened
 

@@ -1,261 +1,250 @@
-"""Train on several GPUs and machines, by transformers' Trainer: one command for every method.
+"""Train on several GPUs and machines: an objective inside the Trainer of transformers.
 
-    torchrun --nproc_per_node 2 -m nanouft.trainer dpo --data my.jsonl --init out/sft \\
-        --output_dir out/dpo --bf16
+    torchrun --nproc_per_node 2 -m nanouft.trainer dpo --data my.jsonl --init out/sft --bf16
 
-The first word is the method. Its settings and the flags below mean what they mean in nanouft.train.
-All others are those of transformers' TrainingArguments, which --help all shows, but their defaults
-are nanouft.train's. So the same rows and flags end in the same weights, up to rounding.
-
-In a script of your own nanouft.trainer.Trainer (run/hf_trainer.py) takes a model, an objective and
-rows.
+The first word is the method. Its settings and the flags of OURS mean what they mean in
+nanouft.train; all others are transformers' TrainingArguments (--help all). Every process makes the
+whole step and takes its own micro-batches, so each knows the totals that a loss is divided by.
 """
 import argparse
-import dataclasses
-import json
 import math
-import pickle
 import re
 import sys
 import traceback
-from dataclasses import replace
+from collections import defaultdict
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from nanouft import train
-from nanouft.data.batches import Encoded, RowSource, encode
-from nanouft.data.report import example_lines
-from nanouft.loop import Device
-from nanouft.models.tokenizer import Tokenizer
+import torch
+
+from nanouft.data.batches import Batching, Encoded, RowSource, collate, encode
+from nanouft.loop import warmup_cosine
+from nanouft.models.folders import save_model
 from nanouft.objective import Objective
 from nanouft.objectives import find
-from nanouft.own import try_reward
-from nanouft.plumbing.distributed import split_over_processes
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, library, out_of_memory
-from nanouft.plumbing.files import read_json, write_json
+from nanouft.plumbing.errors import UserError, flag, library, out_of_memory
+from nanouft.plumbing.files import as_json, read_json, write_json
 from nanouft.plumbing.printing import SILENT, quoted, say
-from nanouft.run import device as devices
-from nanouft.run import flags, folder, load
+from nanouft.plumbing.seeds import seed_globals, step_seed
+from nanouft.run import device, flags, folder, load
+from nanouft.run.checkpoint import check_finite
 from nanouft.run.config import RunConfig, TrainFlags
-from nanouft.run.evaluation import equal_rewards_note
-from nanouft.run.plan import Plan, plan_run
-from nanouft.run.reference import FrozenModels
+from nanouft.run.plan import plan_run
+from nanouft.run.reference import FrozenModels, Numbers
 
+transformers: Any = library("transformers", "nanouft.trainer")
+accelerate: Any = library("accelerate", "nanouft.trainer")
 # of transformers' arguments; None: nanouft.train's choice
-DEFAULTS = {"learning_rate": None, "per_device_train_batch_size": None, "num_train_epochs": None,
-            "max_steps": None, "eval_strategy": None, "optim": "adamw_torch_fused",
-            "lr_scheduler_type": "cosine", "warmup_steps": TrainFlags.warmup, "adam_beta2": 0.95,
-            "max_grad_norm": train.CLIP, "seed": TrainFlags.seed, "logging_steps": 1,
-            "report_to": "none", "ddp_find_unused_parameters": False}
-# flags of nanouft.train that are here, too; and what is said here of others
+DEFAULTS = dict(learning_rate=None, per_device_train_batch_size=None, num_train_epochs=None,
+                max_steps=None, eval_strategy=None, warmup_steps=TrainFlags.warmup, adam_beta2=0.95,
+                lr_scheduler_type="cosine", optim="adamw_torch_fused", seed=TrainFlags.seed,
+                logging_steps=1, report_to="none", ddp_find_unused_parameters=False)
 OURS = ("data", "eval_data", "max_length", "init", "rows", "skills", "mix", "noise", "lora",
-        "lora_alpha", "lora_targets", "reward", "max_new")
-FLAG_HERE = {"lr": "--learning_rate", "warmup": "--warmup_steps", "steps": "--max_steps",
-             "epochs": "--num_train_epochs", "seed": "--seed", "out": "--output_dir",
-             "batch_size": "--per_device_train_batch_size * processes",
-             "accumulate": "--gradient_accumulation_steps * processes",
-             "activation_checkpointing": "--gradient_checkpointing",
-             "save_every": "--save_steps", "eval_every": "--eval_strategy steps --eval_steps",
-             "keep": "--load_best_model_at_end true",
-             "resume": "--resume_from_checkpoint", "objective": "the first word",
-             "dtype": "--bf16 or --fp16", "dtype fp16": "--fp16",
-             "device": "--use_cpu or CUDA_VISIBLE_DEVICES"}
-# files whose errors are about what was given: their own words are the line
-LIBRARIES = r"[\\/](transformers|accelerate|httpx\d?|huggingface_hub)[\\/]|argparse"
-RECORD = "nanouft.json"         # in a checkpoint: what its run learns from
-# what a run learns from, the same on any number of processes: name in Plan.describe -> as it is
-# called there
-MUST_BE_EQUAL = {"objective": "method", "hp": "setting of the method",
-                 "code": "file of the method", "key": "data, initial model or reward",
-                 "start": "folder of the initial model",
-                 "steps": "number of steps", "batch_size": "number of rows in a step",
-                 "lora_alpha": "alpha of LoRA",
-                 "lr": "learning rate", "seed": "seed"}
-NEEDS_LESS = "give --gradient_checkpointing, then --gradient_accumulation_steps N, or --lora"
+        "lora_alpha", "lora_targets")
+RECORD = "nanouft.json"                     # in a checkpoint: what its run learns from
+
+
+class SharedModels(FrozenModels):
+    """Each process reads its part of the rows, and all get all log-probs."""
+    def logps(self, data: list[Encoded], *more: Any, **named: Any) -> Numbers:
+        with accelerate.PartialState().split_between_processes(data) as mine:
+            return accelerate.utils.gather_object(super().logps(mine, *more, **named))
+
+
+def check(objective: Objective, args: Any, held: list[Encoded] | None = None) -> None:
+    """UserError for what would be trained wrongly."""
+    if args.label_smoothing_factor:
+        raise UserError("label_smoothing_factor: is not used here; the method computes the loss")
+    if args.n_gpu > 1:
+        raise UserError(f"{args.n_gpu} GPUs: start with torchrun --nproc_per_node {args.n_gpu}")
+    if objective.on_policy or objective.coupled and not objective.reads_sums:
+        raise UserError(f"{objective.name}: its loss is no sum over given rows; use nanouft.train")
+    if objective.coupled and args.gradient_accumulation_steps > 1:
+        raise UserError(f"{objective.name}: needs a whole step: gradient_accumulation_steps 1")
+    if held and len(held) < args.world_size:
+        raise UserError(f"{len(held)} held-out rows: give each process at least one")
+
+
+class Trainer(transformers.Trainer):
+    """`data` and `held`: rows to learn from and held-out rows, after SharedModels.prepare."""
+    lr_scheduler: Any
+    control: Any
+
+    def __init__(self, model: Any, objective: Objective, data: list[Encoded], pad: int, args: Any,
+                 held: list[Encoded] | None = None, **more: Any):
+        check(objective, args, held)
+        objective.setup(model, args.seed)       # before the optimizer asks which weights learn
+        model._no_split_modules = [*{type(block).__name__ for block in device.blocks_of(model)}]
+        self.objective, self.data, self.pad = objective, data, pad
+        self.held: Any = collate(held, range(len(held)), pad) if held else None
+        self.source: RowSource | None = None
+        self.sums, self.steps = defaultdict[str, Any](float), 0     # of metrics, since the last log
+        self.named, self.learns = set[str](), dict[str, Any]()  # metrics not finite; for RECORD
+        self.rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        counted = range(math.ceil(len(data) / self.rows) * self.rows)   # whole steps in each epoch
+        super().__init__(model, args, train_dataset=counted, eval_dataset=held or None, **more)
+        self.model_accepts_loss_kwargs = True   # it adds up micro-batches' losses, without a mean
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """A cosine is that of nanouft.train: transformers' begins at rate 0."""
+        if self.lr_scheduler is None and self.args.lr_scheduler_type == "cosine":
+            warmup, n = self.args.warmup_steps, num_training_steps  # a share of them, or a number
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer,
+                warmup_cosine(1.0, n, warmup if warmup < 1 else warmup / n))
+            self._created_lr_scheduler = True   # train() makes a new one each time
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    def get_batch_samples(self, iterator: Any, number: int, device: Any) -> tuple[list, Any]:
+        """This process's micro-batches of a step. The Trainer's own batches count the steps."""
+        step, n = self.state.global_step, self.accelerator.num_processes
+        if self.source is None:
+            steps = Batching(self.rows, self.state.max_steps, self.args.seed)
+            self.source = RowSource(self.data, steps, self.pad)
+        seed_globals(step_seed(self.args.seed, step))
+        whole, self.steps = self.source(step), self.steps + 1
+        return [{"batch": whole.micro_batch(i, number * n).to(device)}
+                for i in range(self.accelerator.process_index, number * n, n)], whole.n
+
+    def compute_loss(self, model: Any, inputs: dict, *more: Any, **others: Any) -> torch.Tensor:
+        """Times the number of processes, because their gradients are averaged."""
+        self.objective.forward(model, inputs["batch"])
+        loss, metrics = self.objective.loss(inputs["batch"])
+        for name, value in {"loss": loss, **metrics}.items():
+            self.sums[name] += torch.as_tensor(value).detach()
+        return loss * self.accelerator.num_processes
+
+    def added_up(self) -> dict[str, float]:
+        """The sums of this process plus those of all others; some may lack a metric."""
+        every = accelerate.utils.gather_object([{name: float(x) for name, x in self.sums.items()}])
+        return {name: sum(one.get(name, 0.0) for one in every)
+                for name in dict.fromkeys(name for one in every for name in one)}
+
+    def log(self, logs: dict, *more: Any) -> None:
+        """The loss and the objective's metrics, as means over the steps since the last log."""
+        if "loss" in logs:
+            logs |= {name: x / self.steps for name, x in self.added_up().items()}
+            self.sums, self.steps = defaultdict(float), 0
+        check_finite(logs | {"grad_norm": None}, self.state.global_step, self.named)
+        super().log(logs, *more)
+
+    @torch.no_grad()
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **more: Any) -> dict:
+        """All held-out rows as one step: its loss and metrics, as eval_loss, eval_margin ..."""
+        held, n, of_training = self.held, self.args.world_size, self.sums
+        turns = min(held.n // n, math.ceil(held.n / n / self.args.per_device_eval_batch_size))
+        parts = n * (1 if self.objective.coupled else turns)
+        self.sums = defaultdict(float)
+        self.model.eval()
+        for i in range(self.args.process_index, parts, n):
+            part = held.micro_batch(i, parts).to(self.args.device)
+            self.compute_loss(self.model, {"batch": part})
+        found = {f"{metric_key_prefix}_{name}": x for name, x in self.added_up().items()}
+        self.sums = of_training
+        self.log(found)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+        return found
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """A checkpoint. safetensors refuses two names of one tensor, as of a tied head."""
+        named = state_dict or self.model.state_dict()
+        super()._save(output_dir, {name: w.clone() for name, w in named.items()})
+        write_json(Path(output_dir or self.args.output_dir, RECORD), self.learns)
+
+    def save(self, out: str | Path, tok: Any) -> None:
+        """The folder that nanouft.train leaves, with whole weights. All processes call it."""
+        whole, model = self.accelerator.get_state_dict(self.model), self.model
+        if self.is_world_process_zero():        # a shard is replaced while it is saved
+            weights = {f"model.{x}": whole[x.replace("_checkpoint_wrapped_module.", "")]
+                       for x, _ in model.named_parameters()}
+            module: Any = torch.nn.Module()     # whose call is to save
+            module.model, module.forward = model, lambda: save_model(Path(out), model, tok)
+            torch.func.functional_call(module, weights, ())
+        self.accelerator.wait_for_everyone()
+
+
+def read_flags(argv: list[str]) -> tuple[RunConfig, Any]:
+    """(the run as nanouft.train has it, transformers' arguments). In the run a step has the rows,
+    and the micro-batches, of all processes together."""
+    name = argv[0] if argv and not argv[0].startswith("-") else ""
+    if not name and "--help" not in argv:
+        raise UserError("the first word is the method, as in python -m nanouft.trainer dpo --help")
+    cls, theirs = find(name) if name else Objective, transformers.TrainingArguments
+    both: Any = type("Both", (flags.Parser, transformers.HfArgumentParser), {})
+    parser = both(prog="nanouft.trainer", dataclass_types=theirs, description=flags.narrow(__doc__))
+    parser.set_defaults(**DEFAULTS, output_dir=f"out/{Path(name).stem}")
+    for action in parser._actions[1:]:
+        action.help = action.help if "all" in argv else argparse.SUPPRESS
+    flags.add_flags(parser, TrainFlags, "", only=OURS)
+    flags.add_flags(parser, cls, name)
+    values = vars(parser.parse_args(argv[bool(name):]))
+    if values["eval_strategy"] is None and ("eval_data" in values or values["do_eval"]):
+        values["eval_strategy"] = "epoch"
+    given = {f.name: x for f in fields(theirs) if (x := values.pop(f.name, None)) is not None}
+    metric = given.get("metric_for_best_model", "loss")
+    if not metric.endswith("loss") and "greater_is_better" not in given:    # nll: the lowest
+        raise UserError(f"--metric_for_best_model {metric}: add --greater_is_better true or false")
+    if not (given.get("resume_from_checkpoint") or SILENT):     # once, in the first process
+        folder.check_free(given["output_dir"], "--output_dir")
+    args = theirs(**given)                      # from here the processes know one another
+    check(cls(), args)
+    rows, turns = given.get("per_device_train_batch_size"), args.gradient_accumulation_steps
+    cfg = replace(RunConfig.made(name, cls, {"objective": name} | values), seed=args.seed,
+                  lr=given.get("learning_rate"), steps=given.get("max_steps"), accumulate=turns,
+                  batch_size=rows and rows * turns * args.world_size,
+                  epochs=given.get("num_train_epochs"),
+                  plain=args.eval_strategy == "no" and not args.eval_on_start).checked()
+    return replace(cfg, accumulate=turns * args.world_size), args
+
+
+def run(argv: list[str]) -> None:
+    """Train, and save the model in --output_dir."""
+    cfg, args = read_flags(argv)
+    objective = cfg.objective()
+    precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+    here, rows = device.choose_device(str(args.device), precision), load.load_rows(cfg, objective)
+    model, tok = load.open_model(cfg, objective, here)
+    if (first := objective.first_models) and getattr(objective, first.setting) is None:
+        raise UserError(flag(first.setting), ": give the folders of trained models")
+    plan = plan_run(cfg, objective, rows, model, tok)
+    args.learning_rate, args.max_steps = plan.lr, plan.steps
+    args.per_device_train_batch_size = math.ceil(plan.batch_size / cfg.accumulate)
+    plan = replace(plan, batch_size=args.per_device_train_batch_size * cfg.accumulate)
+    about, held = plan.describe(model, tok, here), plan.held_out
+    learns = as_json({x: {**about["config"], **about}[x] for x in (
+        "objective", "hp", "code", "key", "steps", "batch_size", "lr", "seed", "lora_alpha")})
+    same = f"{learns} {argv} {folder.fingerprint(model, held)}"
+    if len({*accelerate.utils.gather_object([same])}) > 1:
+        raise UserError("the processes have different rows, initial models or flags: give all the "
+                        "same (and accelerate's cpu_ram_efficient_loading: false)")
+    checkpoint = args.resume_from_checkpoint
+    if checkpoint and (file := Path(checkpoint, RECORD)).is_file() and read_json(file) != learns:
+        raise UserError(f"{checkpoint}: is of other data, settings or another initial model")
+    say(plan.headline(model, here))
+    models = SharedModels(model.to(here.name), tok.pad, here, tok=tok)
+    if held and objective.coupled:              # kto's held-out rows borrow answers, too
+        held, _ = encode(objective.choose([e.row for e in held]), tok, model.cfg.n_ctx)
+    data, held = (x and models.prepare(x, plan.objective, cfg.seed) for x in (plan.train, held))
+    trainer = Trainer(model, plan.objective, data, tok.pad, args, held)
+    trainer.learns = learns
+    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.save(args.output_dir, tok)
+    say(f"\nTalk to it: python -m nanouft.sample {quoted(args.output_dir)}")
 
 
 def main(argv: list[str] | None = None) -> int:
     """What the libraries refuse is one line as well, such as a logger that is not installed."""
     try:
         run(sys.argv[1:] if argv is None else argv)
-    except UserError as e:
-        raise UserError(e.spelled(FLAG_HERE)) from None
     except Exception as e:
         file = traceback.extract_tb(e.__traceback__)[-1].filename
-        if re.search("gloo|NCCL", str(e)):
-            raise UserError("another process of this run has ended; its own line, or torchrun's "
-                            "report below, says why") from e
-        if isinstance(e, (pickle.UnpicklingError, EOFError)) or "PytorchStreamReader" in str(e):
-            raise UserError("--resume_from_checkpoint: it is corrupted, or not a checkpoint of "
-                            "nanouft.trainer; give an earlier one") from e
-        if "only supported when using PyTorch FSDP" in str(e):
-            raise UserError("--resume_from_checkpoint: FSDP2 saved it, sharded or not "
-                            "(FULL_STATE_DICT), and one process without FSDP2 cannot load it; "
-                            "resume with two or more and the same --fsdp") from e
-        if out_of_memory(e) or not re.search(LIBRARIES, file):
+        if out_of_memory(e) or not re.search(r"[\\/](transformers|accelerate)[\\/]", file):
             raise
-        whose = "the Hugging Face hub: " if re.search("httpx|huggingface_hub", file) else ""
-        raise UserError(whose + " ".join(str(e).split())) from None
+        raise UserError(" ".join(str(e).split())) from None
     return 0
 
 
-def run(argv: list[str]) -> Any:
-    """Train, save the model in --output_dir, and return the Trainer."""
-    cfg, args = read_flags(argv)
-    objective = cfg.objective()
-    device = devices.choose_device(str(args.device), "bf16" if args.bf16 else
-                                   "fp16" if args.fp16 else "fp32")
-    rows = load.load_rows(cfg, objective)
-    try_reward(cfg.reward, rows.train, objective.samples, split_over_processes)
-    model, tok = load.open_model(cfg, objective, device)
-    objective = load.with_first_models(objective, cfg, device, train=require_prerequisite_models)
-    plan = plan_run(cfg, objective, rows, model, tok)
-    args.learning_rate, args.max_steps = plan.lr, plan.steps
-    args.per_device_train_batch_size = math.ceil(plan.batch_size / cfg.accumulate)
-    plan = replace(plan, batch_size=args.per_device_train_batch_size * cfg.accumulate)
-    about = plan.describe(model, tok, device)
-    learns = {words: {**about["config"], **about}[name] for name, words in MUST_BE_EQUAL.items()}
-    held_out = folder.fingerprint(model, plan.held_out)
-    check_same([str(learns), held_out, *argv], cfg.accumulate)
-    if args.resume_from_checkpoint:
-        check_resume(args.resume_from_checkpoint, learns)
-    say(plan.headline(model, device))
-    if not objective.on_policy:
-        say("Only the tokens in [[ ]] are trained on:", *example_lines(plan.train, tok), sep="\n")
-    trainer = make_trainer(plan, model.to(device.name), tok, device, args, learns)
-    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
-    trainer.save(args.output_dir, tok)
-    if objective.on_policy and (text := equal_rewards_note(trainer.state.log_history)):
-        say(text)
-    say(f"\nSaved in {args.output_dir}\n"
-        f"Talk to it: python -m nanouft.sample {quoted(args.output_dir)}")
-    return trainer
-
-
-def require_prerequisite_models(config: RunConfig) -> None:
-    """In place of train.run_from_config, which makes the first models of a method."""
-    raise UserError("run that command first: it takes one process")
-
-
-def check_same(state: list[str], parts: int) -> None:
-    """UserError if the processes have other rows, initial models or flags."""
-    if len({*split_over_processes(lambda mine: [tuple(state) for _ in mine], range(parts))}) > 1:
-        raise UserError("the processes have different rows, initial models or flags: give all "
-                        "machines the same files and the same command")
-
-
-def check_resume(checkpoint: str, learns: dict) -> None:
-    """UserError if that run learned from something else, or is over."""
-    if not Path(checkpoint, RECORD).is_file():
-        raise UserError(f"--resume_from_checkpoint {checkpoint}: give the folder of a checkpoint, "
-                        "such as out/dpo/checkpoint-50")
-    saved, now = read_json(Path(checkpoint, RECORD)), json.loads(json.dumps(learns))
-    if other := [name for name, x in now.items() if saved.get(name) != x]:
-        raise UserError(f"--resume_from_checkpoint {checkpoint}: not the same as in that run: "
-                        f"{', '.join(other)}; give the same command")
-    if lost := [name for name in ("optimizer", "scheduler") if not any(
-            Path(checkpoint).glob(f"{name}*"))]:            # transformers would begin them again
-        raise UserError(f"--resume_from_checkpoint {checkpoint}: has no {lost[0]}; give another "
-                        "checkpoint")
-    state = read_json(Path(checkpoint, "trainer_state.json"))
-    if not isinstance(state.get("global_step"), int):
-        raise UserError(f"--resume_from_checkpoint {checkpoint}: its trainer_state.json has no "
-                        "step; give another checkpoint")
-    if state["global_step"] >= now["number of steps"]:
-        raise UserError(f"--resume_from_checkpoint {checkpoint}: that run is finished; start a "
-                        "new one from its model with --init")
-
-
-def make_trainer(plan: Plan, model: Any, tok: Tokenizer, device: Device, args: Any,
-                 learns: dict) -> Any:
-    """Its rows have the log-probs of frozen models, and each row was read by one process. Its
-    checkpoints say what it learns from, for check_resume."""
-    from nanouft.run.hf_trainer import Trainer, transformers
-
-    class SayWhat(transformers.TrainerCallback):        # type: ignore[misc]
-        def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-            if state.is_world_process_zero:
-                write_json(Path(args.output_dir, f"checkpoint-{state.global_step}", RECORD), learns)
-
-    objective = plan.objective
-    source, _ = train.source_of_steps(replace(plan, held_out=[]), model, model, tok, device,
-                                      share=split_over_processes)
-    data = source.data if isinstance(source, RowSource) else plan.train
-    held: list[Encoded] = plan.held_out
-    if held and objective.coupled:              # kto's held-out rows borrow answers, too
-        held, _ = encode(objective.choose([e.row for e in held]), tok, model.cfg.n_ctx)
-    if held:
-        models = FrozenModels(model, tok.pad, device, tok=tok, share=split_over_processes)
-        held = models.prepare(held, objective, plan.cfg.seed)
-    return Trainer(model, objective, data, tok.pad, args, held=held, source=source,
-                   callbacks=[SayWhat()])
-
-
-def __getattr__(name: str) -> Any:
-    """from nanouft.trainer import Trainer"""
-    if name != "Trainer":
-        raise AttributeError(name)
-    from nanouft.run.hf_trainer import Trainer
-    return Trainer
-
-
-# ---- the command line ----------------------------------------------------------------------------
-def read_flags(argv: list[str]) -> tuple[RunConfig, Any]:
-    """(the run as nanouft.train has it, transformers' arguments). In the run a step has the rows,
-    and the micro-batches, of all processes together."""
-    hf = library("transformers", "nanouft.trainer")
-    name = argv[0] if argv and not argv[0].startswith("-") else ""
-    if not name and "--help" not in argv:
-        raise UserError("the first word is the method, as in python -m nanouft.trainer dpo --help "
-                        "(python -m nanouft.train --objective list names them)")
-    cls = find(name) if name else Objective
-    both: Any = type("Both", (flags.Parser, hf.HfArgumentParser), {})   # their flags, our errors
-    parser = both(prog="nanouft.trainer", dataclass_types=hf.TrainingArguments,
-                  description=flags.narrow((__doc__ or "").rpartition("\n\n")[0]))
-    parser.set_defaults(**DEFAULTS, output_dir=f"out/{Path(name).stem}")
-    for action in parser._actions[1:]:
-        action.help = action.help if "all" in argv else argparse.SUPPRESS
-    flags.add_flags(parser, TrainFlags, "", only=OURS)
-    flags.add_flags(parser, cls, name)
-    for word in argv:
-        given = word.partition("=")[0]
-        here = FLAG_HERE.get(given[2:].replace("-", "_"), "")
-        if given.startswith("--") and here and given not in parser._option_string_actions:
-            raise UserError(f"{given}: here it is {here}")
-    values = vars(parser.parse_args(argv[1:] if name else argv))
-    if values["eval_strategy"] is None and ("eval_data" in values or values["do_eval"]):
-        values["eval_strategy"] = "epoch"
-    hf_values = {f.name: x for f in dataclasses.fields(hf.TrainingArguments)
-                 if (x := values.pop(f.name, None)) is not None}
-    args = arguments(hf_values)
-    parts = args.gradient_accumulation_steps * args.world_size
-    rows = hf_values.get("per_device_train_batch_size")
-    config = RunConfig.made(name, cls, {"objective": name} | values)
-    cfg = replace(config, seed=args.seed, lr=hf_values.get("learning_rate"),
-                  batch_size=rows and rows * parts, accumulate=args.gradient_accumulation_steps,
-                  steps=hf_values.get("max_steps"), epochs=hf_values.get("num_train_epochs"),
-                  plain=args.eval_strategy == "no" and not args.eval_on_start)
-    return replace(cfg.checked(), accumulate=parts), args
-
-
-def arguments(hf_values: dict[str, Any]) -> Any:
-    """transformers' TrainingArguments. From here on the processes know one another."""
-    from nanouft.run.hf_trainer import check_unread, greater_is_better, transformers
-    check_unread(argparse.Namespace(**hf_values))
-    if not (hf_values.get("resume_from_checkpoint") or SILENT):     # once, in the first process
-        folder.check_free(hf_values["output_dir"], "--output_dir")
-    if (best := hf_values.get("metric_for_best_model")) and "greater_is_better" not in hf_values:
-        if (is_greater_better := greater_is_better(best)) is None:
-            raise UserError(f"--metric_for_best_model {best}: add --greater_is_better true, or "
-                            "false if lower is better")
-        hf_values["greater_is_better"] = is_greater_better
-    fsdp = hf_values.get("fsdp")                    # a text
-    hf_values["fsdp"] = fsdp in ("true", "True") or fsdp
-    args = transformers.TrainingArguments(**hf_values)
-    check_unread(args)                              # a door that these arguments have opened
-    return args
-
-
 if __name__ == "__main__":
-    sys.exit(command(main, needs_less=NEEDS_LESS))
+    sys.exit(command(main, needs_less="give --gradient_checkpointing, or --lora"))

@@ -38,7 +38,7 @@ SCALER = grad_scaler(Device())          # of fp32, which scales nothing
 STOPPED = {                             # folder -> what a kill has left, or the end of a run
     "reward": {"run.json": {"command": "reward"}, "model.safetensors": {}},
     "base": {"run.json": {"command": "pretrain"}},
-    "hf": {f"checkpoint-{n}/nanouft.json": {} for n in (5, 10)} | {"checkpoint-15/config.json": {}},
+    "hf": {f"checkpoint-{n}/trainer_state.json": {} for n in (5, 10)} | {"checkpoint-15/config.json": {}},
     "made": {"run.json": {"command": "reward"}, "eval.json": {}}}
 
 

@@ -2,7 +2,6 @@
 refused in one line; and what your code is given, of a reward or an objective, is its own."""
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from nanouft.data.rows import Row, read
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import find
-from nanouft.plumbing.distributed import split_over_processes
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json
@@ -232,19 +230,6 @@ def test_an_objective_may_change_the_rows_among_which_it_chooses(tmp_path):
     chosen = find(str(tmp_path / "mine.py"))().choose(rows)
     assert [r.extra for r in rows] == [{"tests": [i]} for i in range(len(DATA))]
     assert len(chosen) == len(rows)
-
-
-def test_processes_share_all_things_in_turn_and_the_first_one_has_a_single_thing(monkeypatch):
-    """So a function of yours runs in one process if there is one step of rewards."""
-    accelerate = pytest.importorskip("accelerate")
-    monkeypatch.setattr("accelerate.utils.gather_object", list)
-    for n, things in ((1, "abc"), (2, "abc"), (3, "a"), (4, "abcdef")):
-        parts = []
-        for me in range(n):
-            monkeypatch.setattr(accelerate, "PartialState", lambda me=me: SimpleNamespace(
-                process_index=me, num_processes=n))
-            parts.append(split_over_processes(list, things))
-        assert sum(parts, []) == [*things] and parts[0], (n, things)
 
 
 def test_distillation_shows_a_reward_of_rows_of_files_if_one_is_given(tmp_path):

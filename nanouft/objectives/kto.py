@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanouft.batch import Batch, write_logp
+from nanouft.batch import Batch, over_processes, write_logp
 from nanouft.data.batches import MISMATCHED
 from nanouft.data.rows import Row, up_to_last_answer
 from nanouft.data.selection import label_rows
@@ -83,7 +83,7 @@ class KTO(Objective):
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         r = log_ratio(batch.seqs["answer"])
         share = len(r) / batch.n        # of the step's rows; below 1 if other processes have some
-        k = batch.across(share * log_ratio(batch.seqs[MISMATCHED]).mean().detach()).clamp_min(0)
+        k = over_processes(share * log_ratio(batch.seqs[MISMATCHED]).mean().detach()).clamp_min(0)
         good = self.desirable_weight * torch.sigmoid(-self.beta * (r - k))      # 1 - sigmoid(x)
         bad = self.undesirable_weight * torch.sigmoid(-self.beta * (k - r))
         losses = torch.where(batch.per_row["label"] > 0.5, good, bad)

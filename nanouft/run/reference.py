@@ -28,7 +28,6 @@ from nanouft.loop import Device
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
-from nanouft.plumbing.distributed import Share, one_process
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_arrays, write_arrays
 from nanouft.plumbing.printing import progress
@@ -45,7 +44,6 @@ class FrozenModels:
     device: Device = Device()
     open: Callable[[str], tuple[GPT, Tokenizer]] = start_model      # folder -> model, tokenizer
     tok: Tokenizer | None = None    # of the run; other tokenizers are compared with it
-    share: Share = one_process      # how the processes of the run share this work
     file: Path | None = None        # of what `add_reference` reads, there or not yet (once)
 
     def prepare(self, data: list[Encoded], objective: Objective,
@@ -71,7 +69,7 @@ class FrozenModels:
         0 elsewhere."""
         model = self.start if folder is None else self.open_with_same_tokenizer(folder)
         what = f"{folder or 'initial model'}: log-probs of {what}"
-        return self.share(lambda mine: logps(mine, model, self.pad, self.device, what), data)
+        return logps(data, model, self.pad, self.device, what)
 
     def batches(self, data: list[Encoded]) -> Iterator[tuple[np.ndarray, Batch]]:
         """(row numbers, their batch on the device) until all rows have been read."""
@@ -110,8 +108,7 @@ class FrozenModels:
                                 f"{other.cfg.n_ctx} tokens, or its chat template rejects them; "
                                 "remove them, or use another helper model")
             other = other.to(self.device.name)
-            scored = self.share(lambda mine: logps(mine, other, tok.pad, self.device,
-                                                   f"{folder}: log-probs of rows"), encoded)
+            scored = logps(encoded, other, tok.pad, self.device, f"{folder}: log-probs of rows")
             total += [row["answer"].sum() / e.seqs["answer"].mask[1:].sum()
                       for row, e in zip(scored, encoded)]
         return list(total / len(folders))

@@ -171,7 +171,7 @@ def test_citation_has_the_version_its_day_and_the_address_of_the_project():
     repeats, or none, as long as the project has none."""
     def found(pattern: str, name: str) -> list:
         return re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"), re.M)
-    released = found(r"^## ([\d.]+) \((\d{4}-\d\d-\d\d)\)$", "CHANGELOG.md")
+    released = found(r"^## ([\w.]+) \((\d{4}-\d\d-\d\d)\)$", "CHANGELOG.md")
     assert dict(found(r"^(version|date-released): (\S+)$", "CITATION.cff")) == {
         "version": __version__, "date-released": dict(released)[__version__]}
     assert released[0][0] == __version__
