@@ -1,4 +1,4 @@
-"""Which lessons there are. The tables of README and lessons/README.md name them, too.
+"""Which lessons there are. The table of lessons/README.md names them, too.
 
 SUBJECTS has the lessons in their order: a lesson keeps its number, whatever its place.
 A copy beside them, such as lessons/04_my_copy.py, can be run but is not counted as one. All else is

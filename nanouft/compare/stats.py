@@ -23,7 +23,7 @@ subtracted, as much as 13.6 and 42.
 
 The rule breaks where a few questions or rows weigh most (lognormal: 13 and 11 of 100), a method
 tips over or not as its file has it (22), or questions share a document that no `group` names (22).
-docs/python.md has a table, and the command that makes it.
+docs/python.md says how often that is.
 """
 import math
 from functools import cache

@@ -538,7 +538,7 @@ def test_held_out_dishes_are_new_and_a_rejected_substitute_is_right_elsewhere():
     files = ingredient_substitution.make_rows()
     old = {row["prompt"].partition(".")[0] for row in files["sft.jsonl"]}
     assert old.isdisjoint(row["prompt"].partition(".")[0] for row in files["new.jsonl"])
-    assert len(files["new.jsonl"]) == 48, "as docs/data.md says"
+    assert len(files["new.jsonl"]) == 48, "as its docstring says"
     for row in files["pairs.jsonl"]:
         options = ingredient_substitution.SUBSTITUTES[row["prompt"].rpartition(" ")[2].rstrip("?")]
         assert {row["chosen"], row["rejected"]} < {*options} and row["chosen"] != row["rejected"]

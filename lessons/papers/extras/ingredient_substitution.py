@@ -1,11 +1,21 @@
 """A table of your own, as rows: recipes in which one ingredient must be replaced.
 
     python -m lessons.papers.extras.ingredient_substitution out/table   # sft, pairs and new.jsonl
+    python -m nanouft.train --objective sft --init out/smollm2 --lora 16 \\
+        --data out/table/sft.jsonl --out out/table-sft
+    python -m nanouft.train --objective dpo --init out/table-sft --lora 16 --epochs 1 \\
+        --data out/table/pairs.jsonl --out out/table-dpo
+    python -m nanouft.evaluate out/smollm2 out/table-sft out/table-dpo --max-new 12 \\
+        --data out/table/new.jsonl --reward lessons/papers/extras/ingredient_substitution.py:hit
 
 The best substitute depends on the dish: for an egg it is banana in a muffin and tofu in a soup. So
 the rejected answer of a pair is what is right for another kind of dish. The dishes of new.jsonl
 are in neither of the other files. `hit` scores an answer: is the first substitute that it names
-the right one (hit@1)? docs/data.md trains on these rows. All of them were made up for this file.
+the right one (hit@1)? All rows were made up for this file.
+
+SmolLM2 (one seed, in 4 bits, on a CPU) answered none of the 48 new rows rightly before training, a
+share of .23 after SFT (95 % CI .13 to .33) and .23 after DPO (.12 to .35). A guess among the three
+substitutes is right in a third: SFT taught the form, and DPO not yet which dish needs what.
 """
 import argparse
 import json
