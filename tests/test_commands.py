@@ -116,9 +116,9 @@ def test_a_step_of_long_rows_and_duplicates_are_told_before_it_is_made(line, her
     assert call(f"{name} {files} --init long --objective sft {' '.join(more)}") == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "3 exact duplicates of other rows" in told
-    found = re.search(r"a step of 8 rows as long as the longest takes about 0\.[1-9] GB of memory; "
-                      r"--max-length 512 would keep (\d+) of (\d+) rows whole.* "
-                      r"(Saved|Only the tokens)", told)
+    found = re.search(r"a step of 8 rows as long as the longest takes about 0\.[1-9] GB of "
+                      r"memory; --max-length 512 would keep (\d+) of (\d+) rows whole "
+                      ".*(Saved|Only the tokens)", told)
     assert found and 1 <= int(found[2]) - int(found[1]) <= 4, told
     assert call(f"{name} {files} --init long --objective sft --max-length 512 "
                 + " ".join(more).replace(" t", " other")) == 0
