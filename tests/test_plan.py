@@ -232,7 +232,8 @@ def test_an_aligned_model_of_poft_is_the_same_for_all_runs(here):
 
 # Flags of a run that its first models have of their own, or that change no weight.
 OWN = {"steps", "epochs", "lr", "warmup", "eval_data", "device", "compile", "threads",
-       "save_every", "eval_every", "keep", "reward", "max_new", "items", "plain", "out", "resume"}
+       "save_every", "eval_every", "keep", "reward", "max_new", "items", "plain", "out", "resume",
+       "curve_items"}
 WORLD_FLAGS = {"rows": 40, "skills": "A", "mix": "3", "noise": 0.25, "init": "start"}
 OF_FILES = {"data": ("demos.jsonl",), "max_length": 60, "seed": 7, "batch_size": 4, "accumulate": 2,
             "lora": 4, "lora_alpha": 2.0, "lora_targets": "c_attn", "dtype": "bf16",
