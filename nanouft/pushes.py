@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from nanouft import world
@@ -132,6 +133,16 @@ def end_probability(model: GPT, tok: Tokenizer, row: Row) -> float:
         return float(model(x)[0, -1].softmax(-1)[ids[-1]])
 
 
+def like_dpo(strips: list, dpo: list) -> list[str]:
+    """The methods but DPO with the same pushes. strips: (method, which answer, tokens, pushes)."""
+    pushes: dict[str, list] = {}
+    for method, _, tokens, weights in strips:
+        pushes.setdefault(method, []).append((tokens, weights))
+    return [method for method, own in pushes.items() if method.split()[0] != "dpo"
+            and [x for x, _ in own] == [x for x, _ in dpo]
+            and np.allclose([w for _, x in own for w in x], [w for _, x in dpo for w in x])]
+
+
 # ---- the command ---------------------------------------------------------------------------------
 @dataclass
 class PushesFlags:
@@ -164,6 +175,10 @@ def main(argv: list[str] | None = None) -> int:
             row_of_tokens = slice(i, i + plots.SIDE_BY_SIDE)
             say("".join(f"{plots.token_name(token):>11}" for token in tokens[row_of_tokens]))
             say("".join(f"{weight:>+11.2f}" for weight in weights[row_of_tokens]))
+    dpo = [x[1:] for x in token_pushes(find("dpo")(), row, model, tok)]
+    if alike := like_dpo(strips, dpo):
+        say(f"\nPushes as dpo here: {', '.join(alike)}. The reference is the model itself, so\n"
+            "each log-ratio is 0; the losses differ once the model has moved.")
     chance = 100 * end_probability(model, tok, row)
     note = (f"{prompt}\nOne step on this response (probability of EOS after it: {chance:.0f} %). "
             "Blue, + : more likely.  Orange, − : less likely.")

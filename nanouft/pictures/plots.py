@@ -64,7 +64,8 @@ def draw_curves(folder: Path) -> Path:
     fig = Figure(figsize=(WIDTH, 6.2 if scores else 3.6), layout="constrained")
     below: Any = fig
     if scores:
-        above, below = fig.subfigures(2, 1, height_ratios=(2.6, 3.6))
+        parts: Any = fig.subfigures(2, 1, height_ratios=(2.6, 3.6))
+        above, below = parts
         draw_scores(above, scores, name)
     *left, right = below.subplots(1, 1 + bool(held_out), squeeze=False)[0]
     for ax in left:
@@ -78,9 +79,10 @@ def draw_curves(folder: Path) -> Path:
 
 
 def display_name(name: str) -> str:
-    """"ift detached" or "ift --variant detached" -> "IFT (detached)"."""
+    """"ift detached" or "ift --variant detached" -> "IFT (detached)"; of a file its name."""
     method, _, form = name.replace("--variant ", "").strip().partition(" ")
-    method = method.upper().replace("_", "-")
+    is_file = method.endswith(".py")
+    method = Path(method).name if is_file else method.upper().replace("_", "-")
     return f"{method} ({form})" if form else method
 
 

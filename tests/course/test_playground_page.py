@@ -124,6 +124,23 @@ def show_the_same(kept, now, off: float = 0.021) -> bool:
 
 
 @pytest.mark.slow
+def test_a_loss_that_pushes_as_dpo_at_the_reference_is_named(tmp_path, capsys):
+    """A term that begins where the chosen answer falls is 0 there; and a file keeps its letters."""
+    file = tmp_path / "dpop.py"
+    file.write_text("""import torch.nn.functional as F
+from nanouft.objectives.dpo import Pairs
+
+
+class DPOP(Pairs):
+    def each(self, i_w, i_l, batch):
+        return -F.logsigmoid(i_w - i_l - 5 * F.relu(-i_w))
+""")
+    for shown, named in ((["sft", "dpo", str(file)], True), (["sft", "dpo", "hinge"], False)):
+        assert pushes.main(["--show", *shown, "--out", str(tmp_path / "p.png")]) == 0
+        assert (f"Pushes as dpo here: {file}." in capsys.readouterr().out) == named
+    assert plots.display_name(str(file)) == "dpop.py"
+
+
 def test_the_picture_of_the_pushes_shows_what_a_trained_model_gets(tmp_path):
     """From IFT's run, as docs/methods.md says."""
     subprocess.run([sys.executable, "-m", "nanouft.train", "--objective", "ift", "--items", "1",
