@@ -1,7 +1,12 @@
 """tests.bench: both programs read the same rows, and their times are compared."""
+import json
 import os
 import re
+from pathlib import Path
 
+import pytest
+
+from nanouft import train
 from nanouft.loop import Device
 from tests.bench import __main__, beside_trl
 from tests.bench.beside_trl import Subject
@@ -28,3 +33,18 @@ def test_a_system_without_a_load_tells_its_cores(monkeypatch):
     assert re.search(r", load \d+ on \d+ cores", __main__.machine())
     monkeypatch.delattr(os, "getloadavg")
     assert re.search(r"one thread, \d+ cores", __main__.machine())
+
+
+def test_the_notebook_for_a_gpu_runs_programs_with_flags_that_they_have(capsys):
+    """Three cells, which may run again: nothing in them depends on the folder they start in."""
+    file = Path(__file__).parents[1] / "bench" / "one_gpu.ipynb"
+    cells = ["".join(x["source"]) for x in json.loads(file.read_text())["cells"]
+             if x["cell_type"] == "code"]
+    commands = re.findall(r"^!{python} -m (nanouft\S+|tests\S+) (.*)$", "\n".join(cells), re.M)
+    assert len(cells) == 3 and len(commands) == 3 and "%cd" not in "".join(cells)
+    for module, words in commands:
+        program = __main__ if module == "tests.bench" else train
+        with pytest.raises(SystemExit):
+            program.main(["--help", "all"] if program is train else ["--help"])
+        told = capsys.readouterr().out
+        assert {*re.findall(r"--[a-z-]+", words)} <= {*re.findall(r"--[a-z-]+", told)}
