@@ -98,14 +98,14 @@ MISTAKES: dict[str, list[Mistake]] = {
          "0, whereas F.cross_entropy gives minus log p."),
         ("log_softmax(-1)", "log_softmax(1)", "The softmax is that over the vocabulary, the last "
          "dimension."),
-        ("logits.log_softmax(-1)", "logits.softmax(-1).log_softmax(-1)", "The softmax is taken "
-         "twice."),
-        ("logits.log_softmax(-1)", "logits.softmax(-1).log()", "A small probability is rounded to "
-         "0, and its logarithm is -inf. Use log_softmax."),
-        ("logits.log_softmax(-1)", "logits", "These are the logits themselves. They become "
-         "log-probabilities by log_softmax."),
-        ("logits.log_softmax(-1)", "(logits.log_softmax(-1) / math.log(2))", "These are bits. Take "
-         "the natural logarithm."),
+        ("logits.float().log_softmax(-1)", "logits.softmax(-1).log_softmax(-1)",
+         "The softmax is taken twice."),
+        ("logits.float().log_softmax(-1)", "logits.softmax(-1).log()",
+         "A small probability is rounded to 0, and its logarithm is -inf. Use log_softmax."),
+        ("logits.float().log_softmax(-1)", "logits",
+         "These are the logits themselves. They become log-probabilities by log_softmax."),
+        ("logits.float().log_softmax(-1)", "(logits.log_softmax(-1) / math.log(2))",
+         "These are bits. Take the natural logarithm."),
         (")[..., 0]", ")", "The shape is (B,T,1), because gather keeps its dimension. Take it away "
          "by squeeze(-1) or [..., 0].")],
     "sft_loss": [
@@ -138,8 +138,8 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("torch.nn.utils.clip_grad_norm_(",
          "[p.grad.mul_(1e6) for p in model.parameters()]\n        torch.nn.utils.clip_grad_norm_(",
          "Each gradient is scaled to the norm 1. One that is shorter should stay as it is."),
-        ("        optimizer.step()\n", "", "The weights have not moved. Either optimizer.step() "
-         "is missing, or zero_grad() stands between loss.backward() and it."),
+        ("        scaler.step(optimizer) ", "        # ", "The weights have not moved. Either "
+         "optimizer.step() is missing, or zero_grad() stands between loss.backward() and it."),
         ("copy.deepcopy(model)", "model", "The reference changes with the model: it is no copy, or "
          "one made anew in each step. Make one copy before the first step."),
         ("    if reference is None:\n    ", "", "The reference that is given is not used."),
