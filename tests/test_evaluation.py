@@ -14,6 +14,7 @@ from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.rows import Row
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
+from nanouft.pictures import plots
 from nanouft.plumbing.files import read_json, write_json
 from nanouft.run import eval_metrics, evaluation
 from nanouft.run.checkpoint import Log
@@ -80,6 +81,14 @@ def test_what_a_run_gained_is_split_into_words_and_stopping(capsys):
     assert "mean +40: +10 for better words, +30 for stopping after them" in said
     assert max(map(len, said.splitlines())) <= 80
     assert evaluation.words_of("hen fox <|user|> Say hen.") == "hen fox"
+
+
+def test_the_picture_of_scores_says_which_task_fell_most_on_the_way():
+    """Of one point, as in a run that an older version began, too."""
+    scores = {step: {"fact": fact, "sum": 0.5} for step, fact in ((0, 1.0), (8, 0.0), (96, 0.9))}
+    assert plots.title_of_scores(scores, "ift").endswith("fact falls from 100 to 0 and ends at 90")
+    assert plots.title_of_scores({96: scores[96]}, "ift") == (
+        "IFT: score by task, 0-100, while it trains")
 
 
 def test_the_question_that_is_shown_gained_as_much_as_the_mean():

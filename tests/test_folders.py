@@ -29,7 +29,7 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
 from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.plumbing.safetensors_files import read_tensors, save_tensors
-from nanouft.run import checkpoint
+from nanouft.run import checkpoint, evaluation
 from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
 from nanouft.run.folder import fingerprint, hash_of, is_scored, new_folder, read_lines
 
@@ -149,6 +149,33 @@ def test_an_evaluation_that_ended_in_an_error_is_made_when_the_run_is_resumed(
     assert command(train.main, ["--resume", str(run)]) == 2, "at the same evaluation"
     assert command(train.main, ["--resume", str(run)]) == 0
     is_like(run, whole)
+
+
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_scores_over_steps_are_the_same_if_the_run_was_resumed_and_change_nothing_else(
+        number, tmp_path, monkeypatch, capsys):
+    """The error comes at step 0, 1 or 3 of the six; a step counts as done when it is scored."""
+    line = "--objective sft --steps 9 --batch-size 2 --rows 30 --items 1 --device cpu --out".split()
+    monkeypatch.chdir(tmp_path)
+    assert command(train.main, [*line, "off", "--curve-items", "0"]) == 0
+    assert command(train.main, [*line, "whole", "--curve-items", "1"]) == 0
+    calls, real = [], evaluation.curve_scores
+
+    def short_of_memory(*told):
+        calls.append(1)
+        if len(calls) == number:
+            raise MemoryError
+        return real(*told)
+    monkeypatch.setattr(evaluation, "curve_scores", short_of_memory)
+    assert command(train.main, [*line, "cut", "--curve-items", "1"]) == 2
+    assert command(train.main, ["--resume", "cut"]) == 0
+    for file in ("model.safetensors", "metrics.jsonl", "eval.json"):
+        assert Path("cut", file).read_bytes() == Path("whole", file).read_bytes()
+    log = read_lines(Path("whole", "metrics.jsonl"))
+    assert [x["step"] for x in log if "scores" in x] == [0, 1, 2, 3, 6, 9]
+    assert [x for x in log if "loss" in x] == read_lines(Path("off", "metrics.jsonl"))
+    for file in ("model.safetensors", "eval.json"):
+        assert Path("off", file).read_bytes() == Path("whole", file).read_bytes()
 
 
 @pytest.mark.parametrize("stride, save_every, seconds, wanted", [

@@ -111,7 +111,7 @@ def draw_scores(fig: SubFigure, scores: dict[int, dict[str, float]], name: str) 
 
 def title_of_scores(scores: dict[int, dict[str, float]], name: str) -> str:
     """The task that fell most on the way, from which score to which; else only what is shown."""
-    first, *_, last = scores.values()
+    first, last = scores[min(scores)], scores[max(scores)]
     lowest = {task: min(x[task] for x in scores.values()) for task in last}
     task = max(last, key=lambda one: first[one] - lowest[one])
     way = [round(100 * x) for x in (first[task], lowest[task], last[task])]
