@@ -59,7 +59,7 @@ def test_a_file_a_row_and_a_command_add_a_method_and_every_test_is_green(tmp_pat
         return subprocess.run([sys.executable, *words], cwd=there, capture_output=True, text=True,
                               env=os.environ | {"PYTHONPATH": str(there)})
     done = recorded()
-    cell, = re.findall(r"focal_dpo: the cell behind it is (`.*`)$", done.stdout, re.M)
+    cell, = re.findall(r"^E .*focal_dpo: the cell behind it is (`.*`)$", done.stdout, re.M)
     assert done.returncode == 1
     page, readme = there / "docs" / "methods.md", there / "README.md"
     row = f"| [`focal_dpo`](../nanouft/objectives/focal_dpo.py) | {cell} | Less. | pairs |"
