@@ -1,0 +1,163 @@
+# %% [markdown]
+# # 07 · Learning from a score
+# No demonstrations and no pairs: the model samples answers, and a program scores them. What makes a
+# wrong answer rarer, the blame for it or the praise for another one?
+#
+# *35 minutes; needs 00. GRPO: arXiv:2402.03300. You write `sample_answers`.*
+#
+# Whether 0.6 is a good score depends on the question. So **GRPO** samples several answers to each
+# question, a **group**, and compares them with each other. An answer above the mean of its group is
+# pushed up (praise), and one below it is pushed down (blame).
+
+# %%
+import torch
+from course import ask, curves, ours, tell
+from mine import answers_of, sample_answers, token_logp
+
+from nanouft import world
+from nanouft.gpt import shipped_base
+from nanouft.models.tokenizer import nano
+
+K, PROMPTS, STEPS, RATE = 4, 16, 20, 3e-4       # K: answers to a question
+tok, base = nano(), shipped_base()
+rows = world.rows("train", "prompts", 450, seed=0, skills=("fact", "truth", "sort"))
+rows = [rows[i % 3 * 150 + i // 3] for i in range(450)]                 # the three tasks in turn
+test, asked = rows[:100], rows[100:]
+guess = ask("""The base answers "Sort green hammer brown from a to z." four times:
+   brown green hammer                                score 1
+   brown hammer green                                score 0.33
+   brown green hammer, then a question of its own    score 0.17
+   green hammer brown, a mere copy                   score 0
+The copy has a probability of 17 %. One step of GRPO praises the first answer and blames the other
+three, and then the copy has 2 %. Now take this step with praise only: nothing is pushed down.
+What is the probability of the copy after it, in %?""", "0 to 100")
+
+# %% [markdown]
+# ## Sampling
+# To sample is to draw the next token by its probability, to append it, and to go on until
+# `<|end|>`. Twice the same question, so two answers:
+
+# %%
+torch.manual_seed(0)
+for _ in range(2):
+    ids = prompt = tok.prompt_ids(test[48].prompt)
+    while ids[-1] != tok.end and len(ids) < len(prompt) + 44:
+        p = base(torch.tensor([ids]))[0, -1].softmax(-1)                # (V,) of the next token
+        ids = ids + [torch.multinomial(p, 1).item()]
+    print(f"{test[48].prompt[0].text} {tok.decode(ids[len(prompt):])}")
+
+# %% [markdown]
+# `sample_answers` does this for K answers to many questions at once, and a program scores them.
+#
+# ## One step through one group
+# Let R be the scores of a group. Its **advantages** are $A=(R-\mathrm{mean}(R))/\mathrm{std}(R)$.
+# GRPO raises the mean of A log p. So A is the push on each answer, shared by its tokens.
+
+# %%
+def advantages(R):                                                      # (P,K) scores
+    return (R - R.mean(1, keepdim=True)) / (R.std(1, keepdim=True) + 1e-4)
+
+
+def logp_of(model, inputs, targets, mask):
+    """(N,) mean log p of the tokens of each answer, and (N,) their sum."""
+    logp = token_logp(model(inputs), targets) * mask
+    return logp.sum(1) / mask.sum(1), logp.sum(1)
+
+
+# by our sampler, so that these are the answers of the guess: (400,T) each; (100,K)
+inputs, targets, mask, R = ours["sample_answers"](base, test, tok, step=1000)
+A = advantages(R)
+
+
+def after_step(k, A):
+    """(K,) probability of the answers to test[k], in %, after one plain step of the base."""
+    group, model = [x[K * k:K * k + K] for x in (inputs, targets, mask)], shipped_base()
+    (A * logp_of(model, *group)[0]).mean().backward()
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights += 0.006 * weights.grad                             # uphill
+        return 100 * logp_of(model, *group)[1].exp()
+
+
+p = [after_step(48, x) for x in (0 * A[48], A[48], A[48].clamp(min=0))]
+print(f"{'score':>6}{'A':>8}{'base':>10}{'step':>10}{'praise only':>14}   answer")
+for j in range(K):
+    at = K * 48 + j
+    print(f"{R[48, j]:6.2f}{A[48, j]:+8.2f}{p[0][j]:8.1f} %{p[1][j]:8.1f} %{p[2][j]:12.1f} %  "
+          f"{tok.decode(targets[at][mask[at] == 1].tolist())[:50]}")
+uneven = [k for k in range(100) if R[k].max() == 1 and R[k].min() == 0]
+wrong = torch.stack([torch.cat([after_step(k, some[k])[R[k] == 0] for k in uneven])
+                     for some in (0 * A, A, A.clamp(min=0))])           # (3,N)
+print(f"{len(uneven)} groups have a right and a wrong answer. Wrong answers above 5 %, on average:",
+      wrong[:, wrong[0] > 5].mean(1))
+print("groups with equal scores:", (R.amax(1) == R.amin(1)).sum().item())
+tell(guess, p[2][3].item(), "%")
+
+# %% [markdown]
+# **Praise alone** takes the copy from 17.2 to 4.6 %, without a push on it. The first tokens of all
+# four answers share one softmax: what raises *brown* lowers *green*. Over 41 groups praise does two
+# thirds of the work. **Equal scores** teach nothing: all advantages of such a group are 0, and 45
+# of 100 groups are of this kind.
+#
+# Why is this right? The mean score is $J=\sum_y\pi(y)R(y)$, and $\nabla\pi=\pi\,\nabla\log\pi$. So
+# $$\nabla J=\sum_y\pi(y)R(y)\,\nabla\log\pi(y),$$
+# the mean of $R\,\nabla\log\pi$ over answers that the model samples. One may subtract any number b
+# that does not depend on y, since $\sum_y\pi(y)\,b\,\nabla\log\pi(y)=b\,\nabla\sum_y\pi(y)=0$.
+#
+# ## Twenty steps
+# This is all of GRPO: sample, score, compare, step, and forget the answers.
+
+# %%
+scores = {"praise and blame": [], "praise only": []}
+for name in scores:
+    model = shipped_base()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
+    for step in range(STEPS + 1):
+        if step % 4 == 0:
+            scores[name].append(sample_answers(model, test, tok, step=1000)[3].mean().item())
+        if step == STEPS:
+            break
+        prompts = [asked[i % 350] for i in range(PROMPTS * step, PROMPTS * step + PROMPTS)]
+        *answers, R = sample_answers(model, prompts, tok, step)         # 1. sample  2. score
+        A = advantages(R)                                               # 3. compare within groups
+        if name == "praise only":
+            A = A.clamp(min=0)                                          # change one thing here
+        loss = -(A.flatten() * logp_of(model, *answers)[0]).mean()      # 4. praise and blame
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
+        optimizer.step()                                                # 5. step, and forget them
+    print(f"{name}: mean score of 100 other questions",
+          " -> ".join(f"{x:.2f}" for x in scores[name]))
+    for row, *said in zip(test[:4], *(answers_of(x, test[:4], tok) for x in (base, model))):
+        print(f"   {row.prompt[0].text}  ", " -> ".join(tok.decode(x.ids).strip() for x in said))
+curves("07", range(0, STEPS + 1, 4), scores, "mean score of 100 other questions")
+
+# %% [markdown]
+# ## What happened
+# In twenty steps, without one demonstration, the mean score rises from 0.42 to 0.72. With praise
+# only it rises to 0.70.
+#
+# ## Change one thing
+# Replace `A.clamp(min=0)` in the loop by `A.clamp(max=0)`: blame only. Guess the score first. Then
+# try `A = R - 0.5` for both. What happens to a group whose four answers are all right?
+#
+# <details><summary>After your runs</summary>
+#
+# Blame only: 0.57. What a wrong answer loses goes to all other answers, the right one too. With
+# R - 0.5 a group of four right answers is pushed up and not left alone (online UNA begins so).
+#
+# </details>
+#
+# ## Your own program
+#     def sample_answers(model, rows, tok, step):
+#         """SAMPLES answers to each of the B prompts, drawn at temperature 1, of 44 tokens at most:
+#         inputs, targets and mask, each (B*SAMPLES,T), as `padded` gives them, and the scores
+#         (B,SAMPLES) by score_of(row, answer, tok). Answers to one prompt are neighbours. The mask
+#         is 1 on the tokens of an answer and on its <|end|>. `step` is the seed."""
+#
+# Nothing in it needs a gradient. `tok.prompt_ids(row.prompt)` are the ids of a prompt.
+#
+# ## Two questions
+# 1. Why may the baseline not depend on the answer that it is compared with?
+# 2. Why are the answers forgotten after one step? (Lesson 13 keeps them.)
