@@ -1,4 +1,4 @@
-"""A place where claims about losses are tested: `python -m nanouft.compare sft dpo mine.py`.
+"""A place where claims about losses are tested: `python -m nanouft.compare sft sft+dpo mine.py`.
 
     plan.py         what is decided before training: the flags, the plan
     arms.py         methods, and for each the commands of nanouft.train

@@ -1,8 +1,7 @@
 """Which method is better? Train several on the same rows and seeds, and test the differences.
 
-    python -m nanouft.compare sft dpo mine.py                   # NanoWorld
-    python -m nanouft.compare sft "dpo --beta 1" --data my.jsonl --init DIR --lora 16
-    python -m nanouft.compare sft sft+dpo                       # DPO from each seed's SFT model
+    python -m nanouft.compare sft sft+dpo "sft+mine.py"  # NanoWorld; DPO, yours after SFT
+    python -m nanouft.compare sft "sft+dpo --beta 1" --data my.jsonl --init DIR --lora 16
     python -m nanouft.compare a=sft b=sft                       # noise: one method twice
     python -m nanouft.compare out/compare/sft-dpo/plan.ini      # again, or resume
 
