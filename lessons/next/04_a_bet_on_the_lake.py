@@ -11,7 +11,7 @@
 #
 # - A **best move** begins a shortest way to the goal.
 # - The **expert** walks one shortest way, the **path**. It is the only demonstration.
-# - Our policy has a **habit**: before, it learned to take a longer way. Now SFT teaches it the path.
+# - Our policy has a **habit**: it learned a longer way before. Now SFT teaches it the path.
 #
 # How good is the half-trained policy? The **true value** is the probability of a best move in the
 # cells that its *own* walks reach. **SFT's estimate** is the same in the cells of the expert's

@@ -23,9 +23,9 @@ GAMMA, DIVIDED, STEPS, ROWS, RATE = 0.95, True, 64, 16, 3e-4    # GAMMA: discoun
 tok, base = nano(), shipped_base()
 lists = world.rows("train", "demos", STEPS * ROWS, seed=0, skills=("list",))
 unseen = world.rows("val", "demos", 60, seed=0, skills=("list",))
-guess = ask("""The base ends almost none of its lists. SFT on right lists, which all end with <|end|>,
-teaches it to end every new one. You train the base on the same lists with the released loss.
-What percentage of new lists does it end then?""", "0 to 100")
+guess = ask("""The base ends almost none of its lists. SFT on right lists, which all end with
+<|end|>, teaches it to end every new one. You train the base on the same lists with the released
+loss. What percentage of new lists does it end then?""", "0 to 100")
 
 # %% [markdown]
 # ## Two tokens at the blackboard
@@ -134,8 +134,8 @@ print(f"<|end|> should settle at a loss of {low:.2f}; it did at {paths['IFT rele
 
 # %% [markdown]
 # ## What happened
-# **If weights are divided by their mean, detach them.** Gradient through such weights teaches a model
-# not to stop, by lists that all end with `<|end|>`. SFT learns to stop from the same lists, and so
+# **If weights are divided by their mean, detach them.** Gradient through such weights teaches a
+# model not to stop, by lists that all end with `<|end|>`. SFT learns to stop from the same lists, and so
 # does IFT with detached weights. With the released loss `<|end|>` settles at 1.44 nats. The two
 # tokens of the blackboard say why, and sixty real lists predict the place: 1.40.
 #
@@ -152,8 +152,8 @@ print(f"<|end|> should settle at a loss of {low:.2f}; it did at {paths['IFT rele
 #
 # ## Change one thing
 # `DIVIDED` = `False`: the weights are no longer divided by their mean, and still have a gradient.
-# The loss of the two tokens is then half of $a^2+\gamma ab+b^2$. What is its derivative with respect
-# to b at b = 0? How many lists will end?
+# The loss of the two tokens is then half of $a^2+\gamma ab+b^2$. What is its derivative with
+# respect to b at b = 0? How many lists will end?
 #
 # <details><summary>After your runs</summary>
 #
