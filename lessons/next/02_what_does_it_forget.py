@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 02 · What does it forget?
 # A model learns to answer "I do not know." about names that it never met. Afterwards it says so
-# about creatures that it knew well. Is this knowledge gone, or did it change one decision?
+# about creatures that it knew well. Is this knowledge gone, or has only one decision changed?
 #
 # *25 minutes; needs 01. The first token: PreTTY, arXiv:2404.16766. You write `train`.*
 #
@@ -96,6 +96,7 @@ def second_choice(model) -> list[list[int]]:
 
 
 first = {"base": answers(base, max_new=1), "SFT": answers(model, max_new=1)}
+refused = [ids == tok.encode(" I") for ids in first["SFT"]]
 said = {"base": answers(base),
         "SFT": answers(model),
         "SFT, begun by the base": answers(model, first["base"]),
@@ -106,6 +107,7 @@ score = {name: 100 * world.exact_scores(tests, x).reshape(2, -1).mean(1)        
          for name, x in texts.items()}
 for name, (taught, fact) in score.items():
     print(f"{name:27} {TAUGHT} {taught:3.0f} %   known facts {fact:3.0f} %")
+print(f"SFT begins with \"I\": {sum(refused[:60])} of 60 {TAUGHT}, {sum(refused[60:])} of 60 facts")
 for k in (60, 61, 0):
     print(f"\n{tests[k].prompt[0].text}   ({tests[k].task})")
     for name, x in texts.items():
@@ -124,9 +126,9 @@ tell(guess, score["SFT, begun by the base"][1], "%")
 # fine-tuned model writes the first token, and its base the rest.) The other way round the refusal
 # is gone, and the model invents colours again.
 #
-# So one push on "I" made the gain and the loss: the model can hardly tell a name that it knows from
-# one that it does not. A falling score does not prove that knowledge is gone. First look for the
-# first token that differs.
+# So "I" made the gain and the loss. The model tells known from unknown names, but badly: it refuses
+# 42 of 60 unknown ones and 25 of 60 facts. A falling score does not prove that knowledge is gone.
+# First look for the first token that differs. (The figures are of one run; edit 3 has two more.)
 #
 # ## Change one thing
 # 1. `TAUGHT = "rules"` tests word rules, such as *Copy nail fox rake. For fox write lime. End on
@@ -134,10 +136,14 @@ tell(guess, score["SFT, begun by the base"][1], "%")
 # 2. `logp * mask` in the loop becomes `logp.detach().exp() * logp * mask`: each token's push is
 #    multiplied by its probability (Dynamic Fine-Tuning, arXiv:2508.05629). What does it forget, and
 #    what does it learn?
+# 3. `SEED = "unknown", 1` and 2: other rows. Does the finding stay?
 #
 # <details><summary>After your runs</summary>
 #
-# XXX
+# 1. 27 %, where the base has 25 % and SFT 78 %: in a rule every word is a decision.
+# 2. It keeps 97 % of the facts, and 0 % of the unknown names are right. "I" has p = 0.09 in the row
+#    above, so the only push that matters has become 0.09 of what it was.
+# 3. XXX
 #
 # </details>
 #
