@@ -5,9 +5,9 @@
 #
 # *25 minutes; needs nothing. DPO: arXiv:2305.18290. You write `token_logp`.*
 #
-# You know PyTorch, and nothing of language models. A **token** is a piece of text, mostly a word or a
-# sign. A **language model** reads tokens and gives every token that it knows a probability to come
-# next. It writes by appending the likeliest one and reading again. When it takes `<|end|>`, the
+# You know PyTorch, and nothing of language models. A **token** is a piece of text, mostly a word or
+# a sign. A **language model** reads tokens and gives every token that it knows a probability to
+# come next. It writes by appending the likeliest one and reading again. When it takes `<|end|>`, the
 # **EOS token** (end of sequence), the answer is over. A model that never takes it talks on and on.
 #
 # The **base** has only learned to continue text. Ours has a million weights and knows a made-up
@@ -157,8 +157,8 @@ for name, loss_of in (("one push", lambda model: -BETA / 2 * dpo(model, [row])[1
 # words. Two sentences: which rate would you take, and what could another seed of the rows change?
 #
 # ## Your own program
-# `mine.py` starts as our `nanouft/simple.py`. Replace its first part, run `python -m lessons check
-# token_logp --folder .`, and then this lesson again.
+# `mine.py` starts as our `nanouft/simple.py`. Write the first part into it. Then run
+# `python -m lessons check token_logp --folder .`, and this lesson again.
 #
 #     def token_logp(logits, targets):
 #         """(B,T,V) logits and (B,T) targets -> (B,T) natural log-probability of each target."""

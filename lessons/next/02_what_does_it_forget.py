@@ -136,14 +136,15 @@ tell(guess, score["SFT, begun by the base"][1], "%")
 # 2. `logp * mask` in the loop becomes `logp.detach().exp() * logp * mask`: each token's push is
 #    multiplied by its probability (Dynamic Fine-Tuning, arXiv:2508.05629). What does it forget, and
 #    what does it learn?
-# 3. `SEED = "unknown", 1` and 2: other rows. Does the finding stay?
+# 3. `TAUGHT, SEED = "unknown", 1`, then 2: other rows. Does the finding stay?
 #
 # <details><summary>After your runs</summary>
 #
 # 1. 27 %, where the base has 25 % and SFT 78 %: in a rule every word is a decision.
 # 2. It keeps 97 % of the facts, and 0 % of the unknown names are right. "I" has p = 0.09 in the row
 #    above, so the only push that matters has become 0.09 of what it was.
-# 3. XXX
+# 3. It stays. Seeds 1 and 2: unknown names 63 and 55 %, facts 72 and 82 %. By its second choice the
+#    model has 100 % of the facts both times.
 #
 # </details>
 #

@@ -41,13 +41,17 @@ def test_00_dpo_hardly_teaches_to_stop(run):
 @pytest.mark.slow
 def test_01_what_does_not_count_is_unlearned(run):
     found = run("01")
-    assert found["stops"] == approx({"base": 0, "usual mask": 100, "other mask": 12.5}, abs=8)
+    assert found["stops"]["usual mask"] > 95 and found["stops"]["other mask"] < 35
     assert min(found["words"]["usual mask"], found["words"]["other mask"]) > 85
-    assert found["p_end"] == approx({"base": 38, "usual mask": 100, "other mask": 15}, abs=6)
+    p_end = found["p_end"]
+    assert p_end["base"] == approx(38, abs=1) and p_end["usual mask"] > 95
+    assert p_end["other mask"] < p_end["base"] - 10, "it is unlearned"
     question = run("01", (COUNTED, "mask = (targets != tok.pad).float()   "))
     assert question["stops"]["other mask"] > 95 and question["words"]["other mask"] > 85
     early = run("01", (COUNTED, "mask = torch.cat([mask[:, 1:], 0 * mask[:, :1]], 1)   "))
     assert early["stops"]["other mask"] < 40 and early["p_end"]["other mask"] < 30
+    other_rows = run("01", ("ROWS, SEED = 3e-4, 40, 32, 0", "ROWS, SEED = 3e-4, 40, 32, 1"))
+    assert other_rows["stops"]["other mask"] < 35 and other_rows["p_end"]["other mask"] < 30
 
 
 @pytest.mark.slow
@@ -63,3 +67,5 @@ def test_02_one_decision_and_the_knowledge_is_there(run):
     assert rules["SFT"][0] > rules["base"][0] + 40 > rules["base, begun by SFT"][0] + 30
     gentle = run("02", ("-(logp * mask)", "-(logp.detach().exp() * logp * mask)"))["score"]
     assert gentle["SFT"][0] < 5 and gentle["SFT"][1] > 90, "DFT learns nothing and forgets nothing"
+    other_rows = run("02", ('SEED = "unknown", 0', 'SEED = "unknown", 1'))["score"]
+    assert other_rows["SFT"][1] < 90 < 97 < other_rows["SFT, its own second choice"][1]
