@@ -7,7 +7,7 @@
 #
 # You know PyTorch, and nothing of language models. A **token** is a piece of text, mostly a word or
 # a sign. A **language model** reads tokens and gives every token that it knows a probability to
-# come next. It writes by appending the likeliest one and reading again. When it takes `<|end|>`, the
+# come next. It writes by appending the likeliest one and reading again. When this is `<|end|>`, the
 # **EOS token** (end of sequence), the answer is over. A model that never takes it talks on and on.
 #
 # The **base** has only learned to continue text. Ours has a million weights and knows a made-up
@@ -15,7 +15,7 @@
 # **SFT**, supervised fine-tuning, reads right answers, and makes each of their tokens more likely.
 # **DPO**, direct preference optimization, reads a better and a worse answer to each question, and
 # makes the better one more likely, compared with the worse one. All answers end with `<|end|>`.
-# Each copy trains for 40 steps of 16 rows, DPO as usual at a smaller rate (an eighth of SFT's).
+# Each copy trains for 40 steps of 16 rows, DPO (as is usual) at an eighth of SFT's learning rate.
 
 # %%
 import torch

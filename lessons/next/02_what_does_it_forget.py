@@ -36,7 +36,7 @@ guess = ask("The base answers all 60 questions about known facts, and after SFT 
 # answer $y$ to a question $x$ is a product, and its logarithm a sum:
 # $$p(y\mid x)=\prod_t p(y_t\mid x,y_{<t}),\qquad\log p(y\mid x)=\sum_t\log p(y_t\mid x,y_{<t}).$$
 # Each factor is one decision. The first decides between "I" and another word. All later ones are
-# made with the first in view: after "I" the next token is a matter of "I", not of the question.
+# made with the first in view, and after "I" there may be little left to decide.
 #
 # SFT pushes log p of each of these tokens alike. But the push on the logit of a target is $1-p_y$
 # (lesson 01), and so it is near 0 for a token that the model already expects. Ask the base, token
@@ -131,11 +131,10 @@ tell(guess, score["SFT, begun by the base"][1], "%")
 # First look for the first token that differs. (The figures are of one run; edit 3 has two more.)
 #
 # ## Change one thing
-# 1. `TAUGHT = "rules"` tests word rules, such as *Copy nail fox rake. For fox write lime. End on
-#    swan.* The model stays the same. How many % has the base that begins with SFT's first token?
-# 2. `logp * mask` in the loop becomes `logp.detach().exp() * logp * mask`: each token's push is
-#    multiplied by its probability (Dynamic Fine-Tuning, arXiv:2508.05629). What does it forget, and
-#    what does it learn?
+# 1. `TAUGHT, SEED = "rules", 0` tests word rules (*Copy nail fox rake. For fox write lime.*) by the
+#    same model. How many % has the base that begins with SFT's first token?
+# 2. Replace `logp * mask` in the loop by `logp.detach().exp() * logp * mask`. So each push is
+#    multiplied by p (Dynamic Fine-Tuning, arXiv:2508.05629). What is forgotten, what is learned?
 # 3. `TAUGHT, SEED = "unknown", 1`, then 2: other rows. Does the finding stay?
 #
 # <details><summary>After your runs</summary>
@@ -149,11 +148,12 @@ tell(guess, score["SFT, begun by the base"][1], "%")
 # </details>
 #
 # ## To hand in
-# Print p of "I" as the first token for the 60 facts and the 60 unknown names, before and after SFT,
-# as two histograms or four means. Say in two sentences whether a threshold other than "is it the
-# likeliest?" would refuse the unknown names and keep the facts.
+# Two histograms: p of "I" as the first token, for the 60 facts and for the 60 unknown names, after
+# SFT. Two sentences: is there a threshold of p that refuses most unknown names and few facts?
 #
 # ## Your own program
+# Your loop takes any loss, and it is careful: the gradient is clipped, and the rate rises and falls.
+#
 #     def train(model, rows, tok, objective, steps, reference=None):
 #         """Train `model` in place, and return the loss of each step, plain numbers.
 #         METHODS[objective] is a tuple of four: a loss, its kinds of rows, its learning rate, its

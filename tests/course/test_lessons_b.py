@@ -63,6 +63,9 @@ def test_02_one_decision_and_the_knowledge_is_there(run):
     assert score["base, begun by SFT"] == approx(score["SFT"], abs=5)
     for name in ("SFT, begun by the base", "SFT, its own second choice"):
         assert score[name][0] < 5 and score[name][1] > 90
+    the = {tuple(ids) for ids in found["first"]["base"][60:]}
+    assert the == {tuple(found["tok"].encode(" The"))}, "which gives no answer away"
+    assert (sum(found["refused"][:60]), sum(found["refused"][60:])) == approx((42, 25), abs=7)
     rules = run("02", ('TAUGHT, SEED = "unknown"', 'TAUGHT, SEED = "rules"'))["score"]
     assert rules["SFT"][0] > rules["base"][0] + 40 > rules["base, begun by SFT"][0] + 30
     gentle = run("02", ("-(logp * mask)", "-(logp.detach().exp() * logp * mask)"))["score"]
