@@ -64,8 +64,6 @@ for step in range(STEPS):
     optimizer.zero_grad()
     loss.backward()                                                     # 4. its gradient
     optimizer.step()                                                    # 5. the weights move
-    if step % 12 == 0 or step == STEPS - 1:
-        print(f"step {step:2}   loss {loss.item():.2f}")
 
 # %% [markdown]
 # ## The test
@@ -152,7 +150,7 @@ tell(guess, score["SFT, begun by the base"][1], "%")
 # SFT. Two sentences: is there a threshold of p that refuses most unknown names and few facts?
 #
 # ## Your own program
-# Your loop takes any loss, and it is careful: the gradient is clipped, and the rate rises and falls.
+# Your loop takes any loss, and is careful: it clips the gradient, and its rate rises and falls.
 #
 #     def train(model, rows, tok, objective, steps, reference=None):
 #         """Train `model` in place, and return the loss of each step, plain numbers.
