@@ -64,7 +64,7 @@ def exam(model):
 start, words = exam(base)
 print(f"the base: {start:.2f}   " + "  |  ".join(f"{test[k].prompt[0].text} {x}"
                                                 for k, x in zip((0, 2), words)))
-ends, path, kept = {}, {name: [start] for name in objectives}, {}
+ends, after_8, kept = {}, {}, {}
 for b, asked in enumerate(batches):
     first = sampled(base, asked, 0)
     worse = first[3][:, 0] < 0
@@ -81,15 +81,16 @@ for b, asked in enumerate(batches):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            if b == 0 and step in (7, STEPS - 1):
-                path[name].append(exam(model)[0])
+            if b == 0 and step == 7:
+                after_8[name] = exam(model)[0]
         ends[name, b], words = exam(model)
         with torch.no_grad():                           # what has become of the first answers
             nats = (token_logp(model(first[0]), first[1]) - first[4]) * first[2]
         kept[name, b] = (*first[:4], nats.exp())
         print(f"   {name:<12}{ends[name, b]:.2f}   worse answers {nats[worse].sum(1).mean():+.0f} "
               "nats   " + "  |  ".join(words))
-curves("13", (0, 8, STEPS), path, "mean score of 100 new questions, batch 0")
+curves("13", (0, 8, STEPS), {name: [start, after_8[name], ends[name, 0]] for name in objectives},
+       "mean score of 100 new questions, batch 0")
 tell(guess, ends["lesson 07", 0])
 
 # %% [markdown]
@@ -102,5 +103,72 @@ on, worse = mask == 1, A[:, 0] < 0
 k = int(torch.where(worse & (on.sum(1) > 2), rho.amin(1), 9.0).argmin())
 show(tok, targets[k][on[k]], A=A[k].expand(on[k].sum()), rho=rho[k][on[k]],
      push=A[k] * rho[k][on[k]])
-print(f"all worse answers: the median token has rho {rho[worse][on[worse]].median():.2f}, the "
+print(f"all worse answers: the median token has rho {rho[worse][on[worse]].median():.2f}; the "
       f"smallest rho of an answer is {rho[worse].amin(1).median():.4f} (median)")
+
+# %% [markdown]
+# ## What happened
+# The mean score after 24 steps (the base has 0.42), and in brackets how many nats the worse answers
+# lost. The three batches are three sets of 16 questions:
+#
+# | | batch 0 | batch 1 | batch 2 |
+# |---|---|---|---|
+# | lesson 07 | 0.35 (19) | 0.36 (35) | 0.44 (41) |
+# | ratio | 0.64 (11) | 0.39 (19) | 0.50 (12) |
+# | ratio, clip | 0.55 (5) | 0.47 (12) | 0.52 (8) |
+#
+# **Without the ratio** old answers teach at first and then do harm. This loss ends lowest on all
+# three batches, and on two of them below the base. It pushes a worse answer down as hard in the
+# last step as in the first, however rare the answer has become. Other answers share tokens and
+# weights with it, and go down too. On batch 0 the three words to sort have become *grey saw*.
+#
+# **With the ratio** the push ends by itself, but only on the token that became rare. Above this is
+# *spade*: its rho is 0.00002. The tokens around it keep a rho near 1 and their whole push. For those
+# behind it this is wrong, because fresh samples would hardly ever get there. To be exact, each token
+# needs the ratios of all tokens before it as well. PPO and GRPO leave them out, because their
+# product is very noisy. This is a good approximation only near $\pi_0$.
+#
+# **The clip** stays near. It is the only one of the three losses that ends above the base by 0.05
+# or more on each batch. On batch 0 it has stopped pushes that still helped.
+#
+# ## Change one thing
+# Guess first, each time.
+# 1. `FRESH = True`: new answers to the same questions in each step. Which lines become equal?
+# 2. Replace `rho = (logp - old).exp()` in the loop by
+#    `rho = ((logp - old) * mask).cumsum(1).exp()`: now all tokens before count, too.
+#
+# <details><summary>After your runs</summary>
+#
+# 1. All three: the answers come from the present model, so rho = 1 in each step, and the gradients
+#    are equal. They reach 0.68, 0.69 and 0.67 on the three batches. So it was the old answers that
+#    did the harm, and not the loss. The price is 1,536 answers for each run instead of 64.
+# 2. The ratio ends at 0.62, 0.46 and 0.60: above the base on each batch, where the ratio of one
+#    token was above it on two. Answers of about ten tokens allow this; long ones are too noisy.
+#
+# </details>
+#
+# ## To hand in
+# Run `EPS = 0.05`, `0.2` and `0.8`. Make one table of the scores on the three batches, and of the
+# nats that the worse answers lose. In two sentences: which EPS would you take, and do three batches
+# suffice to say so?
+#
+# ## Your own program
+# The page has the objective of one token. You write the whole loss, from log p to one number:
+#
+#     def clipped_loss(logp, old, A, mask, eps):
+#         """One number to minimise: minus the mean over the answers of the mean over their tokens
+#         of the clipped objective. logp and old (N,T): log p of each token, now and when it was
+#         sampled; old is a constant. A (N,1), mask (N,T); where the mask is 0, nothing counts."""
+#
+# ## Two questions
+# 1. Why does the push on a worse answer's rare token vanish with the ratio, and not without it?
+# 2. A worse answer's token has rho = 1.5. Does the clip let its push through? Why is that right?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The gradient of rho A is rho A times that of log pi, and rho vanishes with pi. The gradient of
+#    A log pi has the factor A, however small pi becomes.
+# 2. Yes. The smaller term counts. A is negative, so 1.5 A is below 1.2 A, and it has a gradient.
+#    The token became more likely although its answer was bad. The push brings it back.
+#
+# </details>
