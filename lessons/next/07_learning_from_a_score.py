@@ -82,14 +82,14 @@ def after_step(k, A):
 
 
 p = [after_step(48, x) for x in (0 * A[48], A[48], A[48].clamp(min=0))]
-print(f"{'score':>6}{'A':>8}{'base':>10}{'step':>10}{'praise only':>14}   answer")
+print(" score       A      base      step   praise only   answer")
 for j, at in enumerate(range(K * 48, K * 49)):
     print(f"{R[48, j]:6.2f}{A[48, j]:+8.2f}{p[0][j]:8.1f} %{p[1][j]:8.1f} %{p[2][j]:12.1f} %  "
           f"{tok.decode(targets[at][mask[at] == 1].tolist())[:50]}")
 uneven = [k for k in range(100) if R[k].max() == 1 and R[k].min() == 0]
 wrong = torch.stack([torch.cat([after_step(k, some[k])[R[k] == 0] for k in uneven])
                      for some in (0 * A, A, A.clamp(min=0))])           # (3,N)
-print(f"{len(uneven)} groups have a right and a wrong answer; the wrong ones above 5 %, on average:",
+print(f"{len(uneven)} groups have a right and a wrong answer. Wrong ones above 5 %, on average:",
       " %, ".join(f"{x:.1f}" for x in wrong[:, wrong[0] > 5].mean(1)), "%")
 print(f"{(R.amax(1) == R.amin(1)).sum()} of 100 groups have four equal scores")
 tell(guess, p[2][3].item(), "%")
@@ -110,7 +110,6 @@ tell(guess, p[2][3].item(), "%")
 # GRPO takes the mean of the group. Its division by std(R) gives more weight to close groups.
 #
 # ## Twenty steps
-# This is all of GRPO: sample, score, compare, step, and forget the answers.
 
 # %%
 scores = {name: [R.mean().item()] for name in ("praise and blame", "praise only")}
@@ -130,8 +129,7 @@ for name in scores:
         optimizer.step()                                                # 5. step, and forget them
         if step % 4 == 3:
             scores[name].append(sample_answers(model, test, tok, step=1000)[3].mean().item())
-    print(f"{name}: mean score of 100 other questions",
-          " -> ".join(f"{x:.2f}" for x in scores[name]))
+    print(f"{name}: mean score", " -> ".join(f"{x:.2f}" for x in scores[name]))
     for row, *said in zip(test[:4], *(answers_of(x, test[:4], tok) for x in (base, model))):
         print(f"   {row.prompt[0].text}  ", " -> ".join(tok.decode(x.ids).strip() for x in said))
 curves("07", range(0, STEPS + 1, 4), scores, "mean score of 100 other questions")
@@ -139,15 +137,16 @@ curves("07", range(0, STEPS + 1, 4), scores, "mean score of 100 other questions"
 # %% [markdown]
 # ## What happened
 # In twenty steps, without one demonstration, the mean score rises from 0.42 to 0.72. With praise
-# only it rises to 0.70, but one seed does not rank the two. The words show what both learn first:
-# the base goes on with a question of its own, and the trained models stop.
+# only it rises to 0.70, but one seed does not rank the two. The words show what both have learned:
+# to stop, where the base goes on with a question of its own.
 #
 # ## Change one thing
 # Replace `A.clamp(min=0)` in the loop by `A.clamp(max=0)`: blame only. Guess the last score first.
 #
 # <details><summary>After your runs</summary>
 #
-# 0.57. What a wrong answer loses goes to all others, the right one too. BLAME
+# 0.57. What a wrong answer loses goes to all others, the right one too. But both sorted lists still
+# go on with another question. No answer that stops was ever praised.
 #
 # </details>
 #
@@ -156,7 +155,7 @@ curves("07", range(0, STEPS + 1, 4), scores, "mean score of 100 other questions"
 # both curves at `RATE` 1e-4, 3e-4 and 1e-3. In two sentences: when does the division matter?
 #
 # ## Your own program
-# Two parts. The first needs no gradient; `tok.prompt_ids(row.prompt)` are the ids of a prompt.
+# The first part needs no gradient. `tok.prompt_ids(row.prompt)` are the ids of a prompt.
 #
 #     def sample_answers(model, rows, tok, step):
 #         """SAMPLES answers to each of the B prompts, drawn at temperature 1, of 44 tokens at most:

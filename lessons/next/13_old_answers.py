@@ -123,10 +123,10 @@ print(f"all worse answers: the median token has rho {rho[worse][on[worse]].media
 # weights with it, and go down too. On batch 0 the three words to sort have become *grey saw*.
 #
 # **With the ratio** the push ends by itself, but only on the token that became rare. Above this is
-# *spade*: its rho is 0.00002. The tokens around it keep a rho near 1 and their whole push. For those
-# behind it this is wrong, because fresh samples would hardly ever get there. To be exact, each token
-# needs the ratios of all tokens before it as well. PPO and GRPO leave them out, because their
-# product is very noisy. This is a good approximation only near $\pi_0$.
+# *spade*: its rho is 0.00002. The tokens behind it keep a rho near 1 and their whole push, though
+# fresh samples would hardly ever get there. To be exact, each token needs the ratios of all tokens
+# before it as well. PPO and GRPO leave them out, because their product is very noisy. This is a
+# good approximation only near $\pi_0$.
 #
 # **The clip** stays near. It is the only one of the three losses that ends above the base by 0.05
 # or more on each batch. On batch 0 it has stopped pushes that still helped.
@@ -143,7 +143,7 @@ print(f"all worse answers: the median token has rho {rho[worse][on[worse]].media
 #    are equal. They reach 0.68, 0.69 and 0.67 on the three batches. So it was the old answers that
 #    did the harm, and not the loss. The price is 1,536 answers for each run instead of 64.
 # 2. The ratio ends at 0.62, 0.46 and 0.60: above the base on each batch, where the ratio of one
-#    token was above it on two. Answers of about ten tokens allow this; long ones are too noisy.
+#    token was above it on two. With longer answers the product would be noisier.
 #
 # </details>
 #
