@@ -18,7 +18,7 @@ from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 
-K, PROMPTS, STEPS, RATE = 4, 16, 20, 3e-4       # K: answers to a question
+K, STEPS, RATE = 4, 20, 3e-4            # K: answers to a question
 tok, base = nano(), shipped_base()
 rows = world.rows("train", "prompts", 450, seed=0, skills=("fact", "truth", "sort"))
 rows = [rows[i % 3 * 150 + i // 3] for i in range(450)]                 # the three tasks in turn
@@ -29,8 +29,7 @@ guess = ask("""The base answers "Sort green hammer brown from a to z." four time
    brown green hammer, then a question of its own    score 0.17
    green hammer brown, a mere copy                   score 0
 The copy has a probability of 17 %. One step of GRPO praises the first answer and blames the other
-three, and then the copy has 2 %. Take this step with praise only, so that nothing is pushed down.
-What is the probability of the copy then, in %?""", "0 to 100")
+three, and then the copy has 2 %. What has it, in %, if the same step only praises?""", "0 to 100")
 
 # %% [markdown]
 # ## Sampling
@@ -51,7 +50,6 @@ for _ in range(2):
 # Let R be the scores of a group. The **advantage** of an answer is its distance from the mean, in
 # standard deviations: $A=(R-\mathrm{mean}(R))/\mathrm{std}(R)$. GRPO raises the mean of A log p. So
 # the push on an answer is its A, shared equally by its tokens.
-#
 # Here is the group of the guess before and after one step that we take by hand: each weight moves
 # by 0.006 times its gradient. With praise only, each negative A becomes 0.
 
@@ -117,7 +115,7 @@ for name in scores:
     model = shipped_base()
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
     for step in range(STEPS):
-        prompts = [asked[i % 350] for i in range(PROMPTS * step, PROMPTS * step + PROMPTS)]
+        prompts = asked[16 * step:16 * step + 16]
         *answers, R = sample_answers(model, prompts, tok, step)         # 1. sample  2. score
         A = advantages(R)                                               # 3. compare within groups
         if name == "praise only":

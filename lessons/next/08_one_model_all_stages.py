@@ -154,12 +154,11 @@ tell(guess, max(gain, key=gain.get))
 #         METHODS["dpo"] = dpo_loss, ["pairs"], 3e-5, 40
 #         METHODS["grpo"] = grpo_loss, ["demos"], 1e-4, 20
 #         tok, model, skills = nano(), shipped_base(), ("sum", "sort", "reverse", "list")
-#         for name in ("sft", "dpo", "grpo"):
-#             _, (kind,), _, steps = METHODS[name]
+#         new = world.rows("test", "prompts", 4, seed=0, skills=skills)
+#         for name, kind, steps in ("sft", "demos", 40), ("dpo", "pairs", 40), ("grpo", "demos", 20):
 #             rows = world.rows("train", kind, ROWS * steps, seed=0, skills=skills)
 #             train(model, rows, tok, name, steps)
-#             for answer in answers_of(model, world.rows("test", "prompts", 4, 0), tok):
-#                 print(tok.decode(answer.ids))
+#             print(*(tok.decode(answer.ids) for answer in answers_of(model, new, tok)), sep="\n")
 #
 # ## Two questions
 # 1. The later stages read a program's scores of 320 questions, SFT does not. Is this fair to SFT?
