@@ -155,9 +155,9 @@ tell(guess, max(gain, key=gain.get))
 #         METHODS["grpo"] = grpo_loss, ["demos"], 1e-4, 20
 #         tok, model, skills = nano(), shipped_base(), ("sum", "sort", "reverse", "list")
 #         new = world.rows("test", "prompts", 4, seed=0, skills=skills)
-#         for name, kind, steps in ("sft", "demos", 40), ("dpo", "pairs", 40), ("grpo", "demos", 20):
-#             rows = world.rows("train", kind, ROWS * steps, seed=0, skills=skills)
-#             train(model, rows, tok, name, steps)
+#         for name, kind in ("sft", "demos"), ("dpo", "pairs"), ("grpo", "demos"):
+#             rows = world.rows("train", kind, 40 * ROWS, seed=0, skills=skills)
+#             train(model, rows, tok, name, METHODS[name][3])
 #             print(*(tok.decode(answer.ids) for answer in answers_of(model, new, tok)), sep="\n")
 #
 # ## Two questions
