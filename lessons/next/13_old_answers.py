@@ -48,7 +48,7 @@ objectives = {                          # what is raised: the mean of this over 
 
 
 def sampled(model, asked, step):
-    """Answers with A != 0: inputs, targets, mask (N,T); A (N,1); log p of their tokens (N,T)."""
+    """Inputs, targets, mask (N,T); A (N,1); log p now (N,T). Answers with A = 0 are left out."""
     inputs, targets, mask, R = sample_answers(model, asked, tok, step)
     A = ((R - R.mean(1, keepdim=True)) / (R.std(1, keepdim=True) + 1e-4)).flatten()
     inputs, targets, mask, A = (x[A != 0] for x in (inputs, targets, mask, A))
@@ -74,13 +74,13 @@ for b, asked in enumerate(batches):
         optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95))
         for step in range(STEPS):
             inputs, targets, mask, A, old = sampled(model, asked, step + 1) if FRESH else first
-            logp = token_logp(model(inputs), targets)                   # (N,T)
-            rho = (logp - old).exp()
-            each = objective(logp, rho, A)
+            logp = token_logp(model(inputs), targets)                   # 1. log p now (N,T)
+            rho = (logp - old).exp()                                    # 2. the ratio
+            each = objective(logp, rho, A)                              # 3. what is raised
             loss = -((each * mask).sum(1) / mask.sum(1)).mean()
             optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            loss.backward()                                             # 4. its gradient
+            optimizer.step()                                            # 5. a step, same answers
             if b == 0 and step == 7:
                 after_8[name] = exam(model)[0]
         ends[name, b], words = exam(model)
@@ -128,8 +128,8 @@ print(f"all worse answers: the median token has rho {rho[worse][on[worse]].media
 # before it as well. PPO and GRPO leave them out, because their product is very noisy. This is a
 # good approximation only near $\pi_0$.
 #
-# **The clip** stays near. It is the only one of the three losses that ends above the base by 0.05
-# or more on each batch. On batch 0 it has stopped pushes that still helped.
+# **The clip** stays near. It is the only one of the three losses that ends above the base on all
+# three batches. On batch 0 it has stopped pushes that still helped.
 #
 # ## Change one thing
 # Guess first, each time.

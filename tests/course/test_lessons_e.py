@@ -75,7 +75,7 @@ def test_13_old_answers_do_harm_without_the_ratio(run):
     rho, on, k = found["rho"], found["on"], found["k"]
     gone = rho[k][on[k]].argmin()
     assert rho[k][on[k]][gone] < 1e-3 and rho[k][on[k]][gone + 1:].min() > 0.9, "those behind stay"
-    ends = run("13", ("EPS, FRESH = 24, 1e-4, 0.2, False", "EPS, FRESH = 24, 1e-4, 0.2, True"))["ends"]
+    ends = run("13", ("0.2, False", "0.2, True"))["ends"]
     assert min(ends.values()) > 0.6, "fresh answers do no harm"
     assert ends["lesson 07", 0] == approx(ends["ratio", 0], abs=0.03), "and need no ratio"
     ends = run("13", ("rho = (logp - old).exp()",
