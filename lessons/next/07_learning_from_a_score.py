@@ -29,7 +29,8 @@ guess = ask("""The base answers "Sort green hammer brown from a to z." four time
    brown green hammer, then a question of its own    score 0.17
    green hammer brown, a mere copy                   score 0
 The copy has a probability of 17 %. One step of GRPO praises the first answer and blames the other
-three, and then the copy has 2 %. What has it, in %, if the same step only praises?""", "0 to 100")
+three, and then the copy has 2 %. Take the same step with praise only, so that nothing is pushed
+down. What is the probability of the copy then, in %?""", "0 to 100")
 
 # %% [markdown]
 # ## Sampling
@@ -49,9 +50,9 @@ for _ in range(2):
 # ## One step through one group
 # Let R be the scores of a group. The **advantage** of an answer is its distance from the mean, in
 # standard deviations: $A=(R-\mathrm{mean}(R))/\mathrm{std}(R)$. GRPO raises the mean of A log p. So
-# the push on an answer is its A, shared equally by its tokens.
-# Here is the group of the guess before and after one step that we take by hand: each weight moves
-# by 0.006 times its gradient. With praise only, each negative A becomes 0.
+# the push on an answer is its A, shared equally by its tokens. Here is the group of the guess,
+# before and after one step by hand: each weight moves by 0.006 times its gradient. With praise only,
+# each negative A becomes 0.
 
 # %%
 def advantages(R):                                                      # (P,K) scores
