@@ -51,8 +51,8 @@ for _ in range(2):
 # Let R be the scores of a group. The **advantage** of an answer is its distance from the mean, in
 # standard deviations: $A=(R-\mathrm{mean}(R))/\mathrm{std}(R)$. GRPO raises the mean of A log p. So
 # the push on an answer is its A, shared equally by its tokens. Here is the group of the guess,
-# before and after one step by hand: each weight moves by 0.006 times its gradient. With praise only,
-# each negative A becomes 0.
+# before and after one step by hand: each weight moves by 0.006 times its gradient. With praise
+# only, each negative A becomes 0.
 
 # %%
 def advantages(R):                                                      # (P,K) scores

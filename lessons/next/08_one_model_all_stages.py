@@ -122,7 +122,7 @@ tell(guess, max(gain, key=gain.get))
 # | 21 | 17 | 54 | 49 | 60 | 68 | 70 | 73 |
 # | 22 | 16 | 56 | 49 | 57 | 67 | 73 | 76 |
 # | 23 | 16 | 63 | 56 | 60 | 66 | 69 | 70 |
-# | 24 | 15 | 56 | 54 | 60 | 69 | 71 | G24 |
+# | 24 | 15 | 56 | 54 | 60 | 69 | 71 | 71 |
 #
 # **SFT** teaches the tasks. More of it overfits: 140 more steps read each of the 20 demonstrations
 # 112 times, and cost 2 to 7 points. The 140 steps of the other stages end 7 to 21 above SFT.
@@ -137,11 +137,9 @@ tell(guess, max(gain, key=gain.get))
 #
 # <details><summary>After your runs</summary>
 #
-# 1. It is 3 points behind: 82 against 85. With 320 written answers 180 steps of SFT do not overfit,
-#    and DPO takes 9 points away: reversing falls from 62 to 22. So the finding above has a
-#    condition: few demonstrations, and many questions that a program can score.
-# 2. No: 76 without it, 71 with it (one seed). Right samples and SFT already use what the program
-#    knows. They need no pairs, no reference and no advantages.
+# 1. It is 3 points behind: 82 against 85. SFT no longer overfits, and DPO takes 9 points away:
+#    reversing falls from 62 to 22. So the finding above needs few written answers.
+# 2. No: 76 without it, 71 with it (one seed). Right samples and SFT need no pairs and no reference.
 #
 # </details>
 #
