@@ -127,8 +127,8 @@ tell(guess, max(gain, key=gain.get))
 # **SFT** teaches the tasks. More of it overfits: 140 more steps read each of the 20 demonstrations
 # 112 times, and cost 2 to 7 points. The 140 steps of the other stages end 7 to 21 above SFT.
 #
-# **Rejection sampling** adds most on each seed, 9 to 16 points. But it has 80 steps, DPO has 40 and
-# GRPO 20. DPO adds -3 to 7 points, so even its sign is open. GRPO adds 1 to 4.
+# **Rejection sampling** adds most on each seed, about 9 to 16 points. But it has 80 steps, DPO has
+# 40 and GRPO 20. DPO adds -3 to 7 points, so even its sign is open. GRPO adds 0 to 4.
 #
 # ## Change one thing
 # Guess first, each time: how far is the last model ahead of SFT with as many steps?
