@@ -8,8 +8,8 @@
 #
 # Often nobody can write the right answer, but anybody can say which of two answers is better. Our
 # pairs ask about creatures that do not exist. The **chosen** answer w is always "I do not know.",
-# and the **rejected** answer l is made up. People run SFT first and then DPO, so we do, too: 40
-# steps of SFT on other tasks. The SFT model has an answer to everything. Look:
+# and the **rejected** answer l is made up. People run SFT before DPO, and so do we: 40 steps of
+# SFT on other tasks.
 
 # %%
 import copy
@@ -97,15 +97,14 @@ def margins(rows):
 @torch.no_grad()
 def look(step):
     w, l, h = margins(unseen)
-    now = -F.logsigmoid(h).mean(), (h > 0).float().mean(), w.mean(), l.mean()
-    for values, x in zip(seen.values(), now):
-        values.append(x.item())
+    for name, x in (("won", (h > 0).float()), ("chosen", w), ("rejected", l)):
+        seen[name].append(x.mean().item())
     if step in (0, 2, 6, 10, 20, 40):
-        print(f"{step:4}{now[0]:9.4f}{now[1]:7.0%}{now[2]:10.2f}{now[3]:10.2f}   "
-              f"{says(policy, unseen[:1])[0]}")
+        print(f"{step:4}{-F.logsigmoid(h).mean():9.4f}{seen['won'][-1]:7.0%}{w.mean():10.2f}"
+              f"{l.mean():10.2f}   {says(policy, unseen[:1])[0]}")
 
 
-seen = {name: [] for name in ("loss", "won", "chosen", "rejected")}
+seen = {"won": [], "chosen": [], "rejected": []}
 print("step     loss    won  log p(w)  log p(l)  ", unseen[0].prompt[0].text)
 policy = copy.deepcopy(reference)
 optimizer = torch.optim.AdamW(policy.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
@@ -128,9 +127,9 @@ tell(guess, seen["chosen"][-1], "nats")
 # ## What happened
 # After two steps every pair is won. For six steps the chosen answer becomes more likely, until all
 # new answers are "I do not know.". Then it falls, to -39 nats, far below where it began. Meanwhile
-# the loss falls on, and looks better and better. It sees only the difference of the two answers,
-# and a larger difference is easier to get by making both less likely. What both lose goes to
-# answers that the loss never looks at: the model ends with noise.
+# the loss falls on. It sees only the difference of the two answers, and a larger difference is
+# easier to get by making both less likely. What both lose goes to answers that the loss never looks
+# at: the model ends with noise.
 #
 # Should the price of distance not prevent this? The pairs say that w always wins. In line 1 this
 # takes an infinite difference of rewards, and such a reward is worth any distance. Lesson 11 finds
@@ -152,8 +151,8 @@ tell(guess, seen["chosen"][-1], "nats")
 # </details>
 #
 # ## To hand in
-# Take the learning rate 3e-5 and 160 steps. Draw log p(chosen) against the step, and say in two
-# sentences whether a small rate prevents the fall or only delays it.
+# Take a `RATE` of 3e-5 and 160 `STEPS`. Hand in the curve of log p(chosen), and two sentences: does
+# a small rate prevent the fall or only delay it?
 #
 # ## Your own program
 # Two parts for `mine.py`. Your later losses, UNA and PoFT, will call the same `log_ratio`.

@@ -25,7 +25,7 @@ tok, reference = nano(), shipped_base()
 pairs = world.rows("train", "pairs", 300, seed=0, skills=("unknown",))
 unseen = world.rows("val", "pairs", 40, seed=0, skills=("unknown",))
 guess = ask("Beta 1 in place of 0.1 makes every first push ten times as large. "
-            "Where does log p of the chosen answers end then?", "-40 to 0")
+            "Where does log p of the chosen answers end then, after 40 steps?", "-40 to 0")
 
 # %% [markdown]
 # ## Does what is pushed up go up?
@@ -41,9 +41,10 @@ guess = ask("Beta 1 in place of 0.1 makes every first push ten times as large. "
 # $\log p_y=z_y-\log\sum_ke^{z_k}$. Its derivative with respect to the token's own logit is
 # $1-p_y$. So a token that is nearly certain hardly reacts to a push.
 #
-# With many pairs, a step follows the mean of $\sigma(-h)(g_w-g_l)$. Before every second step we
-# compute, on 40 unseen pairs, which way a plain step along this gradient would move log p(w). Two
-# steps later we see which way it went.
+# Is it so simple with many pairs and AdamW? Before every second step we compute both products with
+# the mean gradients of 40 unseen pairs. They predict where a **plain step** would move log p(w).
+# Two steps later we know which way it went. Then we also take the product of $g_w$ with the change
+# of the weights that AdamW has made, **AdamW's step**.
 
 # %%
 def log_ps(model, rows):
@@ -53,13 +54,12 @@ def log_ps(model, rows):
                         for inputs, targets, mask in sides])
 
 
-def losses(policy, rows, beta):
-    """log p of w and of l, the margin h and the loss -log sigmoid(h), (B,) each."""
+def margins(policy, rows, beta):
+    """log p of w and of l, and the margin h, (B,) each."""
     w, l = log_ps(policy, rows)
     with torch.no_grad():
-        w0, l0 = log_ps(reference, rows) * REFERENCE
-    h = beta * ((w - w0) - (l - l0))
-    return w, l, h, -F.logsigmoid(h)
+        w0, l0 = log_ps(reference, rows) * REFERENCE     # 0 if there is none
+    return w, l, beta * ((w - w0) - (l - l0))
 
 
 def gradient(number, policy):
@@ -76,33 +76,92 @@ def distance(policy):
     return ((log_pi.exp() * (log_pi - log_0)).sum(-1) * mask).sum(1).mean().item()
 
 
-path, rises, ends = {}, {}, {}
+paths, right = {}, {}
 for beta in BETAS:
-    policy, path[beta], rises[beta] = shipped_base(), [], []
+    policy, path, plain, adam = shipped_base(), [], [], []
     optimizer = torch.optim.AdamW(policy.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
-    print(f"\nbeta {beta}\nstep  log p(w)  log p(l)   push up  g_w g_w  g_w g_l  ",
+    print(f"\nbeta {beta:g}\nstep  log p(w)  log p(l)   push up  g_w g_w  g_w g_l  ",
           unseen[0].prompt[0].text)
     for step in range(STEPS + 1):
-        if step % 2 == 0:
-            w, l, h, L = losses(policy, unseen, beta)
-            up, down, along = (gradient(x.mean(), policy) for x in (w, l, -L))
-            path[beta].append(w.mean().item())
-            rises[beta].append(bool(up @ along > 0))
-            if step in (0, 2, 6, 20, 40):
-                text = tok.decode(answers_of(policy, unseen[:1], tok)[0].ids).strip()[:32]
-                push = (beta * torch.sigmoid(-h)).mean()
-                print(f"{step:4}{w.mean():10.2f}{l.mean():10.2f}{push:10.4f}{up @ up:9.0f}"
-                      f"{up @ down:9.0f}   {text}")
-        batch = [pairs[i % 300] for i in range(32 * step, 32 * step + 32)]
-        loss = losses(policy, batch, beta)[-1].mean()
-        optimizer.zero_grad()
-        loss.backward()
+        if step % 2 == 0:                                               # look at unseen pairs
+            weights = torch.cat([x.detach().flatten() for x in policy.parameters()])
+            if step:
+                adam.append((g_w @ (weights - before)).item() > 0)
+            w, l, h = margins(policy, unseen, beta)
+            g_w, g_l, before = gradient(w.mean(), policy), gradient(l.mean(), policy), weights
+            path.append(w.mean().item())
+            plain.append((g_w @ g_w > g_w @ g_l).item())
+            if step in (0, 2, 6, 10, 20, 40):
+                text = tok.decode(answers_of(policy, unseen[:1], tok)[0].ids).strip()[:24]
+                print(f"{step:4}{path[-1]:10.2f}{l.mean():10.2f}"
+                      f"{beta * torch.sigmoid(-h).mean():10.4f}{g_w @ g_w:9.0f}{g_w @ g_l:9.0f}"
+                      f"   {text}")
         if step < STEPS:
-            optimizer.step()
-    moves = [after > before for before, after in zip(path[beta], path[beta][1:])]
-    right = sum(move == rise for move, rise in zip(moves, rises[beta]))
-    print(f"the gradients predict {right} of {len(moves)} moves of log p(w); {sum(moves)} of them "
-          f"go up; KL at the end {distance(policy):.1f} nats")
-curves("11", range(0, STEPS + 1, 2), {f"beta {beta}": x for beta, x in path.items()},
-       "log p(chosen), nats")
-tell(guess, path[BETAS[-1]][-1], "nats")
+            batch = [pairs[i % 300] for i in range(32 * step, 32 * step + 32)]      # 1. pairs
+            loss = -F.logsigmoid(margins(policy, batch, beta)[-1]).mean()           # 2. the loss
+            optimizer.zero_grad()
+            loss.backward()                                                         # 3. gradient
+            optimizer.step()                                                        # 4. one step
+    moves = [after > now for now, after in zip(path, path[1:])]
+    right[beta] = [sum(map(bool.__eq__, moves, guesses)) for guesses in (plain, adam)]
+    paths[f"beta {beta:g}"] = path
+    print(f"{sum(moves)} of {len(moves)} moves of log p(w) go up; right predictions: plain step "
+          f"{right[beta][0]}, AdamW's step {right[beta][1]}; KL at the end {distance(policy):.1f}")
+curves("11", range(0, STEPS + 1, 2), paths, "log p(chosen), nats")
+tell(guess, path[-1], "nats")
+
+# %% [markdown]
+# ## What happened
+# **Why it goes down** (beta 0.1). At first $g_w\cdot g_l$ is negative: what lowers made-up answers
+# raises "I do not know.". After six steps w is nearly certain and hardly reacts to its own push:
+# $g_w\cdot g_w$ has fallen from 1,028 to 9. But both answers follow the same question and use the
+# same weights. What lowers l now lowers w, too: $g_w\cdot g_l$ is 15. So w begins to fall. Later
+# both products are large and nearly equal.
+#
+# The products predict all 20 moves. Is that much? 17 of them go down, so "always down" would be
+# right 17 times. What the products add is the three moves up, and the turn.
+#
+# **Where a plain step is wrong** (beta 1). Here they predict only 9 of 20 moves. The first-order
+# argument is not at fault: AdamW's step predicts all 20. But AdamW's step is made of the last ten
+# or twenty gradients, divided by their size. The new gradients vanish, and the old direction is
+# followed for a long time. So the fall after step 20 is an echo of pushes that have ended.
+#
+# **What beta is.** With beta 1 the first push is ten times as large, and w ends at -0.9 nats and not
+# at -13. AdamW divides each gradient by its recent size, so a factor of ten in the loss does not
+# matter. What matters is **when the push ends**. Let D be the lead of w over l, in nats gained since
+# the start. Then $h=\beta D$, and the push is $\beta\,\sigma(-\beta D)$. It has fallen to 4 % of its
+# first value at $\beta D=4$: for beta 0.1 at a lead of 40 nats, for beta 1 at 4 nats. The second
+# run has these 4 nats after some steps, before w begins to fall. That is why beta is the price of
+# distance: the KL from the reference ends at 7 nats and not at 63.
+#
+# ## Change one thing
+# Guess first: where does log p(w) end with beta 1?
+# 1. `REFERENCE = True` becomes `False`, on the line of constants: h compares log p(w) with log p(l)
+#    themselves, and the loss knows no reference.
+# 2. `loss = -F` in the loop becomes `loss = -10 * F`. Is it the size of the push?
+#
+# <details><summary>After your runs</summary>
+#
+# 1. At -1.1, the KL at 7.8: nearly the same. So a large beta keeps the policy near its start even
+# without a reference. The reference is an offset of D: without it an answer counts as preferred if
+# it was more likely from the start. Here this lead is 2.3 nats. Where it is tens of nats, the
+# push has ended before the first step. 2. TEN
+#
+# </details>
+#
+# ## To hand in
+# Begin with lesson 05's SFT model in place of the base (five lines, from that page). How many moves
+# does each of the two steps predict, with beta 0.1? A table, and two sentences.
+#
+# ## Two questions
+# 1. Let $g_w=(1,0)$. Find a $g_l$ for which a plain step makes both answers less likely.
+# 2. Ten times the loss changes next to nothing, ten times beta changes all. Why?
+#
+# <details><summary>Answers</summary>
+#
+# 1. $g_l=(2,1)$ is one. The step goes along $g_w-g_l=(-1,-1)$. It changes log p(w) by a multiple of
+#    -1 and log p(l) by the same multiple of -3.
+# 2. AdamW divides the gradient by its recent size, so a factor of the loss cancels. A factor of
+#    beta also changes the lead at which the push ends.
+#
+# </details>
