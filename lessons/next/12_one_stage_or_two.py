@@ -120,7 +120,11 @@ tell(guess, scores["UFT, sorted"][0], "%")
 #
 # <details><summary>After your run</summary>
 #
-# BETA3
+# Two stages sort 92 % of the lists, UFT 66 %: the push on its demonstrations ends before they are
+# learned. In sums UFT has 79 % and two stages have 77. With SFT's loss in the mixed rows it is 92 %
+# of the sums and 85 % of the lists, so here the loss does matter. The facts stay, at 98 to 100 %.
+# "One stage forgets less" is true of one $\beta$ and false of another. The authors' $\beta=0.01$
+# (section 3.1) suits answers of hundreds of tokens. Ours have about ten.
 #
 # </details>
 #
