@@ -75,8 +75,7 @@ guess = ask("The chosen answers start at log p = -5.7 nats on average (0 is cert
 # token of l down by as much. At first h = 0, and this is $\beta/2$. It vanishes as the lead grows.
 #
 # ## Forty steps
-# The loop: log p of both answers, the margin, the loss, one step. Before every second step it
-# measures 40 unseen pairs.
+# Before every second step the loop measures 40 unseen pairs.
 
 # %%
 def log_ps(model, rows):
@@ -125,16 +124,16 @@ tell(guess, seen["chosen"][-1], "nats")
 
 # %% [markdown]
 # ## What happened
-# After two steps every pair is won. For six steps the chosen answer becomes more likely, until all
-# new answers are "I do not know.". Then it falls, to -39 nats, far below where it began. Meanwhile
+# After two steps every pair is won. For six steps the chosen answer becomes more likely, until the
+# model says "I do not know.". Then it falls, to -39 nats, far below where it began. Meanwhile
 # the loss falls on. It sees only the difference of the two answers, and a larger difference is
 # easier to get by making both less likely. What both lose goes to answers that the loss never looks
 # at: the model ends with noise.
 #
 # Should the price of distance not prevent this? The pairs say that w always wins. In line 1 this
 # takes an infinite difference of rewards, and such a reward is worth any distance. Lesson 11 finds
-# out why a push up can bring an answer down, and what $\beta$ does. All this is one run from one
-# set of pairs. The edits below try two other things that could be at fault.
+# out why a push up can bring an answer down, and what $\beta$ does. All this is one run on one set
+# of pairs. Two other things could be at fault, and the edits try them.
 #
 # ## Change one thing
 # Guess first: where does log p(chosen) end, and how many of the 20 answers are right?
@@ -155,7 +154,7 @@ tell(guess, seen["chosen"][-1], "nats")
 # a small rate prevent the fall or only delay it?
 #
 # ## Your own program
-# Two parts for `mine.py`. Your later losses, UNA and PoFT, will call the same `log_ratio`.
+# Your later losses, UNA and PoFT, will call the same `log_ratio`.
 #
 #     def log_ratio(model, reference, rows, side, tok):
 #         """(B,) log p of each answer under the model minus that under the reference, and (B,) how

@@ -76,7 +76,7 @@ def distance(policy):
     return ((log_pi.exp() * (log_pi - log_0)).sum(-1) * mask).sum(1).mean().item()
 
 
-paths, right = {}, {}
+paths, right, g_w, before = {}, {}, None, None
 for beta in BETAS:
     policy, path, plain, adam = shipped_base(), [], [], []
     optimizer = torch.optim.AdamW(policy.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
@@ -126,13 +126,13 @@ tell(guess, path[-1], "nats")
 # or twenty gradients, divided by their size. The new gradients vanish, and the old direction is
 # followed for a long time. So the fall after step 20 is an echo of pushes that have ended.
 #
-# **What beta is.** With beta 1 the first push is ten times as large, and w ends at -0.9 nats and not
-# at -13. AdamW divides each gradient by its recent size, so a factor of ten in the loss does not
-# matter. What matters is **when the push ends**. Let D be the lead of w over l, in nats gained since
-# the start. Then $h=\beta D$, and the push is $\beta\,\sigma(-\beta D)$. It has fallen to 4 % of its
-# first value at $\beta D=4$: for beta 0.1 at a lead of 40 nats, for beta 1 at 4 nats. The second
-# run has these 4 nats after some steps, before w begins to fall. That is why beta is the price of
-# distance: the KL from the reference ends at 7 nats and not at 63.
+# **What beta is.** With beta 1 the first push is ten times as large, and w ends at -0.9 nats in
+# place of -13. The size is not the cause, because AdamW divides each gradient by its recent size.
+# What matters is **when the push ends**. Let D be the lead of w over l, in nats gained since the
+# start. Then $h=\beta D$, and the push is $\beta\,\sigma(-\beta D)$. It has fallen to 4 % of its
+# first value at $\beta D=4$: with beta 0.1 at a lead of 40 nats, with beta 1 at 4 nats. The second
+# run has this lead after about four steps, before w begins to fall. That is why beta is the price
+# of distance: the KL from the reference ends at 7 nats in place of 63.
 #
 # ## Change one thing
 # Guess first: where does log p(w) end with beta 1?
