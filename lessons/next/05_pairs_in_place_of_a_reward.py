@@ -47,13 +47,13 @@ guess = ask("The chosen answers start at log p = -5.7 nats on average (0 is cert
 
 # %% [markdown]
 # ## From pairs to a loss
-# Let x be a question, y an answer, $\pi(y)$ the probability of y under the model that we train (the
-# **policy**), and $\pi_0(y)$ that under the model it started from (the **reference**).
+# Let y be an answer to a question. Its probability is $\pi(y)$ under the model that we train, the
+# **policy**. It is $\pi_0(y)$ under the model from which training started, the **reference**.
 #
 # **1. A judge.** Each answer has a hidden reward r(y). A judge prefers w to l with the probability
 # $\sigma(r(w)-r(l))$. If both rewards are equal, the judge tosses a coin (Bradley and Terry).
 #
-# **2. What we want** is a high reward, but near the reference. With a price $\beta$ for distance,
+# **2. What we want** is a high reward, but near the reference. With a price beta for distance,
 # maximise the mean over answers of the policy
 # $$J(\pi)=\sum_y\pi(y)\Big(r(y)-\beta\log\frac{\pi(y)}{\pi_0(y)}\Big).$$
 # The mean of the logarithm is the distance, **KL**$(\pi\,\|\,\pi_0)$. It is 0 if both models are
@@ -62,7 +62,7 @@ guess = ask("The chosen answers start at log p = -5.7 nats on average (0 is cert
 # **3. The best policy** raises the reference where the reward is high, and Z makes the sum 1:
 # $$\pi^*(y)=\pi_0(y)\,e^{r(y)/\beta}/Z,\qquad\text{so}\qquad
 # r(y)=\beta\log\frac{\pi^*(y)}{\pi_0(y)}+\beta\log Z.$$
-# Why is it the best? Put this r into J. The terms with $\pi_0$ cancel, and what is left is
+# Why is it the best? Put this r into J. The terms with the reference cancel, and what is left is
 # $\beta\log Z-\beta\,\mathrm{KL}(\pi\,\|\,\pi^*)$. It is largest where the KL is 0.
 #
 # **4. Read it backwards.** Every policy is the best one for some reward: that of line 3. Nobody can
@@ -72,7 +72,7 @@ guess = ask("The chosen answers start at log p = -5.7 nats on average (0 is cert
 #
 # **5. The loss** is the judge's surprise, $L=-\log\sigma(h)$. The reward is gone. The derivative of
 # $\log\sigma(h)$ is $\sigma(-h)$. So each token of w is pushed up by $\beta\,\sigma(-h)$, and each
-# token of l down by as much. At first h = 0, and this is $\beta/2$. It vanishes as the lead grows.
+# token of l down by as much: by 0.05 at first, where h = 0, and less and less as the lead grows.
 #
 # ## Forty steps
 # Before every second step the loop measures 40 unseen pairs.
@@ -132,7 +132,7 @@ tell(guess, seen["chosen"][-1], "nats")
 #
 # Should the price of distance not prevent this? The pairs say that w always wins. In line 1 this
 # takes an infinite difference of rewards, and such a reward is worth any distance. Lesson 11 finds
-# out why a push up can bring an answer down, and what $\beta$ does. All this is one run on one set
+# out why a push up can bring an answer down, and what beta does. All this is one run on one set
 # of pairs. Two other things could be at fault, and the edits try them.
 #
 # ## Change one thing

@@ -129,7 +129,11 @@ tell(guess, ends["score 0.5"][1], "%")
 #
 # Is this the luck of one set of rows? p(right) and p(myth) at the end, in %, for three (`SEED`):
 #
-# SEEDTABLE
+# | myths | `SEED` 0 | 1 | 2 |
+# |---|---|---|---|
+# | left out | 63, 24 | 65, 22 | 63, 24 |
+# | score 0.5 | 59, 31 | 61, 29 | 60, 30 |
+# | score 0 | 42, 15 | 41, 15 | 40, 16 |
 #
 # ## Change one thing
 # Guess first, each time.

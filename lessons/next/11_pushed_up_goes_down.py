@@ -1,14 +1,14 @@
 # %% [markdown]
 # # 11 · Pushed up, goes down
-# In lesson 05 every step of DPO pushed the chosen answer up, and it went down to -13 nats. How can
-# a push up bring an answer down? And what does beta change?
+# In lesson 05 every step of DPO pushed the chosen answer up, and after a few steps it went down.
+# How can a push up bring an answer down? And what does beta change?
 #
 # *25 minutes; needs 05. Direct preference optimization: arXiv:2305.18290.*
 #
 # The pairs are those of lesson 05: w is "I do not know.", l is made up. Here we begin with the
 # base, without SFT (the second edit of lesson 05). Every step pushes each token of w up by
-# $\beta\,\sigma(-h)$, and each token of l down by as much, where h is the margin. With
-# $\beta=0.1$ log p(w) goes from -2.5 to -13.3 nats in 40 steps.
+# $\beta\,\sigma(-h)$, and each token of l down by as much, where h is the margin. With a beta of
+# 0.1 log p(w) goes from -2.5 to -13.3 nats in 40 steps.
 
 # %%
 import torch
@@ -35,16 +35,17 @@ guess = ask("Beta 1 in place of 0.1 makes every first push ten times as large. "
 # changes by its own gradient times this step. So log p(w) changes by a multiple of
 # $$g_w\cdot(g_w-g_l)=g_w\cdot g_w-g_w\cdot g_l.$$
 # The first product is what the push up does to w. The second is what the push down on l does to w,
-# because the two answers share weights. The chosen answer rises only as long as
-# $$g_w\cdot g_w>g_w\cdot g_l.$$
+# because the two answers share weights. The chosen answer rises only as long as the first product
+# is the larger one.
+#
 # When is the first product small? The last layer gives each token k a logit $z_k$, and
 # $\log p_y=z_y-\log\sum_ke^{z_k}$. Its derivative with respect to the token's own logit is
-# $1-p_y$. So a token that is nearly certain hardly reacts to a push.
+# 1 - p. So a token that is nearly certain hardly reacts to a push.
 #
 # Is it so simple with many pairs and AdamW? Before every second step we compute both products with
 # the mean gradients of 40 unseen pairs. They predict where a **plain step** would move log p(w).
-# Two steps later we know which way it went. Then we also take the product of $g_w$ with the change
-# of the weights that AdamW has made, **AdamW's step**.
+# Two steps later we know which way it went. Then we also take the product of `g_w` with the
+# change of the weights that AdamW has made, **AdamW's step**.
 
 # %%
 def log_ps(model, rows):
@@ -112,10 +113,10 @@ tell(guess, path[-1], "nats")
 
 # %% [markdown]
 # ## What happened
-# **Why it goes down** (beta 0.1). At first $g_w\cdot g_l$ is negative: what lowers made-up answers
+# **Why it goes down** (beta 0.1). At first `g_w g_l` is negative: what lowers made-up answers
 # raises "I do not know.". After six steps w is nearly certain and hardly reacts to its own push:
-# $g_w\cdot g_w$ has fallen from 1,028 to 9. But both answers follow the same question and use the
-# same weights. What lowers l now lowers w, too: $g_w\cdot g_l$ is 15. So w begins to fall. Later
+# `g_w g_w` has fallen from 1,028 to 9. But both answers follow the same question and use the
+# same weights. What lowers l now lowers w, too: `g_w g_l` is 15. So w begins to fall. Later
 # both products are large and nearly equal.
 #
 # The products predict all 20 moves. Is that much? 17 of them go down, so "always down" would be
@@ -129,8 +130,8 @@ tell(guess, path[-1], "nats")
 # **What beta is.** With beta 1 the first push is ten times as large, and w ends at -0.9 nats in
 # place of -13. The size is not the cause, because AdamW divides each gradient by its recent size.
 # What matters is **when the push ends**. Let D be the lead of w over l, in nats gained since the
-# start. Then $h=\beta D$, and the push is $\beta\,\sigma(-\beta D)$. It has fallen to 4 % of its
-# first value at $\beta D=4$: with beta 0.1 at a lead of 40 nats, with beta 1 at 4 nats. The second
+# start. The push is $\beta\,\sigma(-\beta D)$. It has fallen to 4 % of its first value where beta
+# times D is 4: with beta 0.1 at a lead of 40 nats, with beta 1 at a lead of 4. The second
 # run has this lead after about four steps, before w begins to fall. That is why beta is the price
 # of distance: the KL from the reference ends at 7 nats in place of 63.
 #
@@ -154,13 +155,13 @@ tell(guess, path[-1], "nats")
 # does each of the two steps predict, with beta 0.1? A table, and two sentences.
 #
 # ## Two questions
-# 1. Let $g_w=(1,0)$. Find a $g_l$ for which a plain step makes both answers less likely.
+# 1. Let g_w = (1, 0). Find a g_l for which a plain step makes both answers less likely.
 # 2. Ten times the loss changes next to nothing, ten times beta changes all. Why?
 #
 # <details><summary>Answers</summary>
 #
-# 1. $g_l=(2,1)$ is one. The step goes along $g_w-g_l=(-1,-1)$. It changes log p(w) by a multiple of
-#    -1 and log p(l) by the same multiple of -3.
+# 1. g_l = (2, 1) is one. The step goes along g_w - g_l = (-1, -1). It changes log p(w) by a
+#    multiple of -1 and log p(l) by the same multiple of -3.
 # 2. AdamW divides the gradient by its recent size, so a factor of the loss cancels. A factor of
 #    beta also changes the lead at which the push ends.
 #
