@@ -143,8 +143,9 @@ tell(guess, ends["score 0.5"][1], "%")
 # <details><summary>After your runs</summary>
 #
 # 1. Nothing: it ends at 28 and 53 %, as the base. Its loss is 0 and has no gradient, whatever the
-# judge meant. 2. More: the myths keep 40 %. The implied score reacts ten times as strongly to a
-# change of log p, so a small fall is a large error. The right answers pay: 50 % in place of 59.
+# judge meant. (With myths of score 0 a model remains that says "I do not know." to all 40.)
+# 2. More: the myths keep 40 %. The implied score reacts ten times as strongly to a change of log p,
+# so a small fall is a large error. The right answers pay: 49 % in place of 59.
 #
 # </details>
 #

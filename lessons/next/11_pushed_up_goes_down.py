@@ -136,17 +136,17 @@ tell(guess, path[-1], "nats")
 # of distance: the KL from the reference ends at 7 nats in place of 63.
 #
 # ## Change one thing
-# Guess first: where does log p(w) end with beta 1?
-# 1. `REFERENCE = True` becomes `False`, on the line of constants: h compares log p(w) with log p(l)
-#    themselves, and the loss knows no reference.
-# 2. `loss = -F` in the loop becomes `loss = -10 * F`. Is it the size of the push?
+# Guess first: where does log p(w) end?
+# 1. `REFERENCE` of False, beta 1: h compares log p(w) with log p(l), and no reference is left.
+# 2. `loss = -F` in the loop becomes `loss = -10 * F`, beta 0.1: pushes as large as with beta 1.
 #
 # <details><summary>After your runs</summary>
 #
-# 1. At -1.1, the KL at 7.8: nearly the same. So a large beta keeps the policy near its start even
-# without a reference. The reference is an offset of D: without it an answer counts as preferred if
-# it was more likely from the start. Here this lead is 2.3 nats. Where it is tens of nats, the
-# push has ended before the first step. 2. TEN
+# 1. At -1.1, with a KL of 7.8: nearly the same. So a large beta keeps the policy near its start
+# even without a reference. The reference is an offset of D. Without it an answer counts as
+# preferred if it was more likely from the start. Here this lead is 2.3 nats. Where it is tens of
+# nats, the push has ended before the first step. 2. At -13.3, as before. So the size of the push
+# is not what matters.
 #
 # </details>
 #
