@@ -15,15 +15,14 @@
 import copy
 
 import torch
-import torch.nn.functional as F
 from course import ask, curves, tell
-from mine import answers_of, sft_loss, token_logp, tokens
+from mine import answers_of, dpo_loss, log_ratio, sft_loss, token_logp, tokens
 
 from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 
-BETA, RATE, STEPS, SFT_STEPS = 0.1, 1e-4, 40, 40
+RATE, STEPS, SFT_STEPS = 1e-4, 40, 40                   # beta is 0.1 in dpo_loss
 tok, reference = nano(), shipped_base()
 demos = world.rows("train", "demos", 640, 0, skills=[x for x in world.TASKS if x != "unknown"])
 pairs = world.rows("train", "pairs", 300, seed=0, skills=("unknown",))
@@ -75,32 +74,28 @@ guess = ask("The chosen answers start at log p = -5.7 nats on average (0 is cert
 # token of l down by as much: by 0.05 at first, where h = 0, and less and less as the lead grows.
 #
 # ## Forty steps
-# Before every second step the loop measures 40 unseen pairs.
+# Before every second step the loop measures 40 unseen pairs. `log_ratio` gives log p of each answer
+# minus its log p under the reference.
 
 # %%
-def log_ps(model, rows):
-    """(2,B) log p of each chosen answer and of each rejected one: the sum over its tokens."""
-    sides = [tokens(rows, side, tok) for side in ("chosen", "rejected")]
-    return torch.stack([(token_logp(model(inputs), targets) * mask).sum(1)
-                        for inputs, targets, mask in sides])
-
-
-def margins(rows):
-    """log p of w and of l, and the margin h, (B,) each."""
-    w, l = log_ps(policy, rows)
-    with torch.no_grad():
-        w0, l0 = log_ps(reference, rows)
-    return w, l, BETA * ((w - w0) - (l - l0))
+@torch.no_grad()
+def log_p(rows, side):
+    """The mean log p of these answers: the sum over the tokens of each."""
+    inputs, targets, mask = tokens(rows, side, tok)
+    return (token_logp(policy(inputs), targets) * mask).sum(1).mean().item()
 
 
 @torch.no_grad()
 def look(step):
-    w, l, h = margins(unseen)
-    for name, x in (("won", (h > 0).float()), ("chosen", w), ("rejected", l)):
-        seen[name].append(x.mean().item())
+    gain_w, _ = log_ratio(policy, reference, unseen, "chosen", tok)         # (40,)
+    gain_l, _ = log_ratio(policy, reference, unseen, "rejected", tok)
+    seen["won"].append((gain_w > gain_l).float().mean().item())
+    seen["chosen"].append(log_p(unseen, "chosen"))
+    seen["rejected"].append(log_p(unseen, "rejected"))
     if step in (0, 2, 6, 10, 20, 40):
-        print(f"{step:4}{-F.logsigmoid(h).mean():9.4f}{seen['won'][-1]:7.0%}{w.mean():10.2f}"
-              f"{l.mean():10.2f}   {says(policy, unseen[:1])[0]}")
+        won, w, l = (values[-1] for values in seen.values())
+        loss = dpo_loss(policy, reference, unseen, tok, step)
+        print(f"{step:4}{loss:9.4f}{won:7.0%}{w:10.2f}{l:10.2f}   {says(policy, unseen[:1])[0]}")
 
 
 seen = {"won": [], "chosen": [], "rejected": []}
@@ -111,11 +106,10 @@ for step in range(STEPS):
     if step % 2 == 0:
         look(step)
     batch = [pairs[i % 300] for i in range(32 * step, 32 * step + 32)]      # 1. pairs
-    w, l, h = margins(batch)                                                # 2. margins (32,)
-    loss = -F.logsigmoid(h).mean()                                          # 3. the loss
+    loss = dpo_loss(policy, reference, batch, tok, step)                    # 2. the loss of line 5
     optimizer.zero_grad()
-    loss.backward()                                                         # 4. its gradient
-    optimizer.step()                                                        # 5. the weights move
+    loss.backward()                                                         # 3. its gradient
+    optimizer.step()                                                        # 4. the weights move
 look(STEPS)
 answers = says(policy, unseen[:20])
 print(answers.count("I do not know."), "of 20 new answers are \"I do not know.\"")

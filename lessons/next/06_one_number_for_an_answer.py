@@ -18,13 +18,14 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import torch
 from course import OUT, ask, tell
-from mine import answers_of, token_logp, tokens
+from mine import answers_of, token_logp, tokens, una_loss
 
 from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 
 BETA, RATE, STEPS, SEED, ONE = 0.1, 1e-4, 40, 0, 3      # ONE: whose answers you see
+una_loss.__globals__["BETA"] = BETA                     # una_loss reads the beta of its file
 MYTHS = {"left out": None, "score 0.5": 0.5, "score 0": 0.0}
 tok, base = nano(), shipped_base()
 pairs = world.rows("train", "pairs", 320, seed=SEED, skills=("truth",))  # right answer, myth
@@ -68,24 +69,20 @@ plt.savefig(OUT / "06.png")
 # 1, and learns from demonstrations and scores with one loss.
 #
 # ## Three copies
-# The loop: log p of the answers, now and in the base, the implied score, the loss, one step. Then
-# we ask 40 new questions, and count the right answers, the myths, and what is neither.
+# Each copy trains for 40 steps. Then we ask it 40 new questions, and count the right answers, the
+# myths, and what is neither.
 
 # %%
-def logp(model, rows, side="answer"):
-    """log p of each answer (B,): the sum over its tokens."""
-    inputs, targets, mask = tokens(rows, side, tok)
-    return (token_logp(model(inputs), targets) * mask).sum(1)
-
-
 @torch.no_grad()
 def exam(name, model):
     """The mean probability of unseen right answers and myths, in %, and what the model answers."""
-    ends[name] = [100 * logp(model, unseen, side).exp().mean().item()
-                  for side in ("chosen", "rejected")]
     texts = [tok.decode(x.ids).strip() for x in answers_of(model, unseen, tok)]
-    said[name] = [sum(x == getattr(row, side)[0].text for x, row in zip(texts, unseen))
-                  for side in ("chosen", "rejected")]
+    ends[name], said[name] = [], []
+    for side in ("chosen", "rejected"):                 # right answers, myths
+        inputs, targets, mask = tokens(unseen, side, tok)
+        logp = (token_logp(model(inputs), targets) * mask).sum(1)       # (40,) of whole answers
+        ends[name].append(100 * logp.exp().mean().item())
+        said[name].append(sum(x == getattr(row, side)[0].text for x, row in zip(texts, unseen)))
     print(f"{name:<12}{ends[name][0]:6.0f} %{ends[name][1]:6.0f} %{said[name][0]:8}"
           f"{said[name][1]:6}{40 - sum(said[name]):9}   {texts[ONE]}")
 
@@ -102,14 +99,10 @@ for name, score in MYTHS.items():
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
     for step in range(STEPS):
         batch = [rows[i % len(rows)] for i in range(size * step, size * step + size)]   # 1. rows
-        given = torch.tensor([row.score for row in batch])
-        with torch.no_grad():
-            before = logp(base, batch)
-        implied = torch.sigmoid(BETA * (logp(model, batch) - before))   # 2. the implied score (B,)
-        loss = (implied - given).square().mean()                        # 3. the loss
+        loss = una_loss(model, base, batch, tok, step)                  # 2. L, a mean over them
         optimizer.zero_grad()
-        loss.backward()                                                 # 4. its gradient
-        optimizer.step()                                                # 5. the weights move
+        loss.backward()                                                 # 3. its gradient
+        optimizer.step()                                                # 4. the weights move
     exam(name, model)
 tell(guess, ends["score 0.5"][1], "%")
 

@@ -33,7 +33,7 @@ def test_05_the_chosen_answer_falls(run):
     assert (chosen[0], max(chosen)) == approx((-5.7, -0.3), abs=0.5)
     assert chosen[-1] < -15 and found["seen"]["won"][1:] == [1.0] * 20
     assert found["answers"].count("I do not know.") < 8
-    line = "RATE, STEPS, SFT_STEPS = 0.1, "
+    line = "RATE, STEPS, SFT_STEPS = "
     found = run("05", (line + "1e-4, 40, 40", line + "1.5e-5, 40, 40"))
     assert found["seen"]["chosen"][-1] == approx(-0.36, abs=0.3)
     assert found["answers"].count("I do not know.") >= 18 and found["seen"]["won"][-1] == 1
