@@ -85,6 +85,8 @@ def test_12_the_order_of_the_rows_keeps_the_skills(run):
     assert max(sums["SFT, then UNA"], sums["UFT, sorted"]) < 70
     assert min(sums["two losses, mixed"], sums["UFT"]) > 84
     assert min(scores["UFT"][2], scores["two losses, mixed"][2]) > 40
+    scores = run("12", ("scored, 1e-4", "scored, 1.25e-4"))["scores"]
+    assert scores["SFT, then UNA"][0] < 70
     scores = run("12", ("ONE = 0.1", "ONE = 3.0"))["scores"]
     assert scores["UFT"][1] < scores["SFT, then UNA"][1] - 10
     assert scores["two losses, mixed"][0] > scores["UFT"][0] + 5
