@@ -1,0 +1,141 @@
+# %% [markdown]
+# # 09 · Which demonstration is wrong?
+# Of 600 demonstrations 240 are wrong, and nobody has marked them. Can a second model find them, and
+# what is that worth?
+#
+# *25 minutes; needs 05. Preference-oriented fine-tuning (PoFT): arXiv:2412.12865. You write
+# `poft_loss`.*
+#
+# People make mistakes when they write demonstrations, and SFT imitates the mistakes as well. Our 600
+# are running sums, sorted lists and questions about creatures. The wrong answers have a slip in a
+# sum or no steps at all, a misplaced word in a list, or a popular myth about a creature.
+#
+# **PoFT** uses a second model, the **helper** (the paper calls it an aligned LLM). It has already
+# been trained to answer well. Ours learned from 600 *other* demonstrations, all right.
+
+# %%
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from course import ask, show, tell
+from mine import answers_of, poft_loss, sft_loss, token_logp, tokens
+
+from nanouft import world
+from nanouft.gpt import shipped_base
+from nanouft.models.tokenizer import nano
+
+NOISE, SET = 0.0, 0         # share of the helper's demonstrations that are wrong; 1 or 2: other rows
+STEPS, RATE, ROWS, SKILLS = 40, 2.5e-4, 32, ("sum", "sort", "truth")
+tok, base = nano(), shipped_base()
+rows = world.rows("train", "demos", 600, seed=SET, noise=0.4, skills=SKILLS)
+others = world.rows("train", "demos", 600, seed=50 + SET, noise=NOISE, skills=SKILLS)
+wrong = torch.tensor(world.exact_scores(rows, [row.answer[0].text for row in rows]) < 1)    # (600,)
+guess = ask("""Throw out 240 of the 600. Common advice is to take those with the highest loss under
+the model that you are about to train: 45 % of these are wrong. (Chance gives 40 %.) PoFT distrusts
+an answer if the helper finds it less likely than the base does. Of the 240 that it distrusts most,
+how many are wrong, in %?""", "0 to 100")
+
+# %% [markdown]
+# ## The loop
+# It is that of SFT. Here it makes the helper; later it trains four copies of the base.
+
+# %%
+def after(steps, loss_of, rows, helper=None):
+    """A copy of the base after so many steps."""
+    model = shipped_base()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
+    for step in range(steps):
+        batch = [rows[i % len(rows)] for i in range(ROWS * step, ROWS * step + ROWS)]   # 1. rows
+        loss = loss_of(model, helper, batch, tok, step)                                 # 2. loss
+        optimizer.zero_grad()
+        loss.backward()                                                                 # 3. gradient
+        optimizer.step()                                                                # 4. step
+    return model
+
+
+@torch.no_grad()
+def mean_logp(model):
+    """(600,) the mean log p of the tokens of each answer, in nats."""
+    inputs, targets, mask = tokens(rows, "answer", tok)
+    return (token_logp(model(inputs), targets) * mask).sum(1) / mask.sum(1)
+
+
+helper = after(60, sft_loss, others)
+r, r_bar = mean_logp(base), mean_logp(helper)                           # under the base, the helper
+plt.figure(figsize=(8, 5), layout="constrained")
+for some, name, marker in ((~wrong, "right answer", "o"), (wrong, "wrong answer", "x")):
+    plt.scatter(r[some], r_bar[some], marker=marker, alpha=0.6, label=name)
+plt.axline((-3, -3), slope=1, color="grey", label="both agree")
+plt.axhline(r_bar.sort().values[240], color="grey", ls="--", label="240 answers are below")
+plt.gca().set(xlabel="mean log p per token, base", ylabel="mean log p per token, helper")
+plt.legend(frameon=False, loc="center left")
+Path("out/lessons").mkdir(parents=True, exist_ok=True)
+plt.savefig("out/lessons/09.png")
+
+# %% [markdown]
+# ## What the picture shows
+# Each point is a demonstration (`out/lessons/09.png`). From left to right the two kinds are mixed:
+# the base finds right answers as surprising as wrong ones. That is why we fine-tune it. From bottom
+# to top they come apart.
+#
+# Let r be the mean log p that the policy gives to the tokens of an answer, and $\bar r$ the same
+# for the helper. PoFT takes the two as the rewards of a pair, as lesson 05 does, and the policy
+# should win:
+# $$L=-\log\sigma(r-\bar r).$$
+# The slope of $\log\sigma(z)$ is $\sigma(-z)$. So, by the chain rule,
+# $$\nabla L=\tau\cdot\nabla(-r),\qquad\tau=\sigma(\bar r-r).$$
+# And $\nabla(-r)$ is the gradient of SFT. So PoFT is SFT with a weight $\tau$ on each demonstration.
+# It is 1/2 on the diagonal, and smaller below it. Here is the weight of six answers, and one wrong
+# answer token by token:
+
+# %%
+tau = torch.sigmoid(r_bar - r)
+for k in [next(k for k in range(600) if rows[k].task == task and wrong[k] == bad)
+          for bad in (False, True) for task in SKILLS]:
+    print(f"{'wrong' if wrong[k] else 'right'}, tau {tau[k]:.2f}   {rows[k].prompt[0].text} "
+          f"{rows[k].answer[0].text}")
+k = next(k for k in range(600) if wrong[k] and rows[k].task == "sort")
+inputs, targets, mask = tokens([rows[k]], "answer", tok)
+with torch.no_grad():
+    p, p_helper = (token_logp(model(inputs), targets)[0].exp() for model in (base, helper))
+on = mask[0] == 1
+show(tok, targets[0][on], base=p[on], helper=p_helper[on])
+
+
+def found(doubt):
+    """Of the 240 answers with the lowest value: % that are wrong."""
+    return 100 * wrong[doubt.argsort()[:240]].float().mean().item()
+
+
+print(f"wrong among the 240 lowest: by r (the highest loss) {found(r):.0f} %, by tau "
+      f"{found(tau):.0f} %, by r_bar {found(r_bar):.0f} %")
+print(f"mean tau: right answers {tau[~wrong].mean():.2f}, wrong ones {tau[wrong].mean():.2f}; wrong "
+      f"ones have {100 * tau[wrong].sum() / tau.sum():.0f} % of all weight")
+tell(guess, found(tau), "%")
+
+# %% [markdown]
+# ## What is it worth?
+# We train the base on all 600 demonstrations, by SFT and by PoFT. The helper also serves as a
+# **filter**: SFT on the 360 answers that it finds likeliest, those above the dashed line.
+
+# %%
+likely = r_bar.argsort()[240:]
+models = {"SFT": after(STEPS, sft_loss, rows), "PoFT": after(STEPS, poft_loss, rows, helper),
+          "filter": after(STEPS, sft_loss, [rows[k] for k in sorted(likely.tolist())]),
+          "helper": helper}
+tests = world.rows("val", "prompts", 120, seed=0, skills=SKILLS)        # 40 of each task
+scores, said = {}, {}
+for name, model in models.items():
+    said[name] = [tok.decode(x.ids).strip() for x in answers_of(model, tests, tok)]
+    by_task = 100 * world.exact_scores(tests, said[name]).reshape(3, 40).mean(1)
+    scores[name] = by_task.mean()
+    print(f"{name:<8}{scores[name]:4.0f} %   ",
+          "   ".join(f"{task} {x:.0f} %" for task, x in zip(SKILLS, by_task)))
+for k in (0, 40, 80):
+    print(f"{tests[k].prompt[0].text}   right: {world.right_answer(tests[k].prompt[0].text)}")
+    print(*(f"   {name:<8}{x[k]}" for name, x in said.items()), sep="\n")
+
+# %% [markdown]
+# ## What happened
+# TODO
