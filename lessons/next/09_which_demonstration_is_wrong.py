@@ -25,20 +25,19 @@ from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 
-NOISE, SET = 0.0, 0         # share of the helper's demonstrations that are wrong; 1 or 2: other rows
+NOISE, SET = 0.0, 0         # wrong share of the helper's own rows; SET 1 or 2: other rows
 STEPS, RATE, ROWS, SKILLS = 40, 2.5e-4, 32, ("sum", "sort", "truth")
 tok, base = nano(), shipped_base()
 rows = world.rows("train", "demos", 600, seed=SET, noise=0.4, skills=SKILLS)
 others = world.rows("train", "demos", 600, seed=50 + SET, noise=NOISE, skills=SKILLS)
 wrong = torch.tensor(world.exact_scores(rows, [row.answer[0].text for row in rows]) < 1)    # (600,)
 guess = ask("""Throw out 240 of the 600. Common advice is to take those with the highest loss under
-the model that you are about to train: 45 % of these are wrong. (Chance gives 40 %.) PoFT distrusts
-an answer if the helper finds it less likely than the base does. Of the 240 that it distrusts most,
-how many are wrong, in %?""", "0 to 100")
+the model that is to be trained: 45 % of these are wrong, where chance gives 40. PoFT distrusts an
+answer that the helper finds less likely than the base does. Of the 240 that it distrusts most, how
+many are wrong, in %?""", "0 to 100")
 
 # %% [markdown]
-# ## The loop
-# It is that of SFT. Here it makes the helper; below it trains three copies of the base.
+# This is the loop of SFT. It makes the helper here, and three copies of the base below.
 
 # %%
 def after(steps, loss_of, rows, helper=None):
@@ -46,11 +45,11 @@ def after(steps, loss_of, rows, helper=None):
     model = shipped_base()
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
     for step in range(steps):
-        batch = [rows[i % len(rows)] for i in range(ROWS * step, ROWS * step + ROWS)]   # 1. rows
-        loss = loss_of(model, helper, batch, tok, step)                                 # 2. loss
+        batch = [rows[i % len(rows)] for i in range(ROWS * step, ROWS * step + ROWS)]  # 1. rows
+        loss = loss_of(model, helper, batch, tok, step)                                # 2. loss
         optimizer.zero_grad()
-        loss.backward()                                                                 # 3. gradient
-        optimizer.step()                                                                # 4. step
+        loss.backward()                                                                # 3. gradient
+        optimizer.step()                                                               # 4. step
     return model
 
 
@@ -82,8 +81,8 @@ plt.savefig("out/lessons/09.png")
 # for the helper. PoFT takes them as the rewards of a pair (lesson 05), and the policy should win:
 # $L=-\log\sigma(r-\bar r)$. The slope of $\log\sigma(z)$ is $\sigma(-z)$, so by the chain rule
 # $$\nabla L=\tau\cdot\nabla(-r),\qquad\tau=\sigma(\bar r-r).$$
-# And $\nabla(-r)$ is the gradient of SFT. So PoFT is SFT with a weight $\tau$ on each demonstration:
-# 1/2 on the diagonal, and less below it. Here are six weights, and a wrong answer token by token:
+# And $\nabla(-r)$ is SFT's gradient. So PoFT is SFT with a weight $\tau$ on each demonstration, 1/2
+# on the diagonal and less below it. Here are six weights, and a wrong answer token by token:
 
 # %%
 tau = torch.sigmoid(r_bar - r)
@@ -98,10 +97,8 @@ with torch.no_grad():
 on = mask[0] == 1
 show(tok, targets[0][on], base=p[on], helper=p_helper[on])
 found = [100 * wrong[x.argsort()[:240]].float().mean().item() for x in (r, tau, r_bar)]
-print("wrong among the 240 lowest, in %: by r (the highest loss) {:.0f}, by tau {:.0f}, by r_bar "
-      "{:.0f}".format(*found))
-print(f"mean tau: right answers {tau[~wrong].mean():.2f}, wrong ones {tau[wrong].mean():.2f}; wrong "
-      f"ones have {100 * tau[wrong].sum() / tau.sum():.0f} % of all weight")
+print("wrong among the 240 lowest: r {:.0f}, tau {:.0f}, r_bar {:.0f} %".format(*found))
+print(f"wrong answers: 40 % of the rows, {tau[wrong].sum() / tau.sum():.0%} of the weight")
 tell(guess, found[1], "%")
 
 # %% [markdown]
@@ -115,13 +112,13 @@ models = {"SFT": after(STEPS, sft_loss, rows), "PoFT": after(STEPS, poft_loss, r
           "filter": after(STEPS, sft_loss, [rows[k] for k in sorted(likely.tolist())]),
           "helper": helper}
 tests = world.rows("val", "prompts", 120, seed=0, skills=SKILLS)        # 40 of each task
-scores, said = {}, {}
+scores, said = {}, {}                                                   # % in each task
 for name, model in models.items():
     said[name] = [tok.decode(x.ids).strip() for x in answers_of(model, tests, tok)]
-    by_task = 100 * world.exact_scores(tests, said[name]).reshape(3, 40).mean(1)
-    scores[name] = by_task.mean()
-    print(f"{name:<8}{scores[name]:4.0f} %  ", *(f" {x} {y:.0f} %" for x, y in zip(SKILLS, by_task)))
-for k in (0, 40, 80):
+    scores[name] = 100 * world.exact_scores(tests, said[name]).reshape(3, 40).mean(1)
+    print("{:<8}{:3.0f} %   sum {:.0f}, sort {:.0f}, truth {:.0f}".format(
+        name, scores[name].mean(), *scores[name]))
+for k in (40, 80):
     print(f"{tests[k].prompt[0].text}   right: {world.right_answer(tests[k].prompt[0].text)}")
     print(*(f"   {name:<8}{x[k]}" for name, x in said.items()), sep="\n")
 
