@@ -8,10 +8,8 @@
 #
 # People who write demonstrations make mistakes, and SFT imitates these as well. Our 600 are running
 # sums, sorted lists and facts about creatures. The wrong ones have a slip in a sum or no steps at
-# all, a wrong word in a list, or a popular myth about a creature.
-#
-# **PoFT** uses a second model, the **helper** (the paper calls it an aligned LLM). It has already
-# been trained to answer well. Ours learned from 600 *other* demonstrations, all right.
+# all, a wrong word in a list, or a popular myth. **PoFT** uses a second model, the **helper** (the
+# paper's aligned LLM). Ours has learned from 600 *other* demonstrations, all right.
 
 # %%
 from pathlib import Path
@@ -67,7 +65,8 @@ for some, name, marker in ((~wrong, "right answer", "o"), (wrong, "wrong answer"
     plt.scatter(r[some], r_bar[some], marker=marker, alpha=0.6, label=name)
 plt.axline((-3, -3), slope=1, color="grey", label="both agree")
 plt.axhline(r_bar.sort().values[240], color="grey", ls="--", label="240 answers are below")
-plt.gca().set(xlabel="mean log p per token, base", ylabel="mean log p per token, helper")
+plt.xlabel("mean log p per token, base")
+plt.ylabel("mean log p per token, helper")
 plt.legend(frameon=False, loc="center left")
 Path("out/lessons").mkdir(parents=True, exist_ok=True)
 plt.savefig("out/lessons/09.png")
@@ -86,12 +85,12 @@ plt.savefig("out/lessons/09.png")
 
 # %%
 tau = torch.sigmoid(r_bar - r)
-for k in [next(k for k in range(600) if rows[k].task == task and wrong[k] == bad)
-          for bad in (False, True) for task in SKILLS]:
-    print(f"{'wrong' if wrong[k] else 'right'}, tau {tau[k]:.2f}   {rows[k].prompt[0].text} "
+first = {(bad, task): next(k for k in range(600) if rows[k].task == task and wrong[k] == bad)
+         for bad in (False, True) for task in SKILLS}
+for (bad, _), k in first.items():
+    print(f"{'wrong' if bad else 'right'}, tau {tau[k]:.2f}   {rows[k].prompt[0].text} "
           f"{rows[k].answer[0].text}")
-k = next(k for k in range(600) if wrong[k] and rows[k].task == "sort")
-inputs, targets, mask = tokens([rows[k]], "answer", tok)
+inputs, targets, mask = tokens([rows[first[True, "sort"]]], "answer", tok)
 with torch.no_grad():
     p, p_helper = (token_logp(model(inputs), targets)[0].exp() for model in (base, helper))
 on = mask[0] == 1
@@ -103,8 +102,8 @@ tell(guess, found[1], "%")
 
 # %% [markdown]
 # ## What is it worth?
-# We train the base on all 600 demonstrations, by SFT and by PoFT. The helper also serves as a
-# **filter**: SFT on the 360 answers that it finds likeliest, those above the dashed line.
+# We train the base on all 600 demonstrations, by SFT and by PoFT. The helper is also a **filter**:
+# SFT on the 360 answers that it finds likeliest, those above the dashed line.
 
 # %%
 likely = r_bar.argsort()[240:]
@@ -139,8 +138,7 @@ for k in (40, 80):
 # | SET = 1 | 46, 90, 98 | 60 | 69 | 75 | 82 |
 # | SET = 2 | 43, 87, 97 | 53 | 71 | 82 | 80 |
 #
-# The order is the same, but the helper itself is as good as any copy. If you can deploy it, you
-# need neither. PoFT pays where the helper is too large or too slow to deploy.
+# The order is the same. The helper is as good as any copy: PoFT pays if it cannot be deployed.
 #
 # ## Change one thing
 # Guess first, each time.

@@ -7,20 +7,18 @@
 # arXiv:2210.10760. You write `best_of_n`.*
 #
 # Lesson 05 went from pairs to a policy directly. The older way first learns from the pairs a
-# **reward model**, which gives each answer one number. Then it looks for answers with a high
-# reward. The simplest search trains nothing: draw n answers and keep the favourite, the **best of
-# n**. In this world a program, the **verifier**, can also compute the true score of the favourite.
-# Most real questions have no verifier.
+# **reward model**, which gives each answer one number, and then looks for answers with a high one.
+# The simplest search trains nothing: draw n answers and keep the favourite, the **best of n**. In
+# our world a program, the **verifier**, can also compute the true score of the favourite.
 
 # %%
 import math
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
-from course import ask, tell
+from course import ask, curves, tell
 from mine import sft_loss
 
 from nanouft import world
@@ -30,8 +28,7 @@ from nanouft.reward import RewardModel, pad_right, rewards
 from nanouft.run.evaluation import answer_rows
 
 PAIRS, SEED = 480, 0            # pairs to train on; 1 or 2: other rows and other samples
-N, SIZES = 64, (1, 2, 4, 8, 16, 32, 64)                     # N answers to each prompt
-SKILLS = ("sort", "truth", "unknown", "fact")
+N, SIZES, SKILLS = 64, (1, 2, 4, 8, 16, 32, 64), ("sort", "truth", "unknown", "fact")
 tok, policy, judge = nano(), shipped_base(), RewardModel(shipped_base())
 demos = world.rows("train", "demos", 960, seed=SEED, skills=SKILLS)
 pairs = world.rows("train", "pairs", PAIRS, seed=SEED, skills=SKILLS)
@@ -60,10 +57,8 @@ for step in range(60):
     loss.backward()
     optimizer.step()
 
-# %% [markdown]
-# Then the reward model: 45 steps, three epochs of the 480 pairs.
 
-# %%
+# then the reward model: 45 steps, three epochs of 480 pairs
 def reward(rows, side):
     """(B,) rewards of the better or the worse answers, each with its question."""
     return judge(*pad_right([tok.chat(row.prompt, getattr(row, side))[0] for row in rows], tok.pad))
@@ -90,7 +85,7 @@ print(f"unseen pairs won: {right.float().mean():.0%};", ", ".join(
 # the probability $u^n$. So its density is $n\,u^{n-1}$, where that of the policy is 1:
 # $$\mathrm{KL}=\int_0^1n\,u^{n-1}\log(n\,u^{n-1})\,du=\log n+(n-1)\int_0^1n\,u^{n-1}\log u\,du
 # =\log n-\frac{n-1}{n},$$
-# for the last integral is $-1/n^2$. With 64 answers it is 3.17 nats. Equal answers leave no choice,
+# since the last integral is $-1/n$. With 64 answers it is 3.17 nats. Equal answers leave no choice,
 # so for a small model it is a bound: the KL is at most this. We draw 64 answers to each of 48 new
 # prompts, and for a smaller n take the mean over groups of n.
 
@@ -117,37 +112,31 @@ print("best of   KL at most   reward, sd   true score   " + "".join(f"{x:>9}" fo
 for n, nats, gain, points in zip(SIZES, kl, raised, by_task):
     print(f"{n:7}{nats:13.2f}{gain:+13.2f}{points.mean():13.0f}   "
           + "".join(f"{x:9.0f}" for x in points))
-print(f"\n64 answers to: {asked[36].prompt[0].text}\nhow often   reward   score   answer")
 of_36 = texts[36 * N:37 * N]                        # a creature that the policy knows
+print(f"\n64 answers to: {asked[36].prompt[0].text}\nhow often   reward   score   answer")
 for text, j in {of_36[j]: j for j in liked[36].argsort()}.items():
     print(f"{of_36.count(text):9}{liked[36, j]:9.2f}{score[36, j]:8.2f}   {text}")
 print("\nthe favourites of 64:")
 for k in range(0, 48, 6):
     print(f"   {asked[k].prompt[0].text:<46}{texts[N * k + int(liked[k].argmax())]}")
-panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")[1]
-panels[0].plot(kl, raised, label="reward, standard deviations", lw=3)
-panels[1].plot(kl, [x.mean() for x in by_task], label="true score, all", lw=4, color="black")
-for task, points in zip(SKILLS, np.transpose(by_task)):
-    panels[1].plot(kl, points, label=task)
-for panel in panels:
-    panel.set_xticks(kl[1:], [f"{x:.1f}\nn = {n}" for x, n in zip(kl[1:], SIZES[1:])], fontsize=8)
-    panel.set_xlabel("KL from the policy (at most), nats")
-    panel.legend(frameon=False, bbox_to_anchor=(1, 0.9), loc="upper right")
-Path("out/lessons").mkdir(parents=True, exist_ok=True)
+lines = {"reward (100: its largest)": [100 * x / raised[-1] for x in raised],
+         "true score": [x.mean() for x in by_task], **dict(zip(SKILLS, np.transpose(by_task)))}
+curves("16", kl, lines, "of the favourite")
+plt.xticks(kl[1:], [f"{x:.1f}\nn = {n}" for x, n in zip(kl[1:], SIZES[1:])])
+plt.xlabel("KL from the policy (at most), nats")
 plt.savefig("out/lessons/16.png")
 tell(guess, by_task[-1].mean(), "points")
 
 # %% [markdown]
 # ## What happened
-# The search found answers that the reward model likes and should not. The reward rises, and the true
-# score falls from 65 to 35. This is **reward hacking** or **overoptimization**, a case of
-# **Goodhart's law**: a measure that becomes the target is no longer a good measure.
+# The reward rises, and the true score falls from 65 to 35. This is **reward hacking**, or
+# **overoptimization**: a measure that becomes the target is no longer a good one (Goodhart's law).
 #
-# In every pair about an unknown name "I do not know." is the better answer, and in no pair is it the
-# worse one. So the model learned that this refusal is good, and not when. Among 64 answers about a
-# known creature there is nearly always one, and it wins: `unknown` rises to 100, `truth` and `fact`
-# fall to 0. `sort` first rises, to 85 at 0.64 nats, and then falls to 42. Its favourites have words
-# that nobody asked for, as *cherry* above. With other rows and samples (`SEED`) it is XX.
+# In every pair about an unknown name "I do not know." is the better answer, and in no pair is it
+# the worse one. So the model learned that this refusal is good, and not when. Among 64 answers
+# about a known creature there is nearly always one, and it wins: `unknown` rises to 100, `truth`
+# and `fact` fall to 0. `sort` first rises, to 85 at 0.64 nats, and then falls to 42: its favourites
+# have words that nobody asked for, as *cherry* above. With other rows (`SEED`) it is XX.
 #
 # **Did the unseen pairs warn us?** Pooled, 66 % looks usable. Task by task they do: on `truth` and
 # `fact` the reward model is near a coin. For `sort` they do not: 85 % of these pairs are won. The
@@ -166,17 +155,16 @@ tell(guess, by_task[-1].mean(), "points")
 # </details>
 #
 # ## To hand in
-# Give every second pair of `truth` and `fact` the rejected answer "I do not know." (by `replace` of
-# `dataclasses` and `world.as_answer`). Draw both curves of the true score against the KL. Is there
-# an n that you would use?
+# Give every second pair of `truth` and `fact` the rejected answer "I do not know." (`replace` of
+# `dataclasses`, `world.as_answer`). Draw both true scores against the KL. Which n would you use?
 #
 # ## Your own program
-# Groups waste samples: for n = 64 there is one group. The mean over all sets of n has less noise.
+# Groups waste samples: 64 answers are one group of 64. The mean over all sets of n has less noise.
 #
 #     def best_of_n(n, likes, scores):
-#         """likes and scores: lists of N numbers, the rewards (all different) and the true scores of
-#         N answers to one prompt. The mean true score of the favourite, over all sets of n different
-#         answers. likes 1 2 3 0, scores 0 1 0.5 0.2 give 0.425 with n = 1, and 0.5833 with n = 2."""
+#         """The mean true score of the favourite, over all sets of n different answers. likes and
+#         scores are lists of N numbers: the rewards (all different) and the true scores of N answers
+#         to one prompt. 1 2 3 0 and 0 1 0.5 0.2 give 0.425 with n = 1, 0.5833 with n = 2."""
 #
 # ## Two questions
 # 1. How many nats does best of 4 cost at most, and when is it less?
