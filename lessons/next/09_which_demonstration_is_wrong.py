@@ -1,7 +1,6 @@
 # %% [markdown]
 # # 09 · Which demonstration is wrong?
-# Of 600 demonstrations 240 are wrong, and nobody has marked them. Can a second model find them, and
-# what is that worth?
+# Of 600 demonstrations 240 are wrong, and nobody has marked them. Can a second model find them?
 #
 # *25 minutes; needs 05. Preference-oriented fine-tuning (PoFT): arXiv:2412.12865. You write
 # `poft_loss`.*
@@ -65,8 +64,7 @@ for some, name, marker in ((~wrong, "right answer", "o"), (wrong, "wrong answer"
     plt.scatter(r[some], r_bar[some], marker=marker, alpha=0.6, label=name)
 plt.axline((-3, -3), slope=1, color="grey", label="both agree")
 plt.axhline(r_bar.sort().values[240], color="grey", ls="--", label="240 answers are below")
-plt.xlabel("mean log p per token, base")
-plt.ylabel("mean log p per token, helper")
+plt.gca().set(xlabel="mean log p per token, base", ylabel="mean log p per token, helper")
 plt.legend(frameon=False, loc="center left")
 Path("out/lessons").mkdir(parents=True, exist_ok=True)
 plt.savefig("out/lessons/09.png")

@@ -46,7 +46,8 @@ average true score of these favourites?""", "0 to 100")
 # Terry. There the reward was hidden in two policies; here it is learned itself. Add a number to
 # both rewards, and nothing changes: only differences between answers to one prompt count.
 #
-# Both start from the base. First the policy: 60 steps of SFT.
+# Both start from the base. First the policy takes 60 steps of SFT. Then the reward model takes 45,
+# three epochs of the 480 pairs.
 
 # %%
 adamw = dict(betas=(0.9, 0.95), weight_decay=0.0)
@@ -58,7 +59,6 @@ for step in range(60):
     optimizer.step()
 
 
-# then the reward model: 45 steps, three epochs of 480 pairs
 def reward(rows, side):
     """(B,) rewards of the better or the worse answers, each with its question."""
     return judge(*pad_right([tok.chat(row.prompt, getattr(row, side))[0] for row in rows], tok.pad))
@@ -136,7 +136,8 @@ tell(guess, by_task[-1].mean(), "points")
 # the worse one. So the model learned that this refusal is good, and not when. Among 64 answers
 # about a known creature there is nearly always one, and it wins: `unknown` rises to 100, `truth`
 # and `fact` fall to 0. `sort` first rises, to 85 at 0.64 nats, and then falls to 42: its favourites
-# have words that nobody asked for, as *cherry* above. With other rows (`SEED`) it is XX.
+# have words that nobody asked for, as *cherry* above. With other rows and samples (`SEED = 1`) all
+# tasks fall from 51 to 34, and `sort` again rises first.
 #
 # **Did the unseen pairs warn us?** Pooled, 66 % looks usable. Task by task they do: on `truth` and
 # `fact` the reward model is near a coin. For `sort` they do not: 85 % of these pairs are won. The
@@ -144,13 +145,12 @@ tell(guess, by_task[-1].mean(), "points")
 # pairs. So keep a score that plays no part in the search, or a person who reads the answers.
 #
 # ## Change one thing
-# Guess first, each time.
-# 1. `liked = score`: the search uses the true score. What does the best of 64 have?
-# 2. `PAIRS = 1440`: three times as many pairs, each read once. Does the reward model survive now?
+# Replace `liked = learned` by `liked = score`: the search uses the true score. Guess: what does the
+# favourite of 64 have now?
 #
 # <details><summary>After your runs</summary>
 #
-# 1. 100: the search itself was never the problem. 2. XX
+# 100: the search itself was never the problem.
 #
 # </details>
 #
@@ -159,11 +159,11 @@ tell(guess, by_task[-1].mean(), "points")
 # `dataclasses`, `world.as_answer`). Draw both true scores against the KL. Which n would you use?
 #
 # ## Your own program
-# Groups waste samples: 64 answers are one group of 64. The mean over all sets of n has less noise.
+# 64 answers are one group of 64, or 32 of two. The mean over all sets of n has less noise.
 #
 #     def best_of_n(n, likes, scores):
 #         """The mean true score of the favourite, over all sets of n different answers. likes and
-#         scores are lists of N numbers: the rewards (all different) and the true scores of N answers
+#         scores: lists of N numbers, the rewards (all different) and the true scores of N answers
 #         to one prompt. 1 2 3 0 and 0 1 0.5 0.2 give 0.425 with n = 1, 0.5833 with n = 2."""
 #
 # ## Two questions
