@@ -43,15 +43,12 @@ average true score of these favourites?""", "0 to 100")
 # ## A reward model
 # It is a GPT with one more vector. The state after the last layer at `<|end|>`, times this vector,
 # is the reward r. The loss is lesson 05's, $L=-\log\sigma(r_w-r_l)$, with the judge of Bradley and
-# Terry. There the reward was hidden in two policies; here it is learned itself. Add a number to
-# both rewards, and nothing changes: only differences between answers to one prompt count.
-#
-# Both start from the base. First the policy takes 60 steps of SFT. Then the reward model takes 45,
-# three epochs of the 480 pairs.
+# Terry. Add a number to both rewards, and nothing changes: only differences between answers to one
+# prompt count. Both models start from the base. The policy takes 60 steps of SFT, the reward model
+# then 45 on pairs, three epochs.
 
 # %%
-adamw = dict(betas=(0.9, 0.95), weight_decay=0.0)
-optimizer = torch.optim.AdamW(policy.parameters(), lr=2.5e-4, **adamw)
+optimizer = torch.optim.AdamW(policy.parameters(), lr=2.5e-4, betas=(0.9, 0.95), weight_decay=0.0)
 for step in range(60):
     loss = sft_loss(policy, None, demos[16 * step:16 * step + 16], tok, step)
     optimizer.zero_grad()
@@ -64,7 +61,7 @@ def reward(rows, side):
     return judge(*pad_right([tok.chat(row.prompt, getattr(row, side))[0] for row in rows], tok.pad))
 
 
-optimizer = torch.optim.AdamW(judge.parameters(), lr=5e-4, **adamw)
+optimizer = torch.optim.AdamW(judge.parameters(), lr=5e-4, betas=(0.9, 0.95), weight_decay=0.0)
 for step in range(45):
     batch = [pairs[i % PAIRS] for i in range(32 * step, 32 * step + 32)]    # 1. pairs
     lead = reward(batch, "chosen") - reward(batch, "rejected")              # 2. (32,) r_w - r_l
@@ -85,9 +82,9 @@ print(f"unseen pairs won: {right.float().mean():.0%};", ", ".join(
 # the probability $u^n$. So its density is $n\,u^{n-1}$, where that of the policy is 1:
 # $$\mathrm{KL}=\int_0^1n\,u^{n-1}\log(n\,u^{n-1})\,du=\log n+(n-1)\int_0^1n\,u^{n-1}\log u\,du
 # =\log n-\frac{n-1}{n},$$
-# since the last integral is $-1/n$. With 64 answers it is 3.17 nats. Equal answers leave no choice,
-# so for a small model it is a bound: the KL is at most this. We draw 64 answers to each of 48 new
-# prompts, and for a smaller n take the mean over groups of n.
+# since the last integral is $-1/n$. For n = 64 it is 3.17 nats. Equal answers leave no choice, so
+# it is a bound: the KL is at most this. We draw 64 answers to each of 48 new prompts. For a smaller
+# n we take the mean over groups of n.
 
 # %%
 rows = [row for row in asked for _ in range(N)]
@@ -135,14 +132,14 @@ tell(guess, by_task[-1].mean(), "points")
 # In every pair about an unknown name "I do not know." is the better answer, and in no pair is it
 # the worse one. So the model learned that this refusal is good, and not when. Among 64 answers
 # about a known creature there is nearly always one, and it wins: `unknown` rises to 100, `truth`
-# and `fact` fall to 0. `sort` first rises, to 85 at 0.64 nats, and then falls to 42: its favourites
-# have words that nobody asked for, as *cherry* above. With other rows and samples (`SEED = 1`) all
-# tasks fall from 51 to 34, and `sort` again rises first.
+# and `fact` fall to 0. `sort` rises to 85 at 0.64 nats, and then falls to 42: its favourites have
+# words that nobody asked for, as *cherry* above. With other rows and samples (`SEED = 1`) all tasks
+# together fall from 51 to 34, and `sort` goes up and down in the same way.
 #
-# **Did the unseen pairs warn us?** Pooled, 66 % looks usable. Task by task they do: on `truth` and
-# `fact` the reward model is near a coin. For `sort` they do not: 85 % of these pairs are won. The
-# search looks for the answers on which the reward model is wrong, and such answers are rare among
-# pairs. So keep a score that plays no part in the search, or a person who reads the answers.
+# **Did the unseen pairs warn us?** Pooled, 66 % looks usable. By task they warn: on `truth` and
+# `fact` the reward model is near a coin. But on `sort` it wins 85 %. A search looks for the answers
+# on which the reward model is wrong, and these are rare among pairs. So keep a score that plays no
+# part in the search, or a person who reads the answers.
 #
 # ## Change one thing
 # Replace `liked = learned` by `liked = score`: the search uses the true score. Guess: what does the
