@@ -65,7 +65,7 @@ for some, name, marker in ((~wrong, "right answer", "o"), (wrong, "wrong answer"
 plt.axline((-3, -3), slope=1, color="grey", label="both agree")
 plt.axhline(r_bar.sort().values[240], color="grey", ls="--", label="240 answers are below")
 plt.gca().set(xlabel="mean log p per token, base", ylabel="mean log p per token, helper")
-plt.legend(frameon=False, loc="center left")
+plt.legend(frameon=False, loc=(0.48, 0.03))
 Path("out/lessons").mkdir(parents=True, exist_ok=True)
 plt.savefig("out/lessons/09.png")
 

@@ -133,8 +133,8 @@ tell(guess, by_task[-1].mean(), "points")
 # the worse one. So the model learned that this refusal is good, and not when. Among 64 answers
 # about a known creature there is nearly always one, and it wins: `unknown` rises to 100, `truth`
 # and `fact` fall to 0. `sort` rises to 85 at 0.64 nats, and then falls to 42: its favourites have
-# words that nobody asked for, as *cherry* above. With other rows and samples (`SEED = 1`) all tasks
-# together fall from 51 to 34, and `sort` goes up and down in the same way.
+# words that nobody asked for, as *cherry* above. With other rows and samples (`SEED = 1`, 2) the
+# score falls from 51 to 34 and from 61 to 34, and `sort` goes up and then down in both.
 #
 # **Did the unseen pairs warn us?** Pooled, 66 % looks usable. By task they warn: on `truth` and
 # `fact` the reward model is near a coin. But on `sort` it wins 85 %. A search looks for the answers
