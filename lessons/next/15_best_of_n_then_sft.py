@@ -155,7 +155,7 @@ tell(guess, scores["and kept samples"][-1], "points")
 # round 0, 16 questions and four answers a step, rate 1e-4. That is as many samples. Draw both.
 #
 # ## Your own program
-# The page lists all sets. Of 200 samples there are $10^{59}$ sets of 100: use `math.comb`.
+# The page lists all sets. 200 samples have about $10^{59}$ sets of 100: use `math.comb`.
 #
 #     def pass_at_k(n, c, k):
 #         """Of n samples c are right (0 to n). The share of the sets of k different samples (1 to
