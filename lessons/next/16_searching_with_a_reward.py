@@ -117,7 +117,7 @@ print("\nthe favourites of 64:")
 for k in range(0, 48, 6):
     print(f"   {asked[k].prompt[0].text:<46}{texts[N * k + int(liked[k].argmax())]}")
 lines = {"reward (100: its largest)": [100 * x / raised[-1] for x in raised],
-         "true score": [x.mean() for x in by_task], **dict(zip(SKILLS, np.transpose(by_task)))}
+         "true score": [x.mean() for x in by_task], "of sort": [x[0] for x in by_task]}
 curves("16", kl, lines, "of the favourite")
 plt.xticks(kl[1:], [f"{x:.1f}\nn = {n}" for x, n in zip(kl[1:], SIZES[1:])])
 plt.xlabel("KL from the policy (at most), nats")
