@@ -138,3 +138,44 @@ means = {task: [sum(x[k:k + 4]) / 4 for k in range(0, STEPS, 4)] for task, x in 
 curves("14", range(4, STEPS + 1, 4), means, "answers with steps, %")
 rose = tuple(after[task][0] > before[task][0] for task in tasks)
 tell(guess, {(1, 1): "a", (0, 1): "b", (0, 0): "c", (1, 0): "d"}[rose])
+
+# %% [markdown]
+# ## What happened
+# **Sums.** With steps 25 % are right, directly 3 %. The benefit is +22 points, and steps spread from
+# 21 to 100 % of the answers. Right are XX % in place of 8. Several additions in one token are too
+# much for this model, while each step is only one.
+#
+# **Reversals.** With steps 60 % are right, directly 82 %. The benefit is -22 points, and steps fall
+# from 27 to X %. Right are XX % in place of 76. The last word is simply the first of the question,
+# and each extra word may be wrong. So shorter answers need not be a fault.
+#
+# **What else could shorten answers?** If sampling cuts long answers off before their result, they
+# are never rewarded. And GRPO divides by the number of tokens, so it pushes the first token of a
+# long answer less. Dr. GRPO divides all answers by one constant. You can try both below. All this is
+# one model and one seed, but the two signs were measured before.
+#
+# ## Change one thing
+# Guess first, each time.
+# 1. `SHOWN` = 0 in place of 0.3: no demonstration has steps. Does GRPO find them for the sums?
+# 2. `LONGEST` = 6 in place of 40: no answer has more than six tokens. What becomes of the sums?
+#
+# <details><summary>After your runs</summary>
+#
+# XXX
+#
+# </details>
+#
+# ## To hand in
+# XXX
+#
+# ## Two questions
+# 1. The answers of a model trained with GRPO get shorter. Name a good reason and a bad one.
+# 2. What would you measure before training, to predict which of the two it will be?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Good: the model is right as often without steps, each of which may be wrong. Bad: long answers
+#    are cut off before their result.
+# 2. The benefit of steps: how much more often sampled answers are right with steps than without.
+#
+# </details>

@@ -1,0 +1,204 @@
+# %% [markdown]
+# # 18 · Examples and rewards
+# SFT imitates demonstrations, GRPO explores by its own answers, and CHORD does both in each step.
+# Can demonstrations that are all right stop the exploration?
+#
+# *25 minutes; needs 13. CHORD: arXiv:2508.11408. You write `chord_loss`.*
+#
+# The base learns three tasks at once: to sort, to tell facts about creatures that it has read of,
+# and to **refuse** about creatures that nobody knows. There only "I do not know." scores 1, and any
+# other answer is a **hallucination**. At first the base samples this refusal in 10 % of its answers.
+#
+# After 24 steps of GRPO it refuses on nearly all unknown creatures. CHORD takes the same steps, and
+# reads 16 demonstrations in each. All are right. They sort words or tell facts, and none is about an
+# unknown creature.
+
+# %%
+import copy
+import math
+
+import torch
+from course import ask, curves, tell
+from mine import answers_of, sample_answers, token_logp, tokens
+
+from nanouft import world
+from nanouft.gpt import shipped_base
+from nanouft.models.tokenizer import nano
+
+STEPS, PROMPTS, K, RATE, SEED = 24, 16, 4, 2.5e-4, 0
+REFUSALS_SHOWN = 0              # demonstrations of each 16 that are about an unknown creature
+tok, base, tasks = nano(), shipped_base(), ("sort", "truth", "unknown")   # facts: "truth"
+guess = ask("On what percentage of unknown creatures does CHORD refuse?", "0 to 100")
+
+# %% [markdown]
+# ## Two halves
+# GRPO pushes each token of a sampled answer by its advantage. SFT pushes each token of a
+# demonstration as if its advantage were 1. CHORD's loss is
+# $$L=(1-w)\,L_{\rm explore}+w\,L_{\rm imitate}.$$
+# Its weight $w$ falls during the run, from 0.9 to 0.05: first the model is shown something, then it
+# corrects itself. With $w=0$ it is GRPO, with $w=1$ SFT. Each half should do what the other cannot:
+# a demonstration teaches what the model never samples, and a reward teaches more than is shown.
+
+# %%
+def logp_of(model, inputs, targets, mask):
+    """(N,) log p of each answer, and (N,) its tokens."""
+    return (token_logp(model(inputs), targets) * mask).sum(1), mask.sum(1)
+
+
+def explore(model, answers, R):
+    """GRPO's loss on sampled answers; R (P,K)."""
+    A = (R - R.mean(1, keepdim=True)) / (R.std(1, keepdim=True) + 1e-4)
+    logp, n = logp_of(model, *answers)
+    return -(A.flatten() * logp / n).mean()
+
+
+def imitate(model, rows):
+    """SFT's loss: the mean over all tokens of the demonstrations."""
+    logp, n = logp_of(model, *tokens(rows, "answer", tok))
+    return -logp.sum() / n.sum()
+
+
+def data(seed):
+    """The prompts of all steps, and 16 right demonstrations for each."""
+    prompts = world.rows("train", "demos", STEPS * PROMPTS, seed, skills=tasks)
+    rows = world.rows("train", "demos", 2 * STEPS * PROMPTS, seed, skills=tasks)
+    shown = [row for row in rows if row.task != "unknown"]
+    refusals = [row for row in rows if row.task == "unknown"]
+    steps = [[shown[i % len(shown)] for i in range(16 * step, 16 * step + 16)]
+             for step in range(STEPS)]
+    for step, batch in enumerate(steps):
+        batch[:REFUSALS_SHOWN] = refusals[REFUSALS_SHOWN * step:][:REFUSALS_SHOWN]
+    return [prompts[PROMPTS * k:PROMPTS * k + PROMPTS] for k in range(STEPS)], steps
+
+
+others = tokens(world.rows("test", "demos", 40, seed=9, skills=("unknown",)), "answer", tok)
+
+
+@torch.no_grad()
+def refusal(model):
+    """Mean probability of "I do not know." for 40 unknown creatures of the test, in %."""
+    return 100 * logp_of(model, *others)[0].exp().mean().item()
+
+
+# %% [markdown]
+# ## One step, four answers
+# The first step, three times, by plain gradient descent: with only the scores, with only the
+# examples, and with both. Here is what it does to four answers about one unknown creature.
+
+# %%
+prompts, shown = data(5)
+*answers, R = sample_answers(base, prompts[0], tok, 0)
+models = {"before": base}
+for name, w in (("scores", 0), ("examples", 1), ("both", 0.9)):
+    models[name] = copy.deepcopy(base)
+    ((1 - w) * explore(models[name], answers, R) + w * imitate(models[name], shown[0])).backward()
+    with torch.no_grad():
+        for weights in models[name].parameters():
+            weights -= 0.05 * weights.grad
+one = max(k for k, row in enumerate(prompts[0]) if row.task == "unknown" and R[k].max() > R[k].min())
+p = {name: 100 * logp_of(model, *answers)[0].exp()[K * one:K * one + K]
+     for name, model in models.items()}
+print(prompts[0][one].prompt[0].text, "\nscore", *(f"{name:>10}" for name in models))
+for j in range(K):
+    text = tok.decode(answers[1][K * one + j][answers[2][K * one + j] == 1].tolist())
+    print(f"{R[one, j]:5.2f}", *(f"{x[j]:8.2f} %" for x in p.values()), text)
+mean = {name: refusal(model) for name, model in models.items()}
+print(f"{'mean':5}", *(f"{x:8.2f} %" for x in mean.values()), "I do not know. (40 others)")
+
+# %% [markdown]
+# ## Twenty-four steps
+
+# %%
+weights = {"GRPO": [0.0] * STEPS, "SFT": [1.0] * STEPS, "CHORD": [
+    0.05 + 0.85 * (1 + math.cos(math.pi * min(1, 2 * step / STEPS))) / 2 for step in range(STEPS)]}
+prompts, shown = data(SEED)
+test = world.rows("test", "prompts", 120, seed=9, skills=tasks)        # 40 of each task
+paths, scores, uneven = {}, {}, {}
+print("score of 100    sort   truth unknown   refuses on known creatures")
+for name in weights:
+    model, paths[name], uneven[name] = copy.deepcopy(base), [], []
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
+    for step in range(STEPS):
+        if step % 4 == 0:
+            paths[name].append(refusal(model))
+        w, loss = weights[name][step], 0.0
+        if w > 0:
+            loss = w * imitate(model, shown[step])                      # 1. imitate
+        if w < 1:
+            *answers, R = sample_answers(model, prompts[step], tok, 1000 * SEED + step)
+            loss = loss + (1 - w) * explore(model, answers, R)          # 2. explore
+            uneven[name].append([100.0 * (r.max() > r.min()).item() for row, r
+                                 in zip(prompts[step], R) if row.task == "unknown"])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
+        optimizer.step()                                                # 3. step
+    paths[name].append(refusal(model))
+    said = [tok.decode(x.ids).strip() for x in answers_of(model, test, tok)]
+    scores[name] = [*(100 * world.exact_scores(test, said).reshape(3, 40).mean(1)),
+                    100 * sum(text.startswith("I do not know") for text in said[40:80]) / 40]
+    print(f"{name:<12}" + "".join(f"{x:8.0f}" for x in scores[name]) + " %")
+    for k in (40, 80):
+        print(f"   {test[k].prompt[0].text} {said[k]}")
+for name in ("GRPO", "CHORD"):
+    first, final = (torch.tensor(sum(uneven[name][k:k + 8], [])).mean() for k in (0, 16))
+    print(f"{name}: groups of unknown creatures with unequal scores: {first:.0f} % in the first "
+          f"eight steps, {final:.0f} % in the last eight")
+curves("18", range(0, STEPS + 1, 4), paths, "probability of \"I do not know.\", %")
+tell(guess, float(scores["CHORD"][2]), "%")
+
+# %% [markdown]
+# ## What happened
+# **Right examples stop exploration.** GRPO refuses on all unknown creatures and CHORD on none, with
+# the same scores.
+#
+# **One step shows why.** Facts begin with *The*, as hallucinations do, and what raises this token
+# lowers *I*. One step of examples takes "I do not know." from 10.0 to 7.9 %, for creatures that no
+# example mentions. One step of scores takes it to 16.7 %, and both to 8.6 %. Soon hardly a group of
+# four has a right answer, and equal scores teach nothing (lesson 07): 12 % of CHORD's groups of
+# unknown creatures have unequal scores at first, and none in the end, when $w$ is small.
+# Exploration needs **entropy**, a spread of different samples. Once the right answer is hardly
+# sampled, its reward comes too late.
+#
+# **Scores have a cost, too.** GRPO refuses on 98 % of the known creatures, where a refusal scores 0.
+# In most of their groups no answer is right, so nothing pushes the refusal down.
+#
+# ## Change one thing
+# Guess first, each time.
+# 1. `REFUSALS_SHOWN = 1`: 24 times "I do not know." among 384 demonstrations. SFT refuses on XX of
+# the unknown creatures then. And CHORD?
+# 2. Replace `row.task != "unknown"` by `row.task == "sort"`: no more facts are shown.
+# 3. `SEED`: 1 or 2 in place of 0, with other prompts and demonstrations.
+#
+# <details><summary>After your runs</summary>
+#
+# XXX
+#
+# </details>
+#
+# ## To hand in
+# At which weight does exploration survive? Put `[W] * STEPS` for CHORD's falling weight, with five
+# values of W from 0 to 0.9. Draw the score on unknown creatures and on *truth* against W, and say in
+# two sentences whether one W has both.
+#
+# ## Your own program
+# CHORD has a second form, and yours is this one. It multiplies the push on a shown token by
+# $p(1-p)$, which is small for a token that the model finds nearly certain or nearly impossible.
+#
+#     def chord_loss(model, reference, rows, tok, step):
+#         """One number, (1 - w) explore + w imitate. explore: GRPO's loss (lesson 13) on
+#         sample_answers(model, rows, tok, step). imitate: minus the mean of p (1 - p) log p over all
+#         tokens of the rows' answers; p (1 - p) is a constant. w falls as half a cosine from MU at
+#         step 0 to MU_END at step FALL, and stays there. `reference` is not used."""
+#
+# ## Two questions
+# 1. No demonstration mentions an unknown creature. Why do they get fewer refusals?
+# 2. When can a reward teach what no demonstration shows, and when not?
+#
+# <details><summary>Answers</summary>
+#
+# 1. All answers share weights, and their first tokens one softmax. What raises *The* lowers *I*.
+# 2. It can if the model samples it sometimes, so a group of its answers has unequal scores. It
+#    cannot if imitation of something else has made it too rare.
+#
+# </details>
