@@ -5,14 +5,13 @@
 #
 # *25 minutes; needs 13. PPO: arXiv:1707.06347; GAE: arXiv:1506.02438. You write `gae`.*
 #
-# You train on a game where everything can be computed. An answer has eight steps, each right with
-# probability 0.6. Its score is the share of steps before the first wrong one, the **slip**. So what
-# comes after a slip does not matter. The policy is a table of eight probabilities, and each
-# training step samples four answers.
+# A game where all can be computed: an answer has eight steps, each right with probability 0.6. Its
+# score is the share of steps before the first wrong one, the **slip**. What comes after a slip does
+# not matter. The policy is a table of eight probabilities.
 #
-# With one number an answer, ten training steps bring the expected score from 18 to 68 of 100. Now
-# take a perfect critic. It makes the gradient as precise as one from 18 times as many answers. All
-# else stays: four answers, ten steps, the same learning rate.
+# Each training step samples four answers. With one number an answer, ten such steps bring the
+# expected score from 18 to 68 of 100. A perfect critic makes the gradient as precise as one from 18
+# times as many answers. Take it, with four answers, ten steps and the same learning rate as before.
 
 # %%
 import torch
@@ -40,53 +39,51 @@ question, text = row.prompt[0].text, " brown green green"
 answer = tok.encode(text) + [tok.end]
 V = []
 for t in range(len(answer)):
-    endings = generate(base, [tok.prompt_ids(row.prompt) + answer[:t]] * 200, stop=tok.end,
-                       pad=tok.pad, max_new=44, temperature=1.0, seed=0)
-    V.append(sum(world.score(question, tok.decode(answer[:t] + x.ids).strip())
-                 for x in endings) / 200)
-V.append(world.score(question, text.strip()))           # in the end it is the score itself
-V = torch.tensor(V)
+    start = tok.prompt_ids(row.prompt) + answer[:t]
+    endings = generate(base, [start] * 200, stop=tok.end, pad=tok.pad, max_new=44, temperature=1.0)
+    texts = [tok.decode(answer[:t] + x.ids).strip() for x in endings]
+    V.append(sum(world.score(question, x) for x in texts) / 200)
+V = torch.tensor([*V, world.score(question, text.strip())])     # in the end it is the score itself
 print(question, f"  score {V[-1]:.2f}")
 show(tok, torch.tensor(answer), before=V[:-1], after=V[1:], rise=V[1:] - V[:-1],
      **{"R - mean": (V[-1] - V[0]).expand(4)})
 
 # %% [markdown]
-# The last column is what one number for the answer says: it is better than the mean, so praise all
-# of it. The rises add up to the same 0.57. But they blame the second *green*, a mistake, and give
-# the largest praise to the token that stops.
+# The last column is one number for the answer: it beats the mean, so all of it is praised. The
+# rises add up to the same 0.57. But they blame the second *green*, a mistake, and praise the token
+# that stops most.
 #
 # ## Two extremes
-# Let $R_t$ be the reward of token t, here 0 until the last one, and $V=0$ after the end. The rise
-# is $\delta_t=R_t+V_{t+1}-V_t$. **GAE** (generalized advantage estimation) also counts later rises:
+# Let $R_t$ be the reward of token t, here 0 until the last one, and $V=0$ after it. The rise is
+# $\delta_t=R_t+V_{t+1}-V_t$. **GAE** (generalized advantage estimation) also counts later rises:
 # $$A_t=\delta_t+\lambda\delta_{t+1}+\lambda^2\delta_{t+2}+\dots$$
-# **With $\lambda=0$** it is the rise alone. That has little noise, but it is wrong if the critic is.
-# **With $\lambda=1$** each later V comes once with a plus and once with a minus. So all of them
-# cancel, and what is left is all later reward minus $V_t$. Here V is only a baseline. It does not
-# depend on the token it is compared with, so by lesson 07 no critic can make this wrong on average.
+# **With $\lambda=0$** it is only the rise. That has little noise, but it is wrong if the critic is.
+# **With $\lambda=1$** each later V comes once with a plus and once with a minus. All of them cancel,
+# and what is left is the later reward minus $V_t$. So V is only a baseline, which does not depend
+# on the token. By lesson 07 no critic can make this wrong on average.
 #
-# Now the game. The first row of the table is one number an answer: its score minus the mean of the
-# other three. (This is **RLOO**, GRPO without dividing by the std.) *Noise* is how far the gradient
-# from four answers is from its mean, *bias* how far that mean is from the true gradient. Both are
-# in lengths of the true gradient.
+# Now the game. One number an answer is its score minus the mean of the other three (**RLOO**, GRPO
+# without dividing by the std). *Noise* is how far the gradient from four answers is from its mean.
+# *Bias* is how far this mean is from the true gradient. Both are relative to its length.
 
 # %%
 def values(p):
-    """(N,T) probabilities -> (N,T) the score to expect before each step, if there was no slip."""
-    V = [torch.ones(len(p))]                                            # no slip at all: 1
+    """(N,T) probabilities -> (N,T) the expected score before each step, if there was no slip."""
+    V = [torch.ones(len(p))]
     for t in reversed(range(T)):
         V.insert(0, p[:, t] * V[0] + (1 - p[:, t]) * t / T)
     return torch.stack(V[:-1], 1)
 
 
 def answers(p, rng):
-    """K answers from each of N policies: is a step right, is it before the slip (N,K,T); scores."""
+    """K answers of each policy: a step is right, there was no slip before it (N,K,T); scores."""
     right = (torch.rand(len(p), K, T, generator=rng) < p[:, None]).float()
     so_far = right.cumprod(2)
     return right, torch.cat([torch.ones(len(p), K, 1), so_far[..., :-1]], 2), so_far.mean(2)
 
 
 def advantages(lam, V, R):
-    """V (N,K,T) and scores R (N,K) -> (N,K,T), with lam 0 or 1, or one number an answer."""
+    """V (N,K,T), scores R (N,K) -> (N,K,T). Without lam all steps of an answer have one number."""
     if lam is None:
         return ((R - R.mean(1, keepdim=True)) * K / (K - 1))[..., None].expand_as(V)
     return torch.cat([V[..., 1:], R[..., None]], 2) - V if lam == 0 else R[..., None] - V
@@ -97,7 +94,7 @@ true = torch.autograd.grad(values(p)[0, 0], p)[0][0] * 0.6 * 0.4        # (T,) b
 p = p.detach()
 right, before_slip, R = answers(p, torch.Generator().manual_seed(0))
 V = torch.where(before_slip == 1, values(p)[:, None], R[..., None]) + TOO_HIGH
-one = int((R == 3 / 8).flatten().nonzero()[0])          # an answer with its slip in step four
+one = int((R == 3 / 8).flatten().nonzero()[0])          # an answer that slips in step four
 found = {}
 print(f"{'':<23}noise  bias   advantages of an answer that slips in step four")
 for name, lam, critic in (("one number an answer", None, V), ("perfect, lam 0", 0, V),
@@ -106,15 +103,14 @@ for name, lam, critic in (("one number an answer", None, V), ("perfect, lam 0", 
     A = advantages(lam, critic, R)
     gradient = (A * (right - 0.6)).mean(1) / true.norm()    # right - p: log p by the logit
     mean = gradient.mean(0)
-    found[name] = ((gradient - mean).square().sum(1).mean().sqrt().item(),
-                   (mean - true / true.norm()).norm().item())
-    print(f"{name:<23}{found[name][0]:5.2f} {found[name][1]:5.2f}  ",
+    found[name] = (gradient - mean).norm() / 3000 ** 0.5, (mean - true / true.norm()).norm()
+    print(f"{name:<23}", *(f"{x:.2f} " for x in found[name]),
           *(f"{x:+.2f}" for x in A.flatten(0, 1)[one].tolist()))
 
 # %% [markdown]
 # ## Ten steps
-# Each line is a mean over 500 trainings from other random numbers. A *learned* critic starts at 0.
-# After each step it moves 0.3 of the way to the mean score that it should have predicted.
+# Each line is a mean over 500 trainings. A *learned* critic starts at 0. After each step it moves
+# 0.3 of the way to the mean score that it should have predicted.
 
 # %%
 scores = {"one number an answer": [], "perfect, lam 0": [], "perfect, lam 1": [],
@@ -143,49 +139,47 @@ tell(guess, scores["perfect, lam 0"][-1], "of 100")
 # %% [markdown]
 # ## What happened
 # **One number an answer** praises the slip as much as the three right steps before it. A **perfect
-# critic** praises those three, blames the slip, and leaves the rest alone. The noise falls from
-# 1.83 to 0.43. Noise falls with the root of the number of answers, and $(1.83/0.43)^2$ is 18.
+# critic** praises these three, blames the slip, and leaves the rest alone. The noise falls from
+# 1.83 to 0.43. It falls with the root of the number of answers, and $(1.83/0.43)^2$ is 18.
 #
-# **Yet at the same learning rate it is worth 7 points**, 75 in place of 68. Most noise cancels over
-# the steps, and the learning rate limits both. What precision buys is a longer step, as you will
-# see below.
+# **Yet at the same learning rate this is worth 7 points**, 75 in place of 68. Most noise cancels
+# over the steps. What precision buys is a longer step, as you will see below.
 #
-# **A critic that is wrong does harm with $\lambda=0$.** One that always says 0 has a bias as long as
-# the true gradient: only the last step gets a push. The learned critic begins so, and ends at 35,
-# far behind none at all. Before a slip it predicts too little. So a slip, after which the score is
-# known, looks like a rise and is praised. With $\lambda=1$ the same critic reaches 70.
+# **A wrong critic does harm with $\lambda=0$.** One that always says 0 has a bias as long as the true
+# gradient: only the last step gets a push. The learned critic begins so, and ends at 35. It
+# predicts too little before the slip. So the slip, after which the score is known, looks like a
+# rise and is praised. With $\lambda=1$ the same critic reaches 70.
 #
-# So one number for each token is better if the critic is right, and if one then takes longer steps.
-# PPO's usual $\lambda=0.95$ trusts the critic a little. GRPO has no critic to train and to store.
-# This is a game with a table: how good the critic of a language model gets is not shown here.
+# So one number for each token pays if the critic is right and one takes longer steps. PPO's usual
+# $\lambda=0.95$ is nearly 1. GRPO has no critic to train. How good a language model's critic
+# becomes, this game does not show.
 #
 # ## Change one thing
 # Guess first, each time.
 # 1. `RATE`: 32.0 in place of 8.0. Where do one number and the perfect critic end?
 # 2. `TOO_HIGH`: 0.5 in place of 0.0. Each prediction is 0.5 too high. Which $\lambda$ minds?
-# 3. Replace `torch.zeros(500, T)` by `values(torch.full((500, T), 0.6))`: the critic has learned
-# the first policy before training begins. Where does it end with $\lambda=0$?
+# 3. Replace `torch.zeros(500, T)` by `values(torch.full((500, T), 0.6))`: this critic knows the
+# first policy before training begins. Where does it end with $\lambda=0$?
 #
 # <details><summary>After your runs</summary>
 #
-# 1. One number 77, the perfect critic 95. 2. With $\lambda=0$ it ends at 74. The error is in
-# $V_{t+1}$ and in $V_t$, so it cancels, and the bias stays 0.02. Only changes of the critic must be
-# right. With $\lambda=1$ it is noise for all eight steps: 4.00, and the score ends at 48.
-# 3. At 72, and 75 with $\lambda=1$. So what did the harm was that it had to learn first.
+# 1. One number 77, the perfect critic 95. 2. With $\lambda=0$ it ends at 74. $V_{t+1}$ and $V_t$ have
+# the same error, so it cancels: only the changes of a critic must be right. With $\lambda=1$ it is
+# noise for all eight steps (4.00), and the score ends at 48. 3. At 72, in place of 35. So the harm
+# came from having to learn first.
 #
 # </details>
 #
 # ## To hand in
-# Write `gae` below. Put it in place of `advantages` for the perfect and the always-0 critic, with
-# $\lambda$ 0, 0.25, 0.5, 0.75, 0.95 and 1. Draw noise and bias against $\lambda$, and say in two
-# sentences which $\lambda$ you would take for a critic between the two.
+# With your `gae`, draw noise and bias of `0.5 * V`, a critic that is half right, against six
+# $\lambda$ from 0 to 1. Which $\lambda$ would you take, and why? Two sentences.
 #
 # ## Your own program
 #     def gae(R, V, gamma, lam):
-#         """(B,T) the advantage of each token: A_t = delta_t + gamma lam A_{t+1}, where delta_t is
-#         R_t + gamma V_{t+1} - V_t. R (B,T) the reward of each token; V (B,T) the prediction before
-#         each. After the last token V and A are 0. gamma, lam: numbers from 0 to 1. gamma below 1
-#         makes a reward count less the later it comes; on this page it is 1."""
+#         """(B,T) advantages: A_t = delta_t + gamma lam A_{t+1}, delta_t = R_t + gamma V_{t+1} - V_t.
+#         R (B,T) the reward of each token; V (B,T) the critic's prediction before it. After the
+#         last token V and A are 0. gamma, lam: from 0 to 1; gamma discounts later rewards (here 1).
+#         R = 0 1, V = 0.5 0.6, gamma 1 and lam 0.5 give 0.3 0.4."""
 #
 # ## Two questions
 # 1. What does $\lambda=0$ need that $\lambda=1$ does not?
