@@ -32,7 +32,7 @@ from nanouft.generate import generate
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 
-SHOWN, LONGEST, STEPS, PROMPTS, K = 0.3, 40, 48, 8, 8   # share shown with steps; tokens; GRPO
+SHOWN, LONGEST, STEPS, PROMPTS, K = 0.3, 40, 32, 8, 8   # share shown with steps; tokens; GRPO
 tok, tasks = nano(), ("sum", "reverse")
 guess = ask("What has happened to the share of answers with steps?", "a b c d")
 

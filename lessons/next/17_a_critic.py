@@ -6,12 +6,11 @@
 # *25 minutes; needs 13. PPO: arXiv:1707.06347; GAE: arXiv:1506.02438. You write `gae`.*
 #
 # A game where all can be computed: an answer has eight steps, each right with probability 0.6. Its
-# score is the share of steps before the first wrong one, the **slip**. What comes after a slip does
-# not matter. The policy is a table of eight probabilities.
+# score is the share of steps before the first wrong one, the **slip**. What follows does not matter.
+# The policy is a table of eight probabilities, and each training step samples four answers.
 #
-# Each training step samples four answers. With one number an answer, ten such steps bring the
-# expected score from 18 to 68 of 100. A perfect critic makes the gradient as precise as one from 18
-# times as many answers. Take it, with four answers, ten steps and the same learning rate as before.
+# With one number an answer, ten such steps bring the expected score from 18 to 68 of 100. A perfect
+# critic makes the gradient as precise as 18 times as many answers would. All else stays the same.
 
 # %%
 import torch
@@ -30,28 +29,26 @@ guess = ask("Where does the perfect critic bring the expected score in ten steps
 # %% [markdown]
 # ## What a critic predicts
 # Before each token it predicts V, the score that can still be expected. A token is good if V rises.
-# A language model's critic is a second head on the same network. Here the base says it itself: it
-# ends each beginning of an answer 200 times, and V is the mean score.
+# Usually it is a second head on the language model. Here V is measured: the base completes each
+# beginning of an answer 200 times, and V is the mean score.
 
 # %%
 row = world.rows("train", "prompts", 450, seed=0, skills=("sort",))[16]
-question, text = row.prompt[0].text, " brown green green"
+question, text = row.prompt[0].text, " brown green green"               # score 0.67
 answer = tok.encode(text) + [tok.end]
-V = []
+expected = []
 for t in range(len(answer)):
     start = tok.prompt_ids(row.prompt) + answer[:t]
     endings = generate(base, [start] * 200, stop=tok.end, pad=tok.pad, max_new=44, temperature=1.0)
-    texts = [tok.decode(answer[:t] + x.ids).strip() for x in endings]
-    V.append(sum(world.score(question, x) for x in texts) / 200)
-V = torch.tensor([*V, world.score(question, text.strip())])     # in the end it is the score itself
-print(question, f"  score {V[-1]:.2f}")
-show(tok, torch.tensor(answer), before=V[:-1], after=V[1:], rise=V[1:] - V[:-1],
-     **{"R - mean": (V[-1] - V[0]).expand(4)})
+    scores = [world.score(question, tok.decode(answer[:t] + x.ids)) for x in endings]
+    expected.append(sum(scores) / 200)
+expected = torch.tensor([*expected, world.score(question, text)])       # in the end: the score
+show(tok, torch.tensor(answer), **{"V before": expected[:-1], "V after": expected[1:]},
+     rise=expected.diff(), **{"R - mean": (expected[-1] - expected[0]).expand(4)})
 
 # %% [markdown]
-# The last column is one number for the answer: it beats the mean, so all of it is praised. The
-# rises add up to the same 0.57. But they blame the second *green*, a mistake, and praise the token
-# that stops most.
+# One number (last column) praises all of this answer. The rises have the sum 0.57, too, but they
+# blame the second *green*, a mistake, and give the largest praise to the token that stops.
 #
 # ## Two extremes
 # Let $R_t$ be the reward of token t, here 0 until the last one, and $V=0$ after it. The rise is
@@ -59,8 +56,8 @@ show(tok, torch.tensor(answer), before=V[:-1], after=V[1:], rise=V[1:] - V[:-1],
 # $$A_t=\delta_t+\lambda\delta_{t+1}+\lambda^2\delta_{t+2}+\dots$$
 # **With $\lambda=0$** it is only the rise. That has little noise, but it is wrong if the critic is.
 # **With $\lambda=1$** each later V comes once with a plus and once with a minus. All of them cancel,
-# and what is left is the later reward minus $V_t$. So V is only a baseline, which does not depend
-# on the token. By lesson 07 no critic can make this wrong on average.
+# and the later reward minus $V_t$ is left. So V is only a baseline, as in lesson 07, and no critic
+# can make this wrong on average.
 #
 # Now the game. One number an answer is its score minus the mean of the other three (**RLOO**, GRPO
 # without dividing by the std). *Noise* is how far the gradient from four answers is from its mean.
@@ -82,11 +79,11 @@ def answers(p, rng):
     return right, torch.cat([torch.ones(len(p), K, 1), so_far[..., :-1]], 2), so_far.mean(2)
 
 
-def advantages(lam, V, R):
-    """V (N,K,T), scores R (N,K) -> (N,K,T). Without lam all steps of an answer have one number."""
-    if lam is None:
+def advantages(name, V, R):
+    """Predictions V (N,K,T) and scores R (N,K) -> the advantage of each step (N,K,T)."""
+    if name == "one number an answer":
         return ((R - R.mean(1, keepdim=True)) * K / (K - 1))[..., None].expand_as(V)
-    return torch.cat([V[..., 1:], R[..., None]], 2) - V if lam == 0 else R[..., None] - V
+    return torch.cat([V[..., 1:], R[..., None]], 2) - V if "lam 0" in name else R[..., None] - V
 
 
 p = torch.full((3000, T), 0.6, requires_grad=True)
@@ -94,13 +91,11 @@ true = torch.autograd.grad(values(p)[0, 0], p)[0][0] * 0.6 * 0.4        # (T,) b
 p = p.detach()
 right, before_slip, R = answers(p, torch.Generator().manual_seed(0))
 V = torch.where(before_slip == 1, values(p)[:, None], R[..., None]) + TOO_HIGH
-one = int((R == 3 / 8).flatten().nonzero()[0])          # an answer that slips in step four
-found = {}
+found, one = {}, int((R == 3 / 8).flatten().nonzero()[0])   # an answer that slips in step four
 print(f"{'':<23}noise  bias   advantages of an answer that slips in step four")
-for name, lam, critic in (("one number an answer", None, V), ("perfect, lam 0", 0, V),
-                          ("perfect, lam 1", 1, V), ("always 0, lam 0", 0, 0 * V),
-                          ("always 0, lam 1", 1, 0 * V)):
-    A = advantages(lam, critic, R)
+for name, critic in (("one number an answer", V), ("perfect, lam 0", V), ("perfect, lam 1", V),
+                     ("always 0, lam 0", 0 * V), ("always 0, lam 1", 0 * V)):
+    A = advantages(name, critic, R)
     gradient = (A * (right - 0.6)).mean(1) / true.norm()    # right - p: log p by the logit
     mean = gradient.mean(0)
     found[name] = (gradient - mean).norm() / 3000 ** 0.5, (mean - true / true.norm()).norm()
@@ -118,14 +113,14 @@ scores = {"one number an answer": [], "perfect, lam 0": [], "perfect, lam 1": []
 for name in scores:
     table = torch.full((500, T), 0.405, requires_grad=True)             # logits: 0.6 each
     optimizer, learned = torch.optim.SGD([table], lr=RATE), torch.zeros(500, T)
-    rng, lam = torch.Generator().manual_seed(1), {"0": 0, "1": 1}.get(name[-1])
+    rng = torch.Generator().manual_seed(1)
     for step in range(STEPS + 1):
         p = table.detach().sigmoid()
         scores[name].append(100 * values(p)[:, 0].mean().item())
         right, before_slip, R = answers(p, rng)                         # 1. sample  2. score
         V = learned if "learned" in name else values(p)                 # 3. predict
         V = torch.where(before_slip == 1, V[:, None], R[..., None]) + TOO_HIGH
-        A = advantages(lam, V, R)                                       # 4. compare
+        A = advantages(name, V, R)                                      # 4. compare
         loss = -(A * Bernoulli(logits=table[:, None]).log_prob(right)).sum(2).mean(1).sum()
         optimizer.zero_grad()
         loss.backward()
@@ -138,26 +133,21 @@ tell(guess, scores["perfect, lam 0"][-1], "of 100")
 
 # %% [markdown]
 # ## What happened
-# **One number an answer** praises the slip as much as the three right steps before it. A **perfect
-# critic** praises these three, blames the slip, and leaves the rest alone. The noise falls from
-# 1.83 to 0.43. It falls with the root of the number of answers, and $(1.83/0.43)^2$ is 18.
-#
-# **Yet at the same learning rate this is worth 7 points**, 75 in place of 68. Most noise cancels
-# over the steps. What precision buys is a longer step, as you will see below.
+# **One number an answer** praises the slip as much as the right steps before it. A **perfect
+# critic** praises these, blames the slip, and leaves the rest alone. The noise falls from 1.83 to
+# 0.43, and it falls with the root of the number of answers: $(1.83/0.43)^2$ is 18. **Yet at the same
+# learning rate this is worth 7 points**, 75 in place of 68. Most noise cancels over the steps. What
+# precision buys is a longer step, as you will see below.
 #
 # **A wrong critic does harm with $\lambda=0$.** One that always says 0 has a bias as long as the true
-# gradient: only the last step gets a push. The learned critic begins so, and ends at 35. It
-# predicts too little before the slip. So the slip, after which the score is known, looks like a
-# rise and is praised. With $\lambda=1$ the same critic reaches 70.
-#
-# So one number for each token pays if the critic is right and one takes longer steps. PPO's usual
-# $\lambda=0.95$ is nearly 1. GRPO has no critic to train. How good a language model's critic
-# becomes, this game does not show.
+# gradient. The learned critic begins so, and ends at 35. It predicts too little before the slip, so
+# the slip, after which the score is known, looks like a rise. With $\lambda=1$ it reaches 70. So
+# one number for each token pays if the critic is right and one takes longer steps. How right a
+# language model's critic becomes, this game does not show.
 #
 # ## Change one thing
-# Guess first, each time.
-# 1. `RATE`: 32.0 in place of 8.0. Where do one number and the perfect critic end?
-# 2. `TOO_HIGH`: 0.5 in place of 0.0. Each prediction is 0.5 too high. Which $\lambda$ minds?
+# Guess first. 1. `RATE` = 32.0: where do one number and the perfect critic end?
+# 2. `TOO_HIGH` = 0.5: each prediction is 0.5 too high. Which $\lambda$ minds?
 # 3. Replace `torch.zeros(500, T)` by `values(torch.full((500, T), 0.6))`: this critic knows the
 # first policy before training begins. Where does it end with $\lambda=0$?
 #
@@ -165,8 +155,7 @@ tell(guess, scores["perfect, lam 0"][-1], "of 100")
 #
 # 1. One number 77, the perfect critic 95. 2. With $\lambda=0$ it ends at 74. $V_{t+1}$ and $V_t$ have
 # the same error, so it cancels: only the changes of a critic must be right. With $\lambda=1$ it is
-# noise for all eight steps (4.00), and the score ends at 48. 3. At 72, in place of 35. So the harm
-# came from having to learn first.
+# noise for all eight steps (4.00), and the score ends at 48. 3. At 72, in place of 35.
 #
 # </details>
 #
@@ -187,9 +176,7 @@ tell(guess, scores["perfect, lam 0"][-1], "of 100")
 #
 # <details><summary>Answers</summary>
 #
-# 1. A critic whose changes from token to token are right. With $\lambda=1$ a wrong one adds noise
-#    but no bias.
-# 2. Only then is $V_{t+1}-V_t$ the change that the token has made. With V after it, the baseline
-#    would depend on the token and take its effect away.
+# 1. A critic whose changes are right. With $\lambda=1$ a wrong one adds noise but no bias.
+# 2. Only then is $V_{t+1}-V_t$ the change that the token has made, and V a baseline.
 #
 # </details>

@@ -25,7 +25,7 @@ from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 
-STEPS, PROMPTS, K, RATE, SEED = 24, 16, 4, 2.5e-4, 0
+STEPS, K, RATE, SEED = 24, 4, 2.5e-4, 0
 REFUSALS_SHOWN = 0              # demonstrations of each 16 that are about an unknown creature
 tok, base, tasks = nano(), shipped_base(), ("sort", "truth", "unknown")   # facts: "truth"
 guess = ask("On what percentage of unknown creatures does CHORD refuse?", "0 to 100")
@@ -59,16 +59,13 @@ def imitate(model, rows):
 
 
 def data(seed):
-    """The prompts of all steps, and 16 right demonstrations for each."""
-    prompts = world.rows("train", "demos", STEPS * PROMPTS, seed, skills=tasks)
-    rows = world.rows("train", "demos", 2 * STEPS * PROMPTS, seed, skills=tasks)
-    shown = [row for row in rows if row.task != "unknown"]
-    refusals = [row for row in rows if row.task == "unknown"]
-    steps = [[shown[i % len(shown)] for i in range(16 * step, 16 * step + 16)]
-             for step in range(STEPS)]
-    for step, batch in enumerate(steps):
-        batch[:REFUSALS_SHOWN] = refusals[REFUSALS_SHOWN * step:][:REFUSALS_SHOWN]
-    return [prompts[PROMPTS * k:PROMPTS * k + PROMPTS] for k in range(STEPS)], steps
+    """The prompts of each step, and 16 right demonstrations."""
+    prompts = world.rows("train", "demos", 16 * STEPS, seed, skills=tasks)
+    rows = world.rows("train", "demos", 32 * STEPS, seed, skills=tasks)
+    shown = 3 * [row for row in rows if row.task != "unknown"]
+    unknown, n = [row for row in rows if row.task == "unknown"], REFUSALS_SHOWN
+    return [(prompts[16 * k:16 * k + 16], unknown[n * k:n * k + n] + shown[16 * k + n:16 * k + 16])
+            for k in range(STEPS)]
 
 
 others = tokens(world.rows("test", "demos", 40, seed=9, skills=("unknown",)), "answer", tok)
@@ -79,26 +76,25 @@ def refusal(model):
     """Mean probability of "I do not know." for 40 unknown creatures of the test, in %."""
     return 100 * logp_of(model, *others)[0].exp().mean().item()
 
-
 # %% [markdown]
 # ## One step, four answers
 # The first step, three times, by plain gradient descent: with only the scores, with only the
 # examples, and with both. Here is what it does to four answers about one unknown creature.
 
 # %%
-prompts, shown = data(5)
-*answers, R = sample_answers(base, prompts[0], tok, 0)
+asked, shown = data(5)[0]
+*answers, R = sample_answers(base, asked, tok, 0)
 models = {"before": base}
 for name, w in (("scores", 0), ("examples", 1), ("both", 0.9)):
     models[name] = copy.deepcopy(base)
-    ((1 - w) * explore(models[name], answers, R) + w * imitate(models[name], shown[0])).backward()
+    ((1 - w) * explore(models[name], answers, R) + w * imitate(models[name], shown)).backward()
     with torch.no_grad():
         for weights in models[name].parameters():
             weights -= 0.05 * weights.grad
-one = max(k for k, row in enumerate(prompts[0]) if row.task == "unknown" and R[k].max() > R[k].min())
+one = max(k for k in range(16) if asked[k].task == "unknown" and R[k].max() > R[k].min())
 p = {name: 100 * logp_of(model, *answers)[0].exp()[K * one:K * one + K]
      for name, model in models.items()}
-print(prompts[0][one].prompt[0].text, "\nscore", *(f"{name:>10}" for name in models))
+print(asked[one].prompt[0].text, "\nscore", *(f"{name:>10}" for name in models))
 for j in range(K):
     text = tok.decode(answers[1][K * one + j][answers[2][K * one + j] == 1].tolist())
     print(f"{R[one, j]:5.2f}", *(f"{x[j]:8.2f} %" for x in p.values()), text)
@@ -111,24 +107,22 @@ print(f"{'mean':5}", *(f"{x:8.2f} %" for x in mean.values()), "I do not know. (4
 # %%
 weights = {"GRPO": [0.0] * STEPS, "SFT": [1.0] * STEPS, "CHORD": [
     0.05 + 0.85 * (1 + math.cos(math.pi * min(1, 2 * step / STEPS))) / 2 for step in range(STEPS)]}
-prompts, shown = data(SEED)
-test = world.rows("test", "prompts", 120, seed=9, skills=tasks)        # 40 of each task
+steps, test = data(SEED), world.rows("test", "prompts", 120, seed=9, skills=tasks)   # 40 of each
 paths, scores, uneven = {}, {}, {}
 print("score of 100    sort   truth unknown   refuses on known creatures")
 for name in weights:
     model, paths[name], uneven[name] = copy.deepcopy(base), [], []
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
     for step in range(STEPS):
-        if step % 4 == 0:
-            paths[name].append(refusal(model))
-        w, loss = weights[name][step], 0.0
+        paths[name].append(refusal(model))
+        (asked, shown), w, loss = steps[step], weights[name][step], 0.0
         if w > 0:
-            loss = w * imitate(model, shown[step])                      # 1. imitate
+            loss = w * imitate(model, shown)                            # 1. imitate
         if w < 1:
-            *answers, R = sample_answers(model, prompts[step], tok, 1000 * SEED + step)
+            *answers, R = sample_answers(model, asked, tok, 1000 * SEED + step)
             loss = loss + (1 - w) * explore(model, answers, R)          # 2. explore
-            uneven[name].append([100.0 * (r.max() > r.min()).item() for row, r
-                                 in zip(prompts[step], R) if row.task == "unknown"])
+            uneven[name] += [(step, 100.0 * (r.max() > r.min()).item())
+                             for row, r in zip(asked, R) if row.task == "unknown"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
@@ -141,49 +135,49 @@ for name in weights:
     for k in (40, 80):
         print(f"   {test[k].prompt[0].text} {said[k]}")
 for name in ("GRPO", "CHORD"):
-    first, final = (torch.tensor(sum(uneven[name][k:k + 8], [])).mean() for k in (0, 16))
-    print(f"{name}: groups of unknown creatures with unequal scores: {first:.0f} % in the first "
-          f"eight steps, {final:.0f} % in the last eight")
-curves("18", range(0, STEPS + 1, 4), paths, "probability of \"I do not know.\", %")
+    ends = [[x for step, x in uneven[name] if step // 8 == third] for third in (0, 2)]
+    print(f"{name}: unequal scores in {sum(ends[0]) / len(ends[0]):.0f} % of the groups of unknown "
+          f"creatures in steps 0 to 7, in {sum(ends[1]) / len(ends[1]):.0f} % in steps 16 to 23")
+curves("18", range(STEPS + 1), paths, "probability of \"I do not know.\", %")
 tell(guess, float(scores["CHORD"][2]), "%")
 
 # %% [markdown]
 # ## What happened
-# **Right examples stop exploration.** GRPO refuses on all unknown creatures and CHORD on none, with
-# the same scores.
+# **Right examples stop exploration.** GRPO refuses on all unknown creatures and CHORD on none.
 #
 # **One step shows why.** Facts begin with *The*, as hallucinations do, and what raises this token
 # lowers *I*. One step of examples takes "I do not know." from 10.0 to 7.9 %, for creatures that no
 # example mentions. One step of scores takes it to 16.7 %, and both to 8.6 %. Soon hardly a group of
-# four has a right answer, and equal scores teach nothing (lesson 07): 12 % of CHORD's groups of
-# unknown creatures have unequal scores at first, and none in the end, when $w$ is small.
-# Exploration needs **entropy**, a spread of different samples. Once the right answer is hardly
-# sampled, its reward comes too late.
+# four has a right answer, and equal scores teach nothing (lesson 07). In CHORD 12 % of these groups
+# have unequal scores at first, and none in the end, when $w$ is small. Exploration needs
+# **entropy**, a spread of different samples. Otherwise the reward comes too late.
 #
 # **Scores have a cost, too.** GRPO refuses on 98 % of the known creatures, where a refusal scores 0.
-# In most of their groups no answer is right, so nothing pushes the refusal down.
+# In most of their groups no answer is right, so nothing pushes it down. All this is one seed.
 #
 # ## Change one thing
 # Guess first, each time.
-# 1. `REFUSALS_SHOWN = 1`: 24 times "I do not know." among 384 demonstrations. SFT refuses on XX of
+# 1. `REFUSALS_SHOWN = 1`: 24 times "I do not know." among 384 demonstrations. SFT refuses on 5 % of
 # the unknown creatures then. And CHORD?
-# 2. Replace `row.task != "unknown"` by `row.task == "sort"`: no more facts are shown.
-# 3. `SEED`: 1 or 2 in place of 0, with other prompts and demonstrations.
+# 2. Replace `row.task != "unknown"` by `row.task == "sort"`: no facts are shown. And CHORD?
+# 3. `SEED` = 1, then 2: other prompts, other demonstrations.
 #
 # <details><summary>After your runs</summary>
 #
-# XXX
+# 1. On 70 %, and on 22 % of the known ones. All examples together now raise "I do not know." from
+# 10.0 to 12.2 %, so it is still sampled, and the scores do the rest. Neither half does this alone.
+# 2. On all, so it was the facts that stopped exploration. The price is GRPO's: 90 % of the known.
+# 3. CHORD refuses on none again. GRPO refuses on 100 and 95 %, and on 100 and 72 % of the known.
 #
 # </details>
 #
 # ## To hand in
-# At which weight does exploration survive? Put `[W] * STEPS` for CHORD's falling weight, with five
-# values of W from 0 to 0.9. Draw the score on unknown creatures and on *truth* against W, and say in
-# two sentences whether one W has both.
+# At which weight does exploration survive? Give CHORD `[W] * STEPS`, with five W from 0 to 0.9, and
+# draw the scores of `unknown` and `truth` against W. Does one W have both? Two sentences.
 #
 # ## Your own program
-# CHORD has a second form, and yours is this one. It multiplies the push on a shown token by
-# $p(1-p)$, which is small for a token that the model finds nearly certain or nearly impossible.
+# Yours is CHORD's second form. It multiplies the push on a shown token by $p(1-p)$, which is small
+# for a token that the model finds nearly certain or nearly impossible.
 #
 #     def chord_loss(model, reference, rows, tok, step):
 #         """One number, (1 - w) explore + w imitate. explore: GRPO's loss (lesson 13) on
