@@ -11,7 +11,7 @@
 #
 # SFT shows a model both forms. Then GRPO rewards only the last word. Before GRPO 21 % of the answers
 # to sums have steps, and 25 % of these are right. Of the reversals 27 % have steps, and 60 % of
-# these are right. You are not told how many direct answers are right. After GRPO the share of
+# these are right. How many direct answers are right you are not told. After GRPO the share of
 # answers with steps has ...
 # - **a** risen for both;
 # - **b** risen for the reversals and fallen for the sums;
@@ -50,8 +50,7 @@ guess = ask("What has happened to the share of answers with steps?", "a b c d")
 #
 # ## Teach both forms
 # SFT on 600 right answers, three times over. Three in ten contain the steps (`SHOWN`). The loss is
-# the mean over all tokens of a batch. (With the mean over each answer first, a token of a long
-# answer would count little beside one of a short answer.)
+# the mean over all tokens. (With the mean over each answer first, long answers would count little.)
 
 # %%
 def last(text):
@@ -75,8 +74,7 @@ for step in range(112):
 
 # %% [markdown]
 # ## Measure the benefit
-# `sample` draws K answers to each question and compares their last words. `look` asks 60 new
-# questions and prints four of the answers to the first one.
+# `look` asks 60 new questions, and prints four of the eight answers to the first one.
 
 # %%
 def sample(model, rows, seed):
@@ -142,31 +140,32 @@ tell(guess, {(1, 1): "a", (0, 1): "b", (0, 0): "c", (1, 0): "d"}[rose])
 # %% [markdown]
 # ## What happened
 # **Sums.** With steps 25 % are right, directly 3 %. The benefit is +22 points, and steps spread from
-# 21 to 100 % of the answers. Right are XX % in place of 8. Several additions in one token are too
-# much for this model, while each step is only one.
+# 21 to 93 % of the answers. Right are 24 % in place of 8. Several additions in one token are too
+# much for this model, and each step is only one.
 #
 # **Reversals.** With steps 60 % are right, directly 82 %. The benefit is -22 points, and steps fall
-# from 27 to X %. Right are XX % in place of 76. The last word is simply the first of the question,
+# from 27 to 1 %. Right are 99 % in place of 76. The last word is simply the first of the question,
 # and each extra word may be wrong. So shorter answers need not be a fault.
 #
-# **What else could shorten answers?** If sampling cuts long answers off before their result, they
-# are never rewarded. And GRPO divides by the number of tokens, so it pushes the first token of a
-# long answer less. Dr. GRPO divides all answers by one constant. You can try both below. All this is
-# one model and one seed, but the two signs were measured before.
+# **What else shortens answers?** A limit that cuts them off before their result (try it below). And
+# GRPO divides by the number of tokens, so the first token of a long answer gets a smaller push.
+# Dr. GRPO divides by a constant. All this is one model and one seed.
 #
 # ## Change one thing
-# Guess first, each time.
-# 1. `SHOWN` = 0 in place of 0.3: no demonstration has steps. Does GRPO find them for the sums?
-# 2. `LONGEST` = 6 in place of 40: no answer has more than six tokens. What becomes of the sums?
+# Guess first. 1. `SHOWN` = 0.0: no demonstration has steps. Does GRPO find them for the sums?
+# 2. `LONGEST` = 6: no answer has more than six tokens. What becomes of the steps of the sums?
 #
 # <details><summary>After your runs</summary>
 #
-# XXX
+# 1. No: steps stay at 0 %. What is never sampled is never rewarded. Yet 17 % of the sums are right,
+# since all demonstrations practised the direct result. The benefit does not compare two models.
+# 2. They fall from 21 to 5 %. No answer with steps reaches its result, so $\Delta$ is -3 points.
 #
 # </details>
 #
 # ## To hand in
-# XXX
+# Replace `/ mask.sum(1)` in GRPO's loss by `/ 20`, as Dr. GRPO does. Draw the share of answers with
+# steps for both tasks beside the old curves. Which task changes more, and why? Two sentences.
 #
 # ## Two questions
 # 1. The answers of a model trained with GRPO get shorter. Name a good reason and a bad one.
@@ -174,8 +173,7 @@ tell(guess, {(1, 1): "a", (0, 1): "b", (0, 0): "c", (1, 0): "d"}[rose])
 #
 # <details><summary>Answers</summary>
 #
-# 1. Good: the model is right as often without steps, each of which may be wrong. Bad: long answers
-#    are cut off before their result.
+# 1. Good: it is right as often without steps. Bad: long answers are cut off before their result.
 # 2. The benefit of steps: how much more often sampled answers are right with steps than without.
 #
 # </details>

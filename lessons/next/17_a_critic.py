@@ -6,10 +6,9 @@
 # *25 minutes; needs 13. PPO: arXiv:1707.06347; GAE: arXiv:1506.02438. You write `gae`.*
 #
 # A game where all can be computed: an answer has eight steps, each right with probability 0.6. Its
-# score is the share of steps before the first wrong one, the **slip**. What follows does not matter.
-# The policy is a table of eight probabilities, and each training step samples four answers.
-#
-# With one number an answer, ten such steps bring the expected score from 18 to 68 of 100. A perfect
+# score is the share of steps before the first wrong one, the **slip**. What follows is ignored. The
+# policy is a table of eight probabilities, and each training step samples four answers. With one
+# number an answer, ten training steps bring the expected score from 18 to 68 of 100. A perfect
 # critic makes the gradient as precise as 18 times as many answers would. All else stays the same.
 
 # %%
@@ -55,9 +54,9 @@ show(tok, torch.tensor(answer), **{"V before": expected[:-1], "V after": expecte
 # $\delta_t=R_t+V_{t+1}-V_t$. **GAE** (generalized advantage estimation) also counts later rises:
 # $$A_t=\delta_t+\lambda\delta_{t+1}+\lambda^2\delta_{t+2}+\dots$$
 # **With $\lambda=0$** it is only the rise. That has little noise, but it is wrong if the critic is.
-# **With $\lambda=1$** each later V comes once with a plus and once with a minus. All of them cancel,
-# and the later reward minus $V_t$ is left. So V is only a baseline, as in lesson 07, and no critic
-# can make this wrong on average.
+# **With $\lambda=1$** each later V comes once with plus and once with minus. They cancel, and the
+# later reward minus $V_t$ is left. So V is only a baseline, as in lesson 07, and no critic can make
+# this wrong on average.
 #
 # Now the game. One number an answer is its score minus the mean of the other three (**RLOO**, GRPO
 # without dividing by the std). *Noise* is how far the gradient from four answers is from its mean.
@@ -135,15 +134,13 @@ tell(guess, scores["perfect, lam 0"][-1], "of 100")
 # ## What happened
 # **One number an answer** praises the slip as much as the right steps before it. A **perfect
 # critic** praises these, blames the slip, and leaves the rest alone. The noise falls from 1.83 to
-# 0.43, and it falls with the root of the number of answers: $(1.83/0.43)^2$ is 18. **Yet at the same
-# learning rate this is worth 7 points**, 75 in place of 68. Most noise cancels over the steps. What
-# precision buys is a longer step, as you will see below.
+# 0.43. It falls with the root of the number of answers, and $(1.83/0.43)^2$ is 18. **Yet at the same
+# learning rate this is worth 7 points**, 75 in place of 68. Most noise cancels over the steps.
 #
-# **A wrong critic does harm with $\lambda=0$.** One that always says 0 has a bias as long as the true
+# **A wrong critic does harm with $\lambda=0$.** One that says 0 has a bias as long as the true
 # gradient. The learned critic begins so, and ends at 35. It predicts too little before the slip, so
-# the slip, after which the score is known, looks like a rise. With $\lambda=1$ it reaches 70. So
-# one number for each token pays if the critic is right and one takes longer steps. How right a
-# language model's critic becomes, this game does not show.
+# the slip, after which the score is known, looks like a rise. With $\lambda=1$ it reaches 70. How
+# right a language model's critic becomes, this game does not show.
 #
 # ## Change one thing
 # Guess first. 1. `RATE` = 32.0: where do one number and the perfect critic end?
@@ -153,9 +150,9 @@ tell(guess, scores["perfect, lam 0"][-1], "of 100")
 #
 # <details><summary>After your runs</summary>
 #
-# 1. One number 77, the perfect critic 95. 2. With $\lambda=0$ it ends at 74. $V_{t+1}$ and $V_t$ have
-# the same error, so it cancels: only the changes of a critic must be right. With $\lambda=1$ it is
-# noise for all eight steps (4.00), and the score ends at 48. 3. At 72, in place of 35.
+# 1. One number 77, the perfect critic 95: it pays if one takes longer steps. 2. With $\lambda=0$ it
+# ends at 74. $V_{t+1}$ and $V_t$ have the same error, which cancels: only the changes must be right.
+# With $\lambda=1$ it is noise for all steps (4.00), and the score ends at 48. 3. At 72, not at 35.
 #
 # </details>
 #
@@ -165,9 +162,9 @@ tell(guess, scores["perfect, lam 0"][-1], "of 100")
 #
 # ## Your own program
 #     def gae(R, V, gamma, lam):
-#         """(B,T) advantages: A_t = delta_t + gamma lam A_{t+1}, delta_t = R_t + gamma V_{t+1} - V_t.
-#         R (B,T) the reward of each token; V (B,T) the critic's prediction before it. After the
-#         last token V and A are 0. gamma, lam: from 0 to 1; gamma discounts later rewards (here 1).
+#         """(B,T) advantages: A_t = delta_t + gamma lam A_{t+1}, with delta_t = R_t + gamma V_{t+1}
+#         - V_t. R (B,T) the reward of each token; V (B,T) the critic's prediction before it; after
+#         the last token V and A are 0. gamma, lam: from 0 to 1; gamma discounts later rewards.
 #         R = 0 1, V = 0.5 0.6, gamma 1 and lam 0.5 give 0.3 0.4."""
 #
 # ## Two questions

@@ -6,12 +6,10 @@
 # *25 minutes; needs 13. CHORD: arXiv:2508.11408. You write `chord_loss`.*
 #
 # The base learns three tasks at once: to sort, to tell facts about creatures that it has read of,
-# and to **refuse** about creatures that nobody knows. There only "I do not know." scores 1, and any
-# other answer is a **hallucination**. At first the base samples this refusal in 10 % of its answers.
-#
-# After 24 steps of GRPO it refuses on nearly all unknown creatures. CHORD takes the same steps, and
-# reads 16 demonstrations in each. All are right. They sort words or tell facts, and none is about an
-# unknown creature.
+# and to **refuse** about creatures that nobody knows. There only "I do not know." scores 1, and all
+# else is a **hallucination**. At first the base samples this refusal in 10 % of its answers. After
+# 24 steps of GRPO it refuses on nearly all unknown creatures. CHORD takes the same steps, and reads
+# 16 right demonstrations in each. They sort or tell facts. None is about an unknown creature.
 
 # %%
 import copy
@@ -32,12 +30,11 @@ guess = ask("On what percentage of unknown creatures does CHORD refuse?", "0 to 
 
 # %% [markdown]
 # ## Two halves
-# GRPO pushes each token of a sampled answer by its advantage. SFT pushes each token of a
-# demonstration as if its advantage were 1. CHORD's loss is
+# GRPO pushes the tokens of a sampled answer by its advantage. SFT pushes those of a demonstration as
+# if its advantage were 1. CHORD's loss is
 # $$L=(1-w)\,L_{\rm explore}+w\,L_{\rm imitate}.$$
-# Its weight $w$ falls during the run, from 0.9 to 0.05: first the model is shown something, then it
-# corrects itself. With $w=0$ it is GRPO, with $w=1$ SFT. Each half should do what the other cannot:
-# a demonstration teaches what the model never samples, and a reward teaches more than is shown.
+# Its weight $w$ falls from 0.9 to 0.05: first the model is shown something, then it corrects itself.
+# A demonstration teaches what the model never samples, and a reward teaches more than is shown.
 
 # %%
 def logp_of(model, inputs, targets, mask):
@@ -76,6 +73,7 @@ def refusal(model):
     """Mean probability of "I do not know." for 40 unknown creatures of the test, in %."""
     return 100 * logp_of(model, *others)[0].exp().mean().item()
 
+
 # %% [markdown]
 # ## One step, four answers
 # The first step, three times, by plain gradient descent: with only the scores, with only the
@@ -103,15 +101,16 @@ print(f"{'mean':5}", *(f"{x:8.2f} %" for x in mean.values()), "I do not know. (4
 
 # %% [markdown]
 # ## Twenty-four steps
+# GRPO has $w=0$ and SFT $w=1$.
 
 # %%
 weights = {"GRPO": [0.0] * STEPS, "SFT": [1.0] * STEPS, "CHORD": [
     0.05 + 0.85 * (1 + math.cos(math.pi * min(1, 2 * step / STEPS))) / 2 for step in range(STEPS)]}
 steps, test = data(SEED), world.rows("test", "prompts", 120, seed=9, skills=tasks)   # 40 of each
-paths, scores, uneven = {}, {}, {}
+paths, scores = {}, {}
 print("score of 100    sort   truth unknown   refuses on known creatures")
 for name in weights:
-    model, paths[name], uneven[name] = copy.deepcopy(base), [], []
+    model, paths[name] = copy.deepcopy(base), []
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
     for step in range(STEPS):
         paths[name].append(refusal(model))
@@ -121,8 +120,6 @@ for name in weights:
         if w < 1:
             *answers, R = sample_answers(model, asked, tok, 1000 * SEED + step)
             loss = loss + (1 - w) * explore(model, answers, R)          # 2. explore
-            uneven[name] += [(step, 100.0 * (r.max() > r.min()).item())
-                             for row, r in zip(asked, R) if row.task == "unknown"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
@@ -132,12 +129,8 @@ for name in weights:
     scores[name] = [*(100 * world.exact_scores(test, said).reshape(3, 40).mean(1)),
                     100 * sum(text.startswith("I do not know") for text in said[40:80]) / 40]
     print(f"{name:<12}" + "".join(f"{x:8.0f}" for x in scores[name]) + " %")
-    for k in (40, 80):
-        print(f"   {test[k].prompt[0].text} {said[k]}")
-for name in ("GRPO", "CHORD"):
-    ends = [[x for step, x in uneven[name] if step // 8 == third] for third in (0, 2)]
-    print(f"{name}: unequal scores in {sum(ends[0]) / len(ends[0]):.0f} % of the groups of unknown "
-          f"creatures in steps 0 to 7, in {sum(ends[1]) / len(ends[1]):.0f} % in steps 16 to 23")
+    print(*(f"   {test[k].prompt[0].text} {said[k]}" for k in (40, 80)), sep="\n")
+    print("   I do not know.", " -> ".join(f"{x:.1f}" for x in paths[name][::4]), "%, every 4 steps")
 curves("18", range(STEPS + 1), paths, "probability of \"I do not know.\", %")
 tell(guess, float(scores["CHORD"][2]), "%")
 
@@ -147,27 +140,24 @@ tell(guess, float(scores["CHORD"][2]), "%")
 #
 # **One step shows why.** Facts begin with *The*, as hallucinations do, and what raises this token
 # lowers *I*. One step of examples takes "I do not know." from 10.0 to 7.9 %, for creatures that no
-# example mentions. One step of scores takes it to 16.7 %, and both to 8.6 %. Soon hardly a group of
-# four has a right answer, and equal scores teach nothing (lesson 07). In CHORD 12 % of these groups
-# have unequal scores at first, and none in the end, when $w$ is small. Exploration needs
-# **entropy**, a spread of different samples. Otherwise the reward comes too late.
+# example mentions. One step of scores takes it to 16.7 %, and both to 8.6 %. After XX steps it is at
+# XX %: hardly a group of four has a right answer, and equal scores teach nothing (lesson 07). When
+# $w$ is small at last, there is no **entropy** left, no spread of different samples to explore.
 #
-# **Scores have a cost, too.** GRPO refuses on 98 % of the known creatures, where a refusal scores 0.
-# In most of their groups no answer is right, so nothing pushes it down. All this is one seed.
+# **Scores have a cost, too.** GRPO refuses on 98 % of the known creatures, where this scores 0. In
+# most of their groups no answer is right, so nothing pushes it down. With `SEED` 1 and 2 CHORD
+# refuses on none either, and GRPO on 100 and 95 % of the unknown, 100 and 72 % of the known.
 #
 # ## Change one thing
-# Guess first, each time.
-# 1. `REFUSALS_SHOWN = 1`: 24 times "I do not know." among 384 demonstrations. SFT refuses on 5 % of
+# Guess first. 1. `REFUSALS_SHOWN = 1`: 24 times "I do not know." among 384 demonstrations. SFT refuses on 5 % of
 # the unknown creatures then. And CHORD?
 # 2. Replace `row.task != "unknown"` by `row.task == "sort"`: no facts are shown. And CHORD?
-# 3. `SEED` = 1, then 2: other prompts, other demonstrations.
 #
 # <details><summary>After your runs</summary>
 #
 # 1. On 70 %, and on 22 % of the known ones. All examples together now raise "I do not know." from
 # 10.0 to 12.2 %, so it is still sampled, and the scores do the rest. Neither half does this alone.
 # 2. On all, so it was the facts that stopped exploration. The price is GRPO's: 90 % of the known.
-# 3. CHORD refuses on none again. GRPO refuses on 100 and 95 %, and on 100 and 72 % of the known.
 #
 # </details>
 #
@@ -180,10 +170,10 @@ tell(guess, float(scores["CHORD"][2]), "%")
 # for a token that the model finds nearly certain or nearly impossible.
 #
 #     def chord_loss(model, reference, rows, tok, step):
-#         """One number, (1 - w) explore + w imitate. explore: GRPO's loss (lesson 13) on
-#         sample_answers(model, rows, tok, step). imitate: minus the mean of p (1 - p) log p over all
-#         tokens of the rows' answers; p (1 - p) is a constant. w falls as half a cosine from MU at
-#         step 0 to MU_END at step FALL, and stays there. `reference` is not used."""
+#         """One number, (1 - w) explore + w imitate. explore: GRPO's loss (lesson 13). imitate:
+#         minus the mean of p (1 - p) log p over all tokens of the rows' answers, where p (1 - p) is
+#         a constant. w falls from MU at step 0 to MU_END at step FALL as half a cosine, and stays
+#         there. `reference` is not used."""
 #
 # ## Two questions
 # 1. No demonstration mentions an unknown creature. Why do they get fewer refusals?
@@ -192,7 +182,6 @@ tell(guess, float(scores["CHORD"][2]), "%")
 # <details><summary>Answers</summary>
 #
 # 1. All answers share weights, and their first tokens one softmax. What raises *The* lowers *I*.
-# 2. It can if the model samples it sometimes, so a group of its answers has unequal scores. It
-#    cannot if imitation of something else has made it too rare.
+# 2. It can if the model samples it sometimes. It cannot once imitation has made it too rare.
 #
 # </details>
