@@ -9,10 +9,9 @@
 # - *Add up 9 3 5 step by step.* With steps `9 and 3 is 12 and 5 is 17`, directly `17`.
 # - *Say pig bee saw backwards.* With steps `saw bee pig`, directly `pig`.
 #
-# SFT shows a model both forms. Then GRPO rewards only the last word. Before GRPO 21 % of the answers
-# to sums have steps, and 25 % of these are right. Of the reversals 27 % have steps, and 60 % of
-# these are right. How many direct answers are right you are not told. After GRPO the share of
-# answers with steps has ...
+# SFT shows a model both forms. Then GRPO rewards only the last word. Before GRPO 21 % of the
+# answers to sums have steps, and 25 % of these are right. Of the reversals 27 % have steps, and
+# 60 % of these are right. After GRPO the share of answers with steps has ...
 # - **a** risen for both;
 # - **b** risen for the reversals and fallen for the sums;
 # - **c** fallen for both;
@@ -134,22 +133,21 @@ for task in tasks:
     after[task] = look(model, task)
 means = {task: [sum(x[k:k + 4]) / 4 for k in range(0, STEPS, 4)] for task, x in spread.items()}
 curves("14", range(4, STEPS + 1, 4), means, "answers with steps, %")
-rose = tuple(after[task][0] > before[task][0] for task in tasks)
-tell(guess, {(1, 1): "a", (0, 1): "b", (0, 0): "c", (1, 0): "d"}[rose])
+sums, reversals = (after[task][0] > before[task][0] for task in tasks)
+tell(guess, ("a" if reversals else "d") if sums else ("b" if reversals else "c"))
 
 # %% [markdown]
 # ## What happened
-# **Sums.** With steps 25 % are right, directly 3 %. The benefit is +22 points, and steps spread from
-# 21 to 93 % of the answers. Right are 24 % in place of 8. Several additions in one token are too
-# much for this model, and each step is only one.
+# **Sums.** With steps 25 % are right, directly 3 %. The benefit is +22 points, and steps spread
+# from 21 to 93 % of the answers. Right are 24 % in place of 8. Several additions in one token are
+# too much for this model, and each step is only one.
 #
 # **Reversals.** With steps 60 % are right, directly 82 %. The benefit is -22 points, and steps fall
 # from 27 to 1 %. Right are 99 % in place of 76. The last word is simply the first of the question,
 # and each extra word may be wrong. So shorter answers need not be a fault.
 #
-# **What else shortens answers?** A limit that cuts them off before their result (try it below). And
-# GRPO divides by the number of tokens, so the first token of a long answer gets a smaller push.
-# Dr. GRPO divides by a constant. All this is one model and one seed.
+# **What else shortens answers?** A limit that cuts off their result (try it below). And GRPO
+# divides by the number of tokens, Dr. GRPO by a constant. All this is one model and one seed.
 #
 # ## Change one thing
 # Guess first. 1. `SHOWN` = 0.0: no demonstration has steps. Does GRPO find them for the sums?

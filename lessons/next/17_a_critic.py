@@ -46,8 +46,8 @@ show(tok, torch.tensor(answer), **{"V before": expected[:-1], "V after": expecte
      rise=expected.diff(), **{"R - mean": (expected[-1] - expected[0]).expand(4)})
 
 # %% [markdown]
-# One number (last column) praises all of this answer. The rises have the sum 0.57, too, but they
-# blame the second *green*, a mistake, and give the largest praise to the token that stops.
+# One number (last column) praises all of this answer. The rises have the sum 0.57, too. But they
+# blame the second *green*, a mistake, and praise the token that stops most.
 #
 # ## Two extremes
 # Let $R_t$ be the reward of token t, here 0 until the last one, and $V=0$ after it. The rise is
@@ -55,12 +55,11 @@ show(tok, torch.tensor(answer), **{"V before": expected[:-1], "V after": expecte
 # $$A_t=\delta_t+\lambda\delta_{t+1}+\lambda^2\delta_{t+2}+\dots$$
 # **With $\lambda=0$** it is only the rise. That has little noise, but it is wrong if the critic is.
 # **With $\lambda=1$** each later V comes once with plus and once with minus. They cancel, and the
-# later reward minus $V_t$ is left. So V is only a baseline, as in lesson 07, and no critic can make
-# this wrong on average.
+# later reward minus $V_t$ is left: V is a baseline as in lesson 07, so no critic makes this wrong.
 #
-# Now the game. One number an answer is its score minus the mean of the other three (**RLOO**, GRPO
-# without dividing by the std). *Noise* is how far the gradient from four answers is from its mean.
-# *Bias* is how far this mean is from the true gradient. Both are relative to its length.
+# Now the game. One number is the score minus the mean of the other three (**RLOO**, GRPO without
+# the std). *Noise* is how far the gradient from four answers is from its mean, *bias* how far
+# this mean is from the true gradient. Both are relative to its length.
 
 # %%
 def values(p):
@@ -103,19 +102,21 @@ for name, critic in (("one number an answer", V), ("perfect, lam 0", V), ("perfe
 
 # %% [markdown]
 # ## Ten steps
-# Each line is a mean over 500 trainings. A *learned* critic starts at 0. After each step it moves
-# 0.3 of the way to the mean score that it should have predicted.
+# Each line is a mean over 500 trainings. A *learned* critic starts at 0. Each step takes it 0.3 of
+# the way to the mean score that it should have predicted.
 
 # %%
-scores = {"one number an answer": [], "perfect, lam 0": [], "perfect, lam 1": [],
-          "learned, lam 0": [], "learned, lam 1": []}
-for name in scores:
+scores = {}
+for name in [*found][:3] + ["learned, lam 0", "learned, lam 1"]:
+    scores[name] = []
     table = torch.full((500, T), 0.405, requires_grad=True)             # logits: 0.6 each
     optimizer, learned = torch.optim.SGD([table], lr=RATE), torch.zeros(500, T)
     rng = torch.Generator().manual_seed(1)
     for step in range(STEPS + 1):
         p = table.detach().sigmoid()
         scores[name].append(100 * values(p)[:, 0].mean().item())
+        if step == STEPS:
+            break
         right, before_slip, R = answers(p, rng)                         # 1. sample  2. score
         V = learned if "learned" in name else values(p)                 # 3. predict
         V = torch.where(before_slip == 1, V[:, None], R[..., None]) + TOO_HIGH
@@ -134,13 +135,13 @@ tell(guess, scores["perfect, lam 0"][-1], "of 100")
 # ## What happened
 # **One number an answer** praises the slip as much as the right steps before it. A **perfect
 # critic** praises these, blames the slip, and leaves the rest alone. The noise falls from 1.83 to
-# 0.43. It falls with the root of the number of answers, and $(1.83/0.43)^2$ is 18. **Yet at the same
-# learning rate this is worth 7 points**, 75 in place of 68. Most noise cancels over the steps.
+# 0.43, to the root of 1/18. **Yet at the same learning rate this is worth 7 points**, 75 in place
+# of 68. Most noise cancels over the steps.
 #
 # **A wrong critic does harm with $\lambda=0$.** One that says 0 has a bias as long as the true
 # gradient. The learned critic begins so, and ends at 35. It predicts too little before the slip, so
-# the slip, after which the score is known, looks like a rise. With $\lambda=1$ it reaches 70. How
-# right a language model's critic becomes, this game does not show.
+# the slip looks like a rise. With $\lambda=1$ it reaches 70. How right a language model's critic
+# becomes, this game does not show.
 #
 # ## Change one thing
 # Guess first. 1. `RATE` = 32.0: where do one number and the perfect critic end?
@@ -150,15 +151,15 @@ tell(guess, scores["perfect, lam 0"][-1], "of 100")
 #
 # <details><summary>After your runs</summary>
 #
-# 1. One number 77, the perfect critic 95: it pays if one takes longer steps. 2. With $\lambda=0$ it
-# ends at 74. $V_{t+1}$ and $V_t$ have the same error, which cancels: only the changes must be right.
-# With $\lambda=1$ it is noise for all steps (4.00), and the score ends at 48. 3. At 72, not at 35.
+# 1. One number 77, the perfect critic 95: it pays if steps are longer. 2. With $\lambda=0$ it ends
+# at 74: the error cancels in $V_{t+1}-V_t$, and only changes must be right. With $\lambda=1$ it is
+# noise for all steps (4.00), and the score ends at 48. 3. At 72, not at 35.
 #
 # </details>
 #
 # ## To hand in
-# With your `gae`, draw noise and bias of `0.5 * V`, a critic that is half right, against six
-# $\lambda$ from 0 to 1. Which $\lambda$ would you take, and why? Two sentences.
+# With your `gae`, draw noise and bias of the critic `0.5 * V` against six $\lambda$ from 0 to 1.
+# Which $\lambda$ would you take, and why? Two sentences.
 #
 # ## Your own program
 #     def gae(R, V, gamma, lam):

@@ -26,19 +26,20 @@ from nanouft.models.tokenizer import nano
 STEPS, K, RATE, SEED = 24, 4, 2.5e-4, 0
 REFUSALS_SHOWN = 0              # demonstrations of each 16 that are about an unknown creature
 tok, base, tasks = nano(), shipped_base(), ("sort", "truth", "unknown")   # facts: "truth"
+others = tokens(world.rows("test", "demos", 40, seed=9, skills=("unknown",)), "answer", tok)
 guess = ask("On what percentage of unknown creatures does CHORD refuse?", "0 to 100")
 
 # %% [markdown]
 # ## Two halves
-# GRPO pushes the tokens of a sampled answer by its advantage. SFT pushes those of a demonstration as
-# if its advantage were 1. CHORD's loss is
+# GRPO pushes the tokens of a sampled answer by its advantage. SFT pushes those of a demonstration
+# as if its advantage were 1. CHORD's loss is
 # $$L=(1-w)\,L_{\rm explore}+w\,L_{\rm imitate}.$$
-# Its weight $w$ falls from 0.9 to 0.05: first the model is shown something, then it corrects itself.
-# A demonstration teaches what the model never samples, and a reward teaches more than is shown.
+# Its weight $w$ falls from 0.9 to 0.05: first the model is shown something, then it corrects
+# itself. Examples teach what it never samples, and rewards more than is shown.
 
 # %%
 def logp_of(model, inputs, targets, mask):
-    """(N,) log p of each answer, and (N,) its tokens."""
+    """(N,) log p of each answer, and (N,) how many tokens it has."""
     return (token_logp(model(inputs), targets) * mask).sum(1), mask.sum(1)
 
 
@@ -65,10 +66,6 @@ def data(seed):
             for k in range(STEPS)]
 
 
-others = tokens(world.rows("test", "demos", 40, seed=9, skills=("unknown",)), "answer", tok)
-
-
-@torch.no_grad()
 def refusal(model):
     """Mean probability of "I do not know." for 40 unknown creatures of the test, in %."""
     return 100 * logp_of(model, *others)[0].exp().mean().item()
@@ -101,7 +98,7 @@ print(f"{'mean':5}", *(f"{x:8.2f} %" for x in mean.values()), "I do not know. (4
 
 # %% [markdown]
 # ## Twenty-four steps
-# GRPO has $w=0$ and SFT $w=1$.
+# The whole run, with $w=0$ (GRPO), $w=1$ (SFT) and the falling $w$ (CHORD).
 
 # %%
 weights = {"GRPO": [0.0] * STEPS, "SFT": [1.0] * STEPS, "CHORD": [
@@ -130,28 +127,28 @@ for name in weights:
                     100 * sum(text.startswith("I do not know") for text in said[40:80]) / 40]
     print(f"{name:<12}" + "".join(f"{x:8.0f}" for x in scores[name]) + " %")
     print(*(f"   {test[k].prompt[0].text} {said[k]}" for k in (40, 80)), sep="\n")
-    print("   I do not know.", " -> ".join(f"{x:.1f}" for x in paths[name][::4]), "%, every 4 steps")
+    print("   p(I do not know.), %:", " -> ".join(f"{x:.1f}" for x in paths[name][::4]))
 curves("18", range(STEPS + 1), paths, "probability of \"I do not know.\", %")
 tell(guess, float(scores["CHORD"][2]), "%")
 
 # %% [markdown]
 # ## What happened
-# **Right examples stop exploration.** GRPO refuses on all unknown creatures and CHORD on none.
+# **Right examples stop exploration.** GRPO refuses on all unknown creatures and CHORD on none. One
+# step shows why. Facts begin with *The*, as hallucinations do, and what raises this token
+# lowers *I*. One step of examples takes "I do not know." from 10.0 to 7.9 %, for creatures that
+# no example mentions. One step of scores takes it to 16.7 %, and both to 8.6 %. After XX steps it
+# is at XX %: hardly a group of four has a right answer, and equal scores teach nothing (lesson
+# 07). When $w$ is small at last, the refusal is not sampled any more. Exploration needs
+# **entropy**.
 #
-# **One step shows why.** Facts begin with *The*, as hallucinations do, and what raises this token
-# lowers *I*. One step of examples takes "I do not know." from 10.0 to 7.9 %, for creatures that no
-# example mentions. One step of scores takes it to 16.7 %, and both to 8.6 %. After XX steps it is at
-# XX %: hardly a group of four has a right answer, and equal scores teach nothing (lesson 07). When
-# $w$ is small at last, there is no **entropy** left, no spread of different samples to explore.
-#
-# **Scores have a cost, too.** GRPO refuses on 98 % of the known creatures, where this scores 0. In
-# most of their groups no answer is right, so nothing pushes it down. With `SEED` 1 and 2 CHORD
-# refuses on none either, and GRPO on 100 and 95 % of the unknown, 100 and 72 % of the known.
+# **Scores have a cost, too.** GRPO refuses on 98 % of the known creatures, where this scores 0.
+# With `SEED` 1 and 2 CHORD refuses on none either, and GRPO on 100 and 95 % of the unknown, 100
+# and 72 % of the known.
 #
 # ## Change one thing
-# Guess first. 1. `REFUSALS_SHOWN = 1`: 24 times "I do not know." among 384 demonstrations. SFT refuses on 5 % of
-# the unknown creatures then. And CHORD?
-# 2. Replace `row.task != "unknown"` by `row.task == "sort"`: no facts are shown. And CHORD?
+# Guess first: on how many unknown creatures does CHORD refuse then?
+# 1. `REFUSALS_SHOWN = 1`: 24 times "I do not know." among 384 demonstrations. (SFT: on 5 %.)
+# 2. Replace `row.task != "unknown"` by `row.task == "sort"`: no facts are shown.
 #
 # <details><summary>After your runs</summary>
 #
@@ -166,8 +163,7 @@ tell(guess, float(scores["CHORD"][2]), "%")
 # draw the scores of `unknown` and `truth` against W. Does one W have both? Two sentences.
 #
 # ## Your own program
-# Yours is CHORD's second form. It multiplies the push on a shown token by $p(1-p)$, which is small
-# for a token that the model finds nearly certain or nearly impossible.
+# CHORD's second form has $p(1-p)$, small for shown tokens that are nearly certain or impossible.
 #
 #     def chord_loss(model, reference, rows, tok, step):
 #         """One number, (1 - w) explore + w imitate. explore: GRPO's loss (lesson 13). imitate:
