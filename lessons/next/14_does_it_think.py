@@ -92,7 +92,6 @@ def sample(model, rows, seed):
 
 
 def look(model, task):
-    """In %: answers with steps; right ones of these; right ones of the others; right ones."""
     rows = world.rows("train", "prompts", 60, seed=1, skills=(task,))
     _, texts, right, steps = sample(model, rows, seed=1)
     shares = [100 * x.mean().item() for x in (steps, right[steps == 1], right[steps == 0], right)]
@@ -150,7 +149,7 @@ tell(guess, ("a" if reversals else "d") if sums else ("b" if reversals else "c")
 # divides by the number of tokens, Dr. GRPO by a constant. All this is one model and one seed.
 #
 # ## Change one thing
-# Guess first. 1. `SHOWN` = 0.0: no demonstration has steps. Does GRPO find them for the sums?
+# Guess first. 1. `SHOWN` = 0.0: no demonstration has steps. Does GRPO find them for sums? (nan: none.)
 # 2. `LONGEST` = 6: no answer has more than six tokens. What becomes of the steps of the sums?
 #
 # <details><summary>After your runs</summary>

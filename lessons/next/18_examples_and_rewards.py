@@ -12,7 +12,6 @@
 # 16 right demonstrations in each. They sort or tell facts. None is about an unknown creature.
 
 # %%
-import copy
 import math
 
 import torch
@@ -81,7 +80,7 @@ asked, shown = data(5)[0]
 *answers, R = sample_answers(base, asked, tok, 0)
 models = {"before": base}
 for name, w in (("scores", 0), ("examples", 1), ("both", 0.9)):
-    models[name] = copy.deepcopy(base)
+    models[name] = shipped_base()
     ((1 - w) * explore(models[name], answers, R) + w * imitate(models[name], shown)).backward()
     with torch.no_grad():
         for weights in models[name].parameters():
@@ -107,7 +106,7 @@ steps, test = data(SEED), world.rows("test", "prompts", 120, seed=9, skills=task
 paths, scores = {}, {}
 print("score of 100    sort   truth unknown   refuses on known creatures")
 for name in weights:
-    model, paths[name] = copy.deepcopy(base), []
+    model, paths[name] = shipped_base(), []
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
     for step in range(STEPS):
         paths[name].append(refusal(model))
@@ -141,8 +140,7 @@ tell(guess, float(scores["CHORD"][2]), "%")
 # nothing (lesson 07). When $w$ is small at last, it is at 0.4 %. Exploration needs **entropy**.
 #
 # **Scores have a cost, too.** GRPO refuses on 98 % of the known creatures, where this scores 0.
-# With `SEED` 1 and 2 CHORD refuses on none either, and GRPO on 100 and 95 % of the unknown, 100
-# and 72 % of the known.
+# With `SEED` 1 and 2 CHORD refuses on none either, GRPO on 100 and 72 % of the known.
 #
 # ## Change one thing
 # Guess first: on how many unknown creatures does CHORD refuse then?
@@ -162,13 +160,11 @@ tell(guess, float(scores["CHORD"][2]), "%")
 # draw the scores of `unknown` and `truth` against W. Does one W have both? Two sentences.
 #
 # ## Your own program
-# CHORD's second form has $p(1-p)$, small for shown tokens that are nearly certain or impossible.
-#
 #     def chord_loss(model, reference, rows, tok, step):
 #         """One number, (1 - w) explore + w imitate. explore: GRPO's loss (lesson 13). imitate:
 #         minus the mean of p (1 - p) log p over all tokens of the rows' answers, where p (1 - p) is
-#         a constant. w falls from MU at step 0 to MU_END at step FALL as half a cosine, and stays
-#         there. `reference` is not used."""
+#         a constant, small for tokens that are nearly certain or impossible. w falls from MU at
+#         step 0 to MU_END at step FALL as half a cosine, and stays. `reference` is not used."""
 #
 # ## Two questions
 # 1. No demonstration mentions an unknown creature. Why do they get fewer refusals?
