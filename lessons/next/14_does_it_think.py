@@ -149,12 +149,12 @@ tell(guess, ("a" if reversals else "d") if sums else ("b" if reversals else "c")
 # divides by the number of tokens, Dr. GRPO by a constant. All this is one model and one seed.
 #
 # ## Change one thing
-# Guess first. 1. `SHOWN` = 0.0: no demonstration has steps. Does GRPO find them for sums? (nan: none.)
+# Guess first. 1. `SHOWN` = 0.0: no demonstration has steps. Does GRPO find them for sums?
 # 2. `LONGEST` = 6: no answer has more than six tokens. What becomes of the steps of the sums?
 #
 # <details><summary>After your runs</summary>
 #
-# 1. No: steps stay at 0 %. What is never sampled is never rewarded. Yet 17 % of the sums are right,
+# 1. No: steps stay at 0 % (nan: no such answer). What is never sampled is never rewarded. Yet 17 % of the sums are right,
 # since all demonstrations practised the direct result. The benefit does not compare two models.
 # 2. They fall from 21 to 5 %. No answer with steps reaches its result, so $\Delta$ is -3 points.
 #

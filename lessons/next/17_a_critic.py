@@ -52,9 +52,9 @@ show(tok, torch.tensor(answer), **{"V before": expected[:-1], "V after": expecte
 # ## Two extremes
 # Let $R_t$ be the reward of token t, here 0 until the last one, and $V=0$ after it. The rise is
 # $\delta_t=R_t+V_{t+1}-V_t$. **GAE** (generalized advantage estimation) also counts later rises:
-# $$A_t=\delta_t+\lambda\delta_{t+1}+\lambda^2\delta_{t+2}+\dots$$
-# **With $\lambda=0$** it is only the rise. That has little noise, but it is wrong if the critic is.
-# **With $\lambda=1$** each later V comes once with plus and once with minus. They cancel, and the
+# $$A_t=\delta_t+\lambda\delta_{t+1}+\lambda^2\delta_{t+2}+\dots\qquad(\lambda\text{ is lam in the code})$$
+# **With lam 0** it is only the rise. That has little noise, but it is wrong if the critic is.
+# **With lam 1** each later V comes once with plus and once with minus. They cancel, and the
 # later reward minus $V_t$ is left: V is a baseline as in lesson 07, so no critic makes this wrong.
 #
 # Now the game. One number is the score minus the mean of the other three (**RLOO**, GRPO without
@@ -138,28 +138,28 @@ tell(guess, scores["perfect, lam 0"][-1], "of 100")
 # 0.43. For this, one number needs $(1.83/0.43)^2=18$ times as many answers. **Yet at the same
 # learning rate it is worth 7 points**, 75 in place of 68. Most noise cancels over the steps.
 #
-# **A wrong critic does harm with $\lambda=0$.** One that says 0 has a bias as long as the true
+# **A wrong critic does harm with lam 0.** One that says 0 has a bias as long as the true
 # gradient. The learned critic says 0 at first, and knows the score only after the slip. So the slip
-# looks like a rise and is praised, and it ends at 35. With $\lambda=1$ it reaches 70. How right a
+# looks like a rise and is praised, and it ends at 35. With lam 1 it reaches 70. How right a
 # language model's critic becomes, this game does not show.
 #
 # ## Change one thing
 # Guess first. 1. `RATE` = 32.0: where do one number and the perfect critic end?
-# 2. `TOO_HIGH` = 0.5: each prediction is 0.5 too high. Which $\lambda$ minds?
+# 2. `TOO_HIGH` = 0.5: each prediction is 0.5 too high. Which lam minds?
 # 3. Replace `torch.zeros(500, T)` by `values(torch.full((500, T), 0.6))`: this critic knows the
-# first policy before training begins. Where does it end with $\lambda=0$?
+# first policy before training begins. Where does it end with lam 0?
 #
 # <details><summary>After your runs</summary>
 #
-# 1. One number 77, the perfect critic 95: it pays if steps are longer. 2. With $\lambda=0$ it ends
-# at 74: the error cancels in $V_{t+1}-V_t$, and only changes must be right. With $\lambda=1$ it is
+# 1. One number 77, the perfect critic 95: it pays if steps are longer. 2. With lam 0 it ends
+# at 74: the error cancels in $V_{t+1}-V_t$, and only changes must be right. With lam 1 it is
 # noise for all steps (4.00), and the score ends at 48. 3. At 72, not at 35.
 #
 # </details>
 #
 # ## To hand in
-# With your `gae`, draw noise and bias of the critic `0.5 * V` against six $\lambda$ from 0 to 1.
-# Which $\lambda$ would you take, and why? Two sentences.
+# With your `gae`, draw noise and bias of the critic `0.5 * V` against six lam from 0 to 1.
+# Which lam would you take, and why? Two sentences.
 #
 # ## Your own program
 #     def gae(R, V, gamma, lam):
@@ -169,12 +169,12 @@ tell(guess, scores["perfect, lam 0"][-1], "of 100")
 #         R = 0 1, V = 0.5 0.6, gamma 1 and lam 0.5 give 0.3 0.4."""
 #
 # ## Two questions
-# 1. What does $\lambda=0$ need that $\lambda=1$ does not?
+# 1. What does lam 0 need that lam 1 does not?
 # 2. Why is V taken before the token and not after it?
 #
 # <details><summary>Answers</summary>
 #
-# 1. A critic whose changes are right. With $\lambda=1$ a wrong one adds noise but no bias.
+# 1. A critic whose changes are right. With lam 1 a wrong one adds noise but no bias.
 # 2. Only then is $V_{t+1}-V_t$ the change that the token has made, and V a baseline.
 #
 # </details>
