@@ -154,8 +154,8 @@ tell(guess, ("a" if reversals else "d") if sums else ("b" if reversals else "c")
 #
 # <details><summary>After your runs</summary>
 #
-# 1. No: steps stay at 0 % (nan: no such answer). What is never sampled is never rewarded. Yet 17 % of the sums are right,
-# since all demonstrations practised the direct result. The benefit does not compare two models.
+# 1. No: steps stay at 0 % (nan: no answer has them). What is never sampled is never rewarded. Yet
+# 17 % of the sums are right: all demonstrations practised the direct result.
 # 2. They fall from 21 to 5 %. No answer with steps reaches its result, so $\Delta$ is -3 points.
 #
 # </details>
