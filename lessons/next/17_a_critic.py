@@ -53,7 +53,7 @@ show(tok, torch.tensor(answer), **{"V before": expected[:-1], "V after": expecte
 # Let $R_t$ be the reward of token t, here 0 until the last one, and $V=0$ after it. The rise is
 # $\delta_t=R_t+V_{t+1}-V_t$. **GAE** (generalized advantage estimation) also counts later rises:
 # $$A_t=\delta_t+\lambda\delta_{t+1}+\lambda^2\delta_{t+2}+\dots$$
-# **With $\lambda$ (lam) 0** it is only the rise. That has little noise, but it is wrong if the critic is.
+# **With $\lambda$ (lam) 0** it is only the rise: little noise, but it is wrong if the critic is.
 # **With lam 1** each later V comes once with plus and once with minus. They cancel, and the
 # later reward minus $V_t$ is left: V is a baseline as in lesson 07, so no critic makes this wrong.
 #
