@@ -89,7 +89,7 @@ for name in ("imitates", "walks"):
         visits[name].append(d[:, off].sum(-1).mean().item())
         if step in (0, 1, 2, 4, 10, STEPS):
             print(f"{name}, step {step:3}: off the path {beside[name][-1]:3.0f} %, a walk from S "
-                  f"has {visits[name][-1]:.2f} visits there; policy 0 from cell {4}: "
+                  f"has {visits[name][-1]:.3f} visits there; policy 0 from cell {4}: "
                   f"{walk(p[0], 4)}")
         if step == STEPS:
             break
