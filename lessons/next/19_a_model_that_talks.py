@@ -1,21 +1,19 @@
 # %% [markdown]
 # # 19 · A model that talks
-# Every lesson began with a model that was ready. Here you train one from nothing. Then you take
-# away one part: its sense of position, or its causal mask. What does that do to the loss, and what
-# to the talking?
+# Every lesson began with a model that was ready. Here you train one from nothing, and then without
+# its sense of position, or its causal mask. What does that do to the loss, and to the talking?
 #
 # *25 minutes; needs 01. GPT-2 (Radford et al. 2019). You write `attention`.*
 #
-# A row of text tells the model which token comes where. The model learns a list of numbers for each
-# position, the **position embedding**, and adds it to the token's own list. Without it, nothing in
-# a token says that "dog" came before "barks", and not after.
+# The model learns a list of numbers for each position, the **position embedding**, and adds it to
+# the token's own list. Without it, nothing in a token says that "dog" came before "barks".
 
 # %%
 from math import log
 
 import torch
 import torch.nn.functional as F
-from course import ask, curves, tell
+from course import ask, tell
 from mine import token_logp
 from torch import nn
 
@@ -29,22 +27,15 @@ tok = nano()
 text = torch.from_numpy(token_rows(STEPS * ROWS + 64, T + 1, seed=1, tok=tok))
 rows, held = text.split([STEPS * ROWS, 64])             # the model is never trained on `held`
 print("a row:", "|".join(tok.decode([i]) for i in rows[0, :20]), "...")
-guess = ask(f"""The loss is the mean of -log p of the next token, in nats. In 220 steps it falls from
-7.48 to 1.86 with the whole model. Now train without {WITHOUT}. Where does it end?""", "0 to 8")
+guess = ask(f"""The loss is the mean of -log p of the next token, in nats. With the whole model it
+falls from 7.48 to 1.86. Now train without {WITHOUT}. Where does it end?""", "0 to 8")
 
 # %% [markdown]
 # ## What is a small loss?
 # There are V = 1,024 tokens. A model that knows nothing gives each of them 1/V, and its loss is
 # log V. One that knows only the last token can count which tokens follow it: a **bigram** model.
 
-# %%
-print(f"a uniform guess, log V: {log(tok.n_vocab):.2f} nats")
-after = torch.bincount((rows[:, :-1] * tok.n_vocab + rows[:, 1:]).flatten(),
-                       minlength=tok.n_vocab ** 2).view(-1, tok.n_vocab) + 0.01     # never 0
-bigram = (after / after.sum(1, keepdim=True))[held[:, :-1], held[:, 1:]]            # (64,64) p
-print(f"a bigram model on new rows: {-bigram.log().mean():.2f} nats")
-
-# %% [markdown]
+#
 # ## A GPT
 # In an **MLP** each position works on its own list of C numbers. Only in **attention** does
 # information move between positions. Position i asks with a query $q_i$. Position j offers a key
@@ -53,13 +44,18 @@ print(f"a bigram model on new rows: {-bigram.log().mean():.2f} nats")
 # M is the **causal mask**: $-\infty$ where j > i, else 0. So no position sees a later one, and a
 # row of 64 tokens asks 64 fair questions at once. Several **heads** do this side by side.
 #
-# Why $\sqrt h$? A product of h terms with mean 0 and variance 1 each has the variance h. Divided by
-# $\sqrt h$ it has variance 1, and the softmax starts soft.
-#
-# Attention and MLP only add to their input, the **residual stream**. A **layer norm** before each
-# of them brings a list to mean 0 and variance 1.
+# Why $\sqrt h$? A sum of h products with mean 0 and variance 1 each has the variance h. Divided by
+# $\sqrt h$ it has variance 1, and the softmax starts soft. Attention and MLP only add to their
+# input, the **residual stream**. A **layer norm** before each brings a list to mean 0, variance 1.
 
 # %%
+after = torch.bincount((rows[:, :-1] * tok.n_vocab + rows[:, 1:]).flatten(),
+                       minlength=tok.n_vocab ** 2).view(-1, tok.n_vocab) + 0.01     # never 0
+bigram = (after / after.sum(1, keepdim=True))[held[:, :-1], held[:, 1:]]            # (64,64) p
+print(f"a uniform guess, log V: {log(tok.n_vocab):.2f} nats; a bigram model on new rows: "
+      f"{-bigram.log().mean():.2f}")
+
+
 class Block(nn.Module):
     def __init__(self, C: int):
         super().__init__()
@@ -98,9 +94,9 @@ class Model(nn.Module):
 
 
 # %% [markdown]
-# A model **talks** by reading its own words: it draws one more token, twenty times. Here the logits
-# are divided by a **temperature** of 0.5 first, so likely tokens become likelier still. We also
-# take the loss on token 33 of new rows, with the 32 tokens before it in view, as when it talks.
+# A model **talks** by reading its own words. We divide the logits by a **temperature** of 0.5, so
+# likely tokens become likelier still. And as when it talks, we take the loss on token 33 of new
+# rows with only the 32 tokens before it in view.
 
 # %%
 @torch.no_grad()
@@ -112,24 +108,76 @@ def talk(model, start: str) -> str:
     return tok.decode(ids)
 
 
-losses, talking = {}, {}
+ends, talking = {}, {}
 for without in ("nothing", WITHOUT):
-    model, losses[without] = Model(without), []
+    model, losses = Model(without), []
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.98))
     for step in range(STEPS):
         ids = rows[step * ROWS:(step + 1) * ROWS]                       # 1. rows, (32,65)
-        logp = token_logp(model(ids[:, :-1]), ids[:, 1:])               # 2. each next token, (32,64)
+        logp = token_logp(model(ids[:, :-1]), ids[:, 1:])               # 2. next tokens, (32,64)
         loss = -logp.mean()                                             # 3. the loss
         optimizer.zero_grad()
         loss.backward()                                                 # 4. its gradient
         optimizer.step()                                                # 5. the weights move
-        losses[without].append(loss.item())
-    with torch.no_grad():
-        talking[without] = -token_logp(model(held[:, :32]), held[:, 1:33])[:, -1].mean().item()
-    ends = {name: sum(x[-20:]) / 20 for name, x in losses.items()}      # mean of the last 20 steps
-    print(f"\nwithout {without}: loss {losses[without][0]:.2f} -> {ends[without]:.2f} nats; "
+        losses.append(loss.item())
+    talking[without] = -token_logp(model(held[:, :32]), held[:, 1:33])[:, -1].mean().item()
+    ends[without] = sum(losses[-20:]) / 20
+    print(f"\nwithout {without}: loss {losses[0]:.2f} -> {ends[without]:.2f} nats; "
           f"token 33, when it talks: {talking[without]:.2f}")
     for start in (" Many say the", " When the dog is not", " 7 and 4 is"):
         print("   " + talk(model, start))
-curves("19", range(STEPS), {f"without {x}": y for x, y in losses.items()}, "loss, nats")
 tell(guess, ends[WITHOUT], "nats")
+
+# %% [markdown]
+# ## What happened
+# The loss starts above log V, 6.93, because random weights are sure of wrong tokens. Both models
+# pass the bigrams' 2.50. **Without positions** the loss is 1.98, only 0.12 above the whole model.
+# Both talk, and both claim that 7 and 4 is 20. Two explanations are at hand:
+# - **The mask leaks position.** Position 2 averages over two tokens and position 5 over five. The
+#   second layer can read that off. With one layer, the tokens before a position give the same mean
+#   in any order, so nothing leaks.
+# - **Order is worth little here.** A position always knows its own token. Attention tells it which
+#   tokens came before, as a bag without order, and this may be nearly enough.
+#
+# ## Change one thing
+# Guess the loss first, each time, and whether it still talks.
+# 1. `LAYERS = 220, 32, 64, 1`: is it the leak?
+# 2. `WITHOUT = "mask"`: each position sees the whole row, the next token too.
+# 3. `WITHOUT = "positions, mask"`: it sees the next token, but not where it is.
+#
+# <details><summary>After your runs</summary>
+#
+# 1. 2.06 without positions, 1.88 with them. The leak is impossible, and still only 0.18 are lost.
+# So most of the answer is the second explanation. (One run each.)
+# 2. 0.07, because the answer is in plain view. On token 33, with nothing behind it, the loss is
+# 5.43, and 1.72 with the mask. The model has learned to copy, and talks of "say the say the say".
+# 3. 1.87, as good as the whole model, but 2.93 on token 33. It knows which tokens are in the row,
+# not which is next, and says "at at at at". A training loss tells only how well a model does what
+# the loss asks, with what it sees in training.
+#
+# </details>
+#
+# ## To hand in
+# Run it with `STEPS` of 55 and 110, too. Hand in a table of both losses, and two sentences: do
+# position embeddings help more early or late?
+#
+# ## Your own program
+#     def attention(q, k, v):
+#         """Causal attention, without PyTorch's, for the newest T of n + T positions.
+#         q (B,T,h), k (B,n+T,h), v (B,n+T,c) -> (B,T,c): for each of the newest positions the mean
+#         of the values up to and including its own, weighted by the softmax over these of
+#         q . k / sqrt(h). Query i is position n + i; n is 0 in training."""
+#
+# To train with it, `import mine`, and let `y` in `Block` be `mine.attention(q, k, v)`.
+#
+# ## Two questions
+# 1. To generate 20 tokens, how often is the model called, and what does it read each time?
+# 2. The loss of the model without a mask is near 0, but not 0. Where can it not see its target?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Twenty times, and each time it reads all of the text so far. (`nanouft/generate.py` keeps
+#    earlier keys and values, so only the newest token is computed.)
+# 2. At the last position. Its target is token 65, and the model reads only 64.
+#
+# </details>

