@@ -9,8 +9,6 @@
 # the token's own list. Without it, nothing in a token says that "dog" came before "barks".
 
 # %%
-from math import log
-
 import torch
 import torch.nn.functional as F
 from course import ask, tell
@@ -21,8 +19,7 @@ from nanouft import gpt
 from nanouft.models.tokenizer import nano
 from nanouft.world.documents import token_rows
 
-STEPS, ROWS, T, LAYERS = 220, 32, 64, 2         # T: tokens of a row that the model reads
-WITHOUT = "positions"
+STEPS, ROWS, T, LAYERS, WITHOUT = 220, 32, 64, 2, "positions"    # T: tokens that the model reads
 tok = nano()
 text = torch.from_numpy(token_rows(STEPS * ROWS + 64, T + 1, seed=1, tok=tok))
 rows, held = text.split([STEPS * ROWS, 64])             # the model is never trained on `held`
@@ -34,7 +31,6 @@ falls from 7.48 to 1.86. Now train without {WITHOUT}. Where does it end?""", "0 
 # ## What is a small loss?
 # There are V = 1,024 tokens. A model that knows nothing gives each of them 1/V, and its loss is
 # log V. One that knows only the last token can count which tokens follow it: a **bigram** model.
-
 #
 # ## A GPT
 # In an **MLP** each position works on its own list of C numbers. Only in **attention** does
@@ -52,8 +48,8 @@ falls from 7.48 to 1.86. Now train without {WITHOUT}. Where does it end?""", "0 
 after = torch.bincount((rows[:, :-1] * tok.n_vocab + rows[:, 1:]).flatten(),
                        minlength=tok.n_vocab ** 2).view(-1, tok.n_vocab) + 0.01     # never 0
 bigram = (after / after.sum(1, keepdim=True))[held[:, :-1], held[:, 1:]]            # (64,64) p
-print(f"a uniform guess, log V: {log(tok.n_vocab):.2f} nats; a bigram model on new rows: "
-      f"{-bigram.log().mean():.2f}")
+print(f"a uniform guess, log V: {torch.tensor(tok.n_vocab).log():.2f} nats; a bigram model on new "
+      f"rows: {-bigram.log().mean():.2f}")
 
 
 class Block(nn.Module):
@@ -78,8 +74,7 @@ class Model(nn.Module):
     def __init__(self, without: str, C: int = 64):
         super().__init__()
         self.wte, self.wpe = nn.Embedding(tok.n_vocab, C), nn.Embedding(T, C)   # tokens, positions
-        self.h = nn.ModuleList(Block(C) for _ in range(LAYERS))
-        self.ln_f = nn.LayerNorm(C)
+        self.h, self.ln_f = nn.ModuleList(Block(C) for _ in range(LAYERS)), nn.LayerNorm(C)
         sizes = gpt.GPTConfig(tok.n_vocab, T, LAYERS, 4, C, init_std=0.125)
         self.load_state_dict(gpt.GPT(sizes, seed=0).state_dict())       # the same random weights
         self.positions, self.causal = "positions" not in without, "mask" not in without
@@ -141,9 +136,9 @@ tell(guess, ends[WITHOUT], "nats")
 #
 # ## Change one thing
 # Guess the loss first, each time, and whether it still talks.
-# 1. `LAYERS = 220, 32, 64, 1`: is it the leak?
-# 2. `WITHOUT = "mask"`: each position sees the whole row, the next token too.
-# 3. `WITHOUT = "positions, mask"`: it sees the next token, but not where it is.
+# 1. `LAYERS, WITHOUT = 220, 32, 64, 1, "positions"`: is it the leak?
+# 2. `LAYERS, WITHOUT = 220, 32, 64, 2, "mask"`: each position sees the whole row, the next token too.
+# 3. The same with `"positions, mask"`: it sees the next token, but not where it is.
 #
 # <details><summary>After your runs</summary>
 #
@@ -163,10 +158,10 @@ tell(guess, ends[WITHOUT], "nats")
 #
 # ## Your own program
 #     def attention(q, k, v):
-#         """Causal attention, without PyTorch's, for the newest T of n + T positions.
+#         """Causal attention, without PyTorch's, for the newest T of n + T positions (n may be 0).
 #         q (B,T,h), k (B,n+T,h), v (B,n+T,c) -> (B,T,c): for each of the newest positions the mean
 #         of the values up to and including its own, weighted by the softmax over these of
-#         q . k / sqrt(h). Query i is position n + i; n is 0 in training."""
+#         q . k / sqrt(h). Query i is position n + i. Scores may be some hundreds."""
 #
 # To train with it, `import mine`, and let `y` in `Block` be `mine.attention(q, k, v)`.
 #
@@ -176,8 +171,7 @@ tell(guess, ends[WITHOUT], "nats")
 #
 # <details><summary>Answers</summary>
 #
-# 1. Twenty times, and each time it reads all of the text so far. (`nanouft/generate.py` keeps
-#    earlier keys and values, so only the newest token is computed.)
+# 1. Twenty times, and each time it reads all of the text so far.
 # 2. At the last position. Its target is token 65, and the model reads only 64.
 #
 # </details>

@@ -70,9 +70,8 @@ def answers_of(model, questions, told: bool, longest: int = 12) -> list[str]:
 
 # %% [markdown]
 # ## The row
-# A **chat template** writes a conversation as one text. `<|im_start|>` begins a turn and
-# `<|im_end|>` ends it. Without a system prompt this template writes one of its own. The mask is 1
-# on the answer and its `<|im_end|>`, as in lesson 01.
+# A **chat template** writes a conversation as one text. `<|im_end|>` ends a turn. (Without a system
+# prompt this one writes its own.) The mask is 1 on the answer and its `<|im_end|>`.
 #
 # ## LoRA
 # All 135 million weights stay frozen. **Low-rank adaptation** puts two thin matrices beside each
@@ -135,9 +134,8 @@ tell(guess, float(after[1]), "of 12")
 #
 # **It obeys too well.** Without the system prompt it is 12 of 12 as well. "What is a computer?"
 # gets "Computer", and the story about a cat is "Whiskers, Luna, Luna's Luna". Each row had the
-# system prompt, so nothing in the loss asked *whether* it is there. "Be brief" fits all rows, and
-# so does "be brief if told to". It is lesson 02's **catastrophic forgetting**, in a model that
-# people use. This is one run with one seed.
+# system prompt, so nothing in the loss asked *whether* it is there. "Be brief" fits the rows as well
+# as "be brief if told to". It is lesson 02's **catastrophic forgetting**. (One run, one seed.)
 #
 # ## Change one thing
 # `SEED, REPLAY = 15, 4, 1e-3, 0, True`: each question is shown once more, without the system prompt
