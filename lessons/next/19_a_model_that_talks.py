@@ -38,9 +38,8 @@ falls from 7.48 to 1.86. Now train without {WITHOUT}. Where does it end?""", "0 
 # $k_j$ and a value $v_j$, each a list of h numbers. The better they agree, the larger the weight:
 # $$y_i=\sum_j a_{ij}\,v_j,\qquad a_i=\mathrm{softmax}_j(q_i\cdot k_j/\sqrt h+M_{ij}).$$
 # M is the **causal mask**: $-\infty$ where j > i, else 0. So no position sees a later one, and a
-# row of 64 tokens asks 64 fair questions at once. Several **heads** do this side by side.
-#
-# Why $\sqrt h$? A sum of h products with mean 0 and variance 1 each has the variance h. Divided by
+# row of 64 tokens asks 64 fair questions at once. Several **heads** do this side by side. Why
+# $\sqrt h$? A sum of h products with mean 0 and variance 1 each has the variance h. Divided by
 # $\sqrt h$ it has variance 1, and the softmax starts soft. Attention and MLP only add to their
 # input, the **residual stream**. A **layer norm** before each brings a list to mean 0, variance 1.
 
@@ -137,8 +136,8 @@ tell(guess, ends[WITHOUT], "nats")
 # ## Change one thing
 # Guess the loss first, each time, and whether it still talks.
 # 1. `LAYERS, WITHOUT = 220, 32, 64, 1, "positions"`: is it the leak?
-# 2. `LAYERS, WITHOUT = 220, 32, 64, 2, "mask"`: each position sees the whole row, the next token too.
-# 3. The same with `"positions, mask"`: it sees the next token, but not where it is.
+# 2. `LAYERS, WITHOUT = 220, 32, 64, 2, "mask"`: each position sees the next token, too.
+# 3. The same with `"positions, mask"`: it sees the next token, but not where.
 #
 # <details><summary>After your runs</summary>
 #
@@ -146,9 +145,8 @@ tell(guess, ends[WITHOUT], "nats")
 # So most of the answer is the second explanation. (One run each.)
 # 2. 0.07, because the answer is in plain view. On token 33, with nothing behind it, the loss is
 # 5.43, and 1.72 with the mask. The model has learned to copy, and talks of "say the say the say".
-# 3. 1.87, as good as the whole model, but 2.93 on token 33. It knows which tokens are in the row,
-# not which is next, and says "at at at at". A training loss tells only how well a model does what
-# the loss asks, with what it sees in training.
+# 3. 1.87, but 2.93 on token 33, and it says "at at at". It knows what is in the row, not what is
+# next. A training loss tells only how well a model does with what it sees in training.
 #
 # </details>
 #

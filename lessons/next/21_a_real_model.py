@@ -134,8 +134,8 @@ tell(guess, float(after[1]), "of 12")
 #
 # **It obeys too well.** Without the system prompt it is 12 of 12 as well. "What is a computer?"
 # gets "Computer", and the story about a cat is "Whiskers, Luna, Luna's Luna". Each row had the
-# system prompt, so nothing in the loss asked *whether* it is there. "Be brief" fits the rows as well
-# as "be brief if told to". It is lesson 02's **catastrophic forgetting**. (One run, one seed.)
+# system prompt, so nothing in the loss asked *whether* it is there. "Be brief" fits the rows as
+# well as "be brief if told to". It is lesson 02's **catastrophic forgetting**. (One run, one seed.)
 #
 # ## Change one thing
 # `SEED, REPLAY = 15, 4, 1e-3, 0, True`: each question is shown once more, without the system prompt
