@@ -157,7 +157,7 @@ tell(guess, float(after[1]), "of 12")
 #     def with_lora(x, W, A, B, alpha):
 #         """What a layer gives with LoRA. x (N,d) is what it reads, and W (m,d) its frozen matrix:
 #         without LoRA it gives x times the transpose of W. A (r,d) and B (m,r) are trained, and
-#         B A is multiplied by alpha / r. Returns (N,m). Gradient flows to x, A and B.
+#         B A is multiplied by alpha / r. Returns (N,m).
 #         x = [[1, 2]], W = [[1, 0]], A = [[1, 1]], B = [[2]] and alpha 1 give [[7]]."""
 #
 # ## Two questions

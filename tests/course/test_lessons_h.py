@@ -83,7 +83,8 @@ def test_21_without_the_model_says_how_to_get_it(run):
 @pytest.mark.slow
 def test_22_luck_leads_by_more_than_the_kept_winner(run):
     found = run("22")
-    assert (found["one_seed"], found["again"], found["all_seeds"]) == approx((1.6, 0, 0.7), abs=0.04)
+    assert (found["one_seed"], found["all_seeds"]) == approx((1.59, 0.70), abs=0.04)
+    assert found["again"] == approx(0, abs=0.04)
     assert (found["own"], found["others"]) == approx((1.18, 0.25), abs=0.01)
     assert found["kept"].mean(1).max() == approx(0.66, abs=0.01)
     assert found["near"].sum() == 16
