@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-FOLDER = Path(__file__).resolve().parents[1] / "next"
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "lessons" / "next"
 LESSONS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
 NUMBERS = {file.name[:2]: file for file in LESSONS}
 WEEKEND = "08"                                      # the last lesson of a weekend
