@@ -4,10 +4,10 @@
     python -m lessons exam --before 09 --questions 3    # a quiz before lesson 09
 
 A question is one of the two at the end of a lesson, or a part of mine.py that takes numbers: what
-does this function give for them? A seed draws questions and numbers, and the key computes the answer; a pocket
-calculator is enough. The questions are printed. They and their answers are written into a folder of
-out/exam with the number of the seed, which must be new: you may have changed words there. Students
-can read this file, too: keep the seed of an exam to yourself.
+does this function give for them? A seed draws questions and numbers, and the key computes the
+answer; a pocket calculator is enough. The questions are printed. They and their answers are written
+into a folder of out/exam with the number of the seed, which must be new: you may have changed words
+there. Students can read this file, too: keep the seed of an exam to yourself.
 """
 import argparse
 import re

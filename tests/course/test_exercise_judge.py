@@ -276,7 +276,7 @@ OWN_STYLE = [   # a right program in another style, its part, what is wrong ther
     ("reward_loss", "torch.ones", "torch.zeros", "have changed places"),
     ("luffy", "/ len(group)", "/ (K + 1)", "A prompt without a demonstration"),
     ("padded", "= some, mask", "= some, 1", "The question counts as well"),
-    ("grpo_loss", "    mean, sd = statistics.mean(scores)", "    mean, sd = 0.0", "not compared"),
+    ("grpo_loss", "own - mean", "mean - own", "The sign is wrong"),
     ("ift_loss", "GAMMA ** apart", "1.0 ** apart", "Later losses are not discounted")]
 
 
@@ -299,7 +299,7 @@ COMMON = [      # task, part of the right program, what is wrong there, the sent
      "Nothing is clipped.", ""),
     ("reward_loss", ".mean()", "", "", "gives torch.tensor(["),
     ("paired_interval", "a - b", "b - a", "The sign of the mean is wrong",
-     "gives as result 1 of 2: torch.tensor(-")]
+     "gives as result 1 of 2: -3.0")]
 
 
 @pytest.mark.parametrize("name, part, instead, sentence, shown", COMMON)

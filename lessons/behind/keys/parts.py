@@ -230,6 +230,7 @@ PAIRED = Task(paired_interval, scores_of_seeds, [
     ("t * lead", "lead", "The factor t is missing."),
     ("t * lead", "2 * t * lead", "This is the whole width of the interval. Return half of it."),
     ], always=[(numbers(3, 5), numbers(1, 1), 12.706), (numbers(3, 5, 4), numbers(3, 5, 4), 4.303),
-               (numbers(1, 2, 6), numbers(2, 4, 3), 4.303), (numbers(1, 2, 4), numbers(2, 4, 8), 4.303)])
+               (numbers(1, 2, 6), numbers(2, 4, 3), 4.303),
+               (numbers(1, 2, 4), numbers(2, 4, 8), 4.303)])
 
 TASKS = {task.name: task for task in (CLIPPED, PASS, REWARD, GAE, ATTENTION, LORA, PAIRED)}

@@ -36,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons check", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", nargs="*", help="05, mine, dpo_loss, luffy, ift [all]")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where your files are [lessons]")
+    parser.add_argument("--folder", type=Path, default=FOLDER,
+                        help="where your files are [lessons]")
     parser.add_argument("--seed", help="seed of the cases, to repeat them [another in each run]")
     parser.add_argument("--run", metavar="METHOD", help="then train with this method")
     flags = parser.parse_args(arguments)

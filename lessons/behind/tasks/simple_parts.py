@@ -322,7 +322,8 @@ NEARLY = 1e-4       # score of a row whose answers' scores are so far apart, so 
 
 @functools.wraps(SAMPLE)
 def sample_answers(model, rows, tok, step):
-    key = (model.wpe.weight.sum().item(), model.ln_f.weight.sum().item(), *((row.prompt, row.score) for row in rows), step)
+    key = (model.wpe.weight.sum().item(), model.ln_f.weight.sum().item(),
+           *((row.prompt, row.score) for row in rows), step)
     if key not in SAMPLED:
         *some, scores = SAMPLE(model, rows, tok, step)
         if rows[0].score == NEARLY:                     # in place of those of the answers

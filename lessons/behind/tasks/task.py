@@ -1,5 +1,5 @@
-"""What a task is: a text for the student, and here a right program, cases that are drawn for it, and
-common mistakes. And what is said of a student's program.
+"""What a task is: a text for the student, and here a right program, cases that are drawn for it,
+and common mistakes. And what is said of a student's program.
 
 A program is right if it gives what the right one gives in every case. If not, you see the smallest
 failing case, and the sentence of the common mistake, or of two of them, that gives the same in all
@@ -114,8 +114,8 @@ class Draw(Random):
 
 @functools.cache
 def tasks() -> dict[str, Task]:
-    """All of them by name: the parts of mine.py in the order of the lessons, then papers and pieces.
-    lessons/behind/keys/luffy.py is the key of the student's luffy.py."""
+    """All of them by name: the parts of mine.py in the order of the lessons, then papers and
+    pieces. lessons/behind/keys/luffy.py is the key of the student's luffy.py."""
     found = {}
     for key in sorted(KEYS.glob("[a-z]*.py")):
         module = import_module(f"lessons.behind.keys.{key.stem}")

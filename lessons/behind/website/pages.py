@@ -9,7 +9,8 @@ out/cache, so later the command takes seconds, until code of the project has cha
 
 The texts are gathered in out/source, from which Sphinx makes the site (conf.py). A notebook is the
 lesson without outputs, with a first cell, which finds the project or clones it from the
---repository, and with a stub of each part of mine.py that the lesson asks for. All this needs the extra `pages`: pip install -e ".[pages]"
+--repository, and with a stub of each part of mine.py that the lesson asks for. All this needs the
+extra `pages`: pip install -e ".[pages]"
 """
 import argparse
 import hashlib
@@ -110,7 +111,8 @@ def write_lesson(file: Path, out: Path) -> None:
         else:
             cell.source = with_links(cell.source)
     notebook.cells[0].source += f'\n\n<a href="{file.stem}.ipynb" download>As a notebook</a>'
-    notebook.cells.insert(1, new_code_cell(BEGIN.format(name=file.name), metadata={"tags": ["remove-cell"]}))
+    begin = new_code_cell(BEGIN.format(name=file.name), metadata={"tags": ["remove-cell"]})
+    notebook.cells.insert(1, begin)
     notebook.metadata.clear()                           # jupytext's would keep the tags out
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3",
                                        "language": "python"}

@@ -17,7 +17,8 @@ from nanouft.plumbing.printing import progress
 from nanouft.run.evaluation import answer_rows
 from nanouft.simple import score_of, sft_loss, token_logp, tokens
 
-GAMMA, ROWS = 0.95, 16          # discount of later losses, as in the released code of IFT; batch size
+GAMMA = 0.95                    # discount of later losses, as in the released code of IFT
+ROWS = 16                       # batch size
 
 
 def train(loss_of: Callable, rows: list, steps: int, lr: float, what: str, falls: bool = False,
