@@ -32,8 +32,8 @@ def show_lessons() -> None:
             say(f"  {head.title.replace(' · ', '  '):<44}{head.minutes} minutes   "
                 f"{', '.join(contracts(file))}".rstrip())
             say(f"      {re.split(r'(?<=[.?]) ', head.question)[-1]}")
-    say("\nYou guess, run a lesson, and compare. What it asks you to write, the names on the right, "
-        f"goes into mine.py.\nBegin with python {min(NUMBERS.values()).relative_to(ROOT)}\n")
+    say("\nYou guess, run a lesson, and compare. What it asks you to write, the names on the "
+        f"right, goes into mine.py.\nBegin with python {min(NUMBERS.values()).relative_to(ROOT)}\n")
 
 
 def show_programs(everything: bool) -> None:

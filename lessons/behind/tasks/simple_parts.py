@@ -42,7 +42,6 @@ MEASURES = {
     "kind of mask": Measure(0, 0, words="the mask is not a tensor of floats"),
     SHARE: Measure(0, 0.33),                    # of 64 answers: by chance up to about 0.2
     # of grpo and chord, where only the gradient counts
-    "value": Measure(counts=False),
     "push": replace(GRADIENT, words="the gradient of the loss is not right (its value does not "
                     "count here). Is something not a constant that should be one (detach), or the "
                     "other way round?")}
@@ -167,9 +166,10 @@ class Batch:
             if loss.requires_grad else [torch.zeros_like(p) for p in weights]
         half = len(weights) // 2
         sampled = self.method in ("grpo", "chord")      # whose loss is no number that means much
-        value, slope = ("value", "push") if sampled else ("the loss is", "gradient")
-        return {value: loss.item(), "flows": loss.requires_grad, slope: projected(slopes[:half]),
-                "into the reference": projected(slopes[half:])}
+        value = {} if sampled else {"the loss is": loss.item()}
+        return value | {"flows": loss.requires_grad,
+                        "push" if sampled else "gradient": projected(slopes[:half]),
+                        "into the reference": projected(slopes[half:])}
 
     def __str__(self) -> str:
         lines = [f"    {'; '.join(row_words(row))}" for row in self.rows]

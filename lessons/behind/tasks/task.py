@@ -47,7 +47,6 @@ class Measure:
     beside: float = 1e-4                        # this share of the right value,
     at_all: float = 1e-4                        # and this much whatever its size
     whole: bool = False                         # of all numbers together, by the length of vectors
-    counts: bool = True                         # if not, only common mistakes are known by it
     words: str = ""                             # in place of both values
 
 
@@ -246,7 +245,7 @@ class Judge:
             call, other = seen[k], self.ours(program, k)
             if call.error or other.error:
                 return call.error == other.error
-            return not self.difference(call, other, counting=False)
+            return not self.difference(call, other)
         for mistakes, program in self.programs():
             if all(does(program, k) for k in order):
                 return [sentence for *_, sentence in mistakes]
@@ -254,15 +253,12 @@ class Judge:
                   for k, call in enumerate(seen) if k in wrong]
         return [x for x in common[0] if len(wrong) > 2 and all(x in other for other in common)][:1]
 
-    def difference(self, call: Seen, other: Seen, counting: bool = True) -> str:
-        """The first value in which two calls differ, or nothing. counting: leave out those that do
-        not count."""
+    def difference(self, call: Seen, other: Seen) -> str:
+        """The first value in which two calls differ, or nothing."""
         for what, right in other.values.items():
-            measure = self.task.measure(what)
             if what not in call.values:
                 return f"{what} nothing"
-            words = differ(what, call.values[what], right, measure)
-            if words and (measure.counts or not counting):
+            if words := differ(what, call.values[what], right, self.task.measure(what)):
                 return words
         return ""
 
