@@ -150,7 +150,8 @@ EDGES = [               # a part of the right program, and what is wrong in its 
     ("clipped_loss", "1 - eps, 1 + eps", "1 - 0.98 * eps, 1 + 0.98 * eps"),
     ("clipped_loss", "1 - eps, 1 + eps", "1 - 1.02 * eps, 1 + 1.02 * eps"),
     ("pass_at_k", "    return", "    n = min(n, 99)\n    return"),
-    ("reward_loss", "better - worse", "(better - worse).clamp(min=-100)"),
+    ("best_of_n", "    sets =", "    if n == len(likes):\n        return sum(scores)\n    sets ="),
+    ("best_of_n", "n))\n", "n))[:999]\n"),
     ("gae", "R[:, t] +", "R[:1, t] +"),
     ("gae", "torch.zeros(len(R))", "V[:, 0] * (V.shape[1] == 1)"),
     ("attention", "    return scores", "    scores = scores.clamp(min=-200)\n    return scores"),
@@ -273,7 +274,6 @@ OWN_STYLE = [   # a right program in another style, its part, what is wrong ther
     ("clipped_loss", "both.amin(0)", "(rho * a)", "Nothing is clipped"),
     ("clipped_loss", "both.amin(0)", "both[1]", "clipped on both sides"),
     ("paired_interval", "ddof=1", "ddof=0", "Divide the sum of squares by n - 1"),
-    ("reward_loss", "torch.ones", "torch.zeros", "have changed places"),
     ("luffy", "/ len(group)", "/ (K + 1)", "A prompt without a demonstration"),
     ("padded", "= some, mask", "= some, 1", "The question counts as well"),
     ("grpo_loss", "own - mean", "mean - own", "The sign is wrong"),
@@ -297,7 +297,6 @@ COMMON = [      # task, part of the right program, what is wrong there, the sent
     ("gae", "torch.stack(out, 1)", "2 * torch.stack(out, 1)", "Each number is 2 times the", ""),
     ("clipped_loss", "torch.min(rho * A, rho.clamp(1 - eps, 1 + eps) * A)", "rho * A",
      "Nothing is clipped.", ""),
-    ("reward_loss", ".mean()", "", "", "gives torch.tensor(["),
     ("paired_interval", "a - b", "b - a", "The sign of the mean is wrong",
      "gives as result 1 of 2: -3.0")]
 

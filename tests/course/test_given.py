@@ -80,7 +80,7 @@ ALLOWED = {         # by the texts: what a key lists, which no program of EDGES 
     "clipped_loss": lambda logp, old, A, mask, eps: (
         (logp == old).all(), (mask == 0).any(), ((logp - old > eps) & (A < 0)).any()),
     "pass_at_k": lambda n, c, k: (c == 0, c == n, n - c < k),
-    "reward_loss": lambda better, worse: [(better == worse).all()],
+    "best_of_n": lambda n, likes, scores: [len(likes) == 1],
     "gae": lambda R, V, gamma, lam: (gamma == 0, lam == 0, lam == 1),
     "paired_interval": lambda a, b, t: (len(a) == 2, (a == b).all(), (a < b).all())}
 

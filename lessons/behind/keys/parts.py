@@ -2,9 +2,9 @@
 mistakes."""
 import math
 from functools import partial
+from itertools import combinations
 
 import torch
-import torch.nn.functional as F
 
 from lessons.behind.tasks.call import own_attention, with_gradient
 from lessons.behind.tasks.task import Task
@@ -84,31 +84,29 @@ PASS = Task(pass_at_k, samples, [
 
 
 # ---- 16 ------------------------------------------------------------------------------------------
-def reward_loss(better, worse):
-    return -F.logsigmoid(better - worse).mean()
+def best_of_n(n, likes, scores):
+    sets = list(combinations(range(len(likes)), n))
+    return sum(scores[max(some, key=lambda k: likes[k])] for some in sets) / len(sets)
 
 
-def pairs(draw):
-    """Now and then far apart, on either side."""
-    B, far = draw.randint(1, 3), draw.choice([1, 1, 1, 100])
-    return far * draw.numbers(-3, 3, B), far * draw.numbers(-3, 3, B)
+def answers_of_a_prompt(draw):
+    N = draw.randint(2, 5)
+    likes = [float(x) for x in draw.sample(range(-9, 10), N)]
+    return draw.randint(1, N), likes, [draw.randint(0, 20) / 20 for _ in range(N)]
 
 
-REWARD = Task(reward_loss, pairs, [
-    ("better - worse", "worse - better", "The worse answer gets the higher reward: better and "
-     "worse have changed places."),
-    ("return -", "return ", "The sign is wrong. The loss is minus log sigmoid."),
-    (".mean()", ".sum()", "The losses of the pairs are added up. Take their mean."),
-    ("F.logsigmoid(better - worse)", "torch.sigmoid(better - worse)", "The logarithm is missing."),
-    ("F.logsigmoid(better - worse)", "(better - worse)", "The log sigmoid is missing."),
-    ("F.logsigmoid(better - worse)", "torch.sigmoid(better - worse).log()", "Where the rewards are "
-     "far apart, the sigmoid is rounded to 0 and its logarithm is -inf. Use F.logsigmoid."),
-    ("F.logsigmoid(better - worse).mean()", "F.logsigmoid((better - worse).mean())", "The mean is "
-     "taken before log sigmoid. Take the mean of the losses."),
-    ("F.logsigmoid(better - worse)", "F.logsigmoid(better)", "The worse answer is missing."),
-    ], partial(with_gradient, "better"), always=[
-        (numbers(1.0), numbers(0.0)), (numbers(2.0), numbers(2.0)),
-        (numbers(-200.0, 1, 0), numbers(100.0, 2, -3))])
+BEST = Task(best_of_n, answers_of_a_prompt, [
+    ("key=lambda k: likes[k]", "key=lambda k: scores[k]", "The kept answer is the one that the "
+     "reward model likes best, not the one with the best score."),
+    ("combinations(range(len(likes)), n)", "__import__('itertools').product(range(len(likes)), "
+     "repeat=n)", "The n answers of a set are different: nothing is drawn twice."),
+    ("scores[max", "likes[max", "This is the mean reward of the kept answers. Take the mean of "
+     "their true scores."),
+    ], always=[
+        (1, [1, 2, 3, 0], [0, 1, 0.5, 0.2]), (2, [1, 2, 3, 0], [0, 1, 0.5, 0.2]),
+        (1, [2.0], [0.5]), (2, [-1.0, -2.0], [0.5, 0.5]),           # all of them; equal scores
+        (2, [3, 2, 1], [0.5, 0, 0.5]), (2, [3.0, 1, 2], [0, 1, 0.5]),       # the first is the best
+        (3, [*range(20)], [k / 20 for k in range(20)])])
 
 
 # ---- 17 ------------------------------------------------------------------------------------------
@@ -233,4 +231,4 @@ PAIRED = Task(paired_interval, scores_of_seeds, [
                (numbers(1, 2, 6), numbers(2, 4, 3), 4.303),
                (numbers(1, 2, 4), numbers(2, 4, 8), 4.303)])
 
-TASKS = {task.name: task for task in (CLIPPED, PASS, REWARD, GAE, ATTENTION, LORA, PAIRED)}
+TASKS = {task.name: task for task in (CLIPPED, PASS, BEST, GAE, ATTENTION, LORA, PAIRED)}

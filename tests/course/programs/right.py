@@ -233,8 +233,11 @@ def pass_at_k(n, c, k):                         # every set, counted
     return np.mean([any(some) for some in sets])
 
 
-def reward_loss(better, worse):
-    return F.binary_cross_entropy_with_logits(better - worse, torch.ones(len(better)))
+def best_of_n(n, likes, scores):                # by counting
+    N, total = len(likes), 0
+    for k, i in enumerate(np.argsort(likes)):
+        total += fractions.Fraction(math.comb(k, n - 1), math.comb(N, n)) * scores[i]
+    return total
 
 
 def gae(R, V, gamma, lam):                      # a sum of later deltas, in lists
