@@ -24,16 +24,17 @@ MORE = ("bench",)                               # what `--help all` lists too
 
 
 def show_lessons() -> None:
-    """A line for each lesson, and its question below it."""
+    """A line for each lesson, and its questions below it."""
     for heading, of_weekend in (("A weekend, in this order:", True), ("\nThe rest:", False)):
         say(heading)
         for file in [file for number, file in NUMBERS.items() if (number <= WEEKEND) == of_weekend]:
             head = lesson_head(file)
             say(f"  {head.title.replace(' · ', '  '):<44}{head.minutes} minutes   "
                 f"{', '.join(contracts(file))}".rstrip())
-            say(f"      {re.split(r'(?<=[.?]) ', head.question)[-1]}")
-    say("\nYou guess, run a lesson, and compare. What it asks you to write, the names on the "
-        f"right, goes into mine.py.\nBegin with python {min(NUMBERS.values()).relative_to(ROOT)}\n")
+            asked = re.split(r"(?<=[.?!]) (?=[A-Z])", head.question)
+            say("      " + " ".join(x for x in asked if x.endswith("?")))
+    say("\nYou guess, run a lesson, and compare. What you write, the names on the right, goes into "
+        f"mine.py.\nBegin with python {min(NUMBERS.values()).relative_to(ROOT)}\n")
 
 
 def show_programs(everything: bool) -> None:

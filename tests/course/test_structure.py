@@ -26,7 +26,7 @@ ORDER = {
         trainer compare pushes playground __main__""",
     "frozen_lake": """lake planning policies train temporal_residual record figure results_table
         __main__""",
-    "lessons": """lesson_list tasks evidence papers keys exam website course mine NN next
+    "lessons": """lesson_list tasks evidence papers keys exam website mine course NN next
         __main__""",
     "lessons/behind/tasks": "limits call task simple_parts papers child grade check"}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons|tests)\b[\w.]*)")
@@ -128,7 +128,7 @@ def test_the_readme_names_both_commands():
 def test_every_program_begins_with_command():
     """Which makes what a person can cause one line, and any text printable."""
     programs = {f: text for f, text in texts().items() if f.suffix == ".py"
-                and 'if __name__ == "__main__"' in text and "tests" not in f.parts}
+                and '\nif __name__ == "__main__"' in text and "tests" not in f.parts}
     assert programs and not [f for f, x in programs.items() if "command(" not in x]
 
 

@@ -105,8 +105,7 @@ def write_lesson(file: Path, out: Path) -> None:
     notebook, picture = jupytext.read(file), f"Picture of lesson {lesson_head(file).title}"
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            asks = "= ask(" in cell.source
-            cell.metadata["tags"] = ["remove-output" if asks else "hide-output"]
+            cell.metadata["tags"] = ["hide-output"]
             cell.metadata["mystnb"] = {"image": {"alt": picture}}
         else:
             cell.source = with_links(cell.source)
