@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "lessons" / "next"
+FOLDER = ROOT / "lessons"
 LESSONS = sorted(FOLDER.glob("[0-9][0-9]_*.py"))
 NUMBERS = {file.name[:2]: file for file in LESSONS}
 WEEKEND = "08"                                      # the last lesson of a weekend

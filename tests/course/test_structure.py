@@ -26,8 +26,7 @@ ORDER = {
         trainer compare pushes playground __main__""",
     "frozen_lake": """lake planning policies train temporal_residual record figure results_table
         __main__""",
-    "lessons": """lesson_list tasks evidence papers keys exam website mine course NN next
-        __main__""",
+    "lessons": """lesson_list tasks evidence papers keys exam website mine course NN __main__""",
     "lessons/behind/tasks": "limits call task simple_parts papers child grade check"}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons|tests)\b[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
