@@ -7,9 +7,9 @@
 # `mix_in_own_guess`.*
 #
 # Models learn to reverse a list of words. Let the right answer be "saw bee pig cow hen". In the
-# test we force "cow" as its first word. An answer **recovers** if the rest is still right, which is
-# "bee pig cow hen". SFT reads right words in training. The other models read, in the answer, a
-# share `lam` of what they would have said themselves. With lam 1 they read nothing else there.
+# test we force "cow" as its first word. An answer **recovers** if the rest is right: "bee pig cow
+# hen". In training SFT reads right words. The other models read, in the answer, a share `lam` of
+# what they would have said themselves, and with lam 1 nothing else.
 
 # %%
 import torch
@@ -26,8 +26,8 @@ RUNS = (0, 3), (0, 4), (0.2, 3), (1, 3), (1, 4)         # lam, set of rows
 OTHERS = False                                          # mistakes that are not the model's own
 STEPS, ROWS, RATE = 56, 32, 3e-4
 tok, base = nano(), shipped_base()
-guess = ask("After SFT 35 % of the answers recover. What percentage recovers after a training in "
-            "which the model reads only its own predictions (lam 1)?", "0 to 100")
+guess = ask("After SFT 35 % of the answers recover. What percentage recovers after training with "
+            "lam 1?", "0 to 100")
 
 # %% [markdown]
 # ## Exposure bias
@@ -40,21 +40,19 @@ guess = ask("After SFT 35 % of the answers recover. What percentage recovers aft
 # does it at every place, by a share. The target stays the right next word:
 #
 #     SFT reads     saw     bee     pig       cow
-#     its target    bee     pig     cow       hen
-#
 #     IFT reads     saw     bee     pig|hen   cow       after "saw bee" it predicted "hen"
-#     its target    bee     pig     cow       hen
+#     the target    bee     pig     cow       hen
 #
 # Let $E(x)$ be the embedding of the right word x, and $\hat x$ the model's **prediction** for the
 # same place, its likeliest word there. Then the model reads
 # $$s=(1-\lambda)\,E(x)+\lambda\,E(\hat x).$$
-# With $\lambda=0$ this is SFT, and the paper takes 0.2. It calls the prediction's share a
-# **temporal residual**: like a residual connection, it carries something on, from one place to the
-# next. IFT has a second idea, weights for words, which lesson 10 adds. The mixture here is that of
-# the paper and of its authors' code (TsinghuaC3I/Intuitive-Fine-Tuning).
+# With $\lambda=0$ this is SFT, and the paper takes 0.2. It calls the share of the prediction a
+# **temporal residual**: as a residual connection does, it carries something on, here from one place
+# to the next. This mixture is that of the paper and of its authors' code
+# (TsinghuaC3I/Intuitive-Fine-Tuning). IFT has a second idea, weights of tokens, for lesson 10.
 #
-# In one answer, the right words, what the base predicts for the same places, and the
-# targets (`own_guess` moves each prediction to the place that it was made for):
+# One answer, with what the base predicts. A prediction is made one place before the one where it is
+# read; `own_guess` moves it there.
 
 # %%
 unseen = world.rows("val", "demos", 80, 3, skills=("reverse",))
@@ -66,12 +64,10 @@ for ids in torch.stack([inputs, own, targets], -1)[mask == 1].tolist():
 
 # %% [markdown]
 # ## Five trainings
-# Only the line that computes `read` is not SFT's. As in the released code, no gradient flows into
-# what is read.
+# Apart from what is read, each loop is SFT's. As in the authors' code, no gradient flows into what
+# is read.
 
 # %%
-
-
 def E(ids):
     return model(ids, want="embeds")                                    # (B,T,C)
 
@@ -84,8 +80,7 @@ def some_word(x, mask):
 
 
 def recoveries(rows):
-    """For each row: its right words, the forced word, what the model says after it, and what it
-    says without one."""
+    """For each row: its right words, the forced one, what is said after it, what without it."""
     prompts = [tok.prompt_ids(row.prompt) for row in rows]
     right = [tok.chat(row.prompt, row.answer)[0][len(ids):-1] for row, ids in zip(rows, prompts)]
     forced = [words[2 + k % (len(words) - 3)] for k, words in enumerate(right)]     # a later word
@@ -115,9 +110,9 @@ for lam, seed in RUNS:
         optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
         optimizer.step()                                                    # 5. step
     tried = recoveries(world.rows("val", "demos", 80, seed, skills=("reverse",)))
-    found[lam, seed] = [100 / 80 * sum(x) for x in zip(*(
-        (alone == right, after == right[1:], after[:1] == right[:1])
-        for right, forced, after, alone in tried))]
+    hits = [(alone == right, after == right[1:], after[:1] == right[:1])
+            for right, _, after, alone in tried]
+    found[lam, seed] = (100 * torch.tensor(hits).float().mean(0)).tolist()
     said.setdefault(lam, tried)                                             # of the first set
     print(f"lam {lam:<4} set {seed}  " + "".join(f"{x:10.0f} %" for x in found[lam, seed]))
 for k in (0, 2, 3):                                     # their words after the [forced] one
@@ -125,22 +120,19 @@ for k in (0, 2, 3):                                     # their words after the 
     print(f"\n{'right':<10}{tok.decode(right)}")
     for share in said:
         print(f"lam {share:<6}[{tok.decode([forced]).strip()}]{tok.decode(said[share][k][2])}")
-of_last = [x[1] for (share, _), x in found.items() if share == lam]
-tell(guess, sum(of_last) / len(of_last), "%")
+tell(guess, (found[lam, 3][1] + found[lam, 4][1]) / 2, "%")
 
 # %% [markdown]
 # ## What happened
 # **Reading its own predictions teaches the model to recover:** 81 and 74 % on the two sets, where
-# SFT has 39 and 31. After a wrong word SFT's model says the skipped word in half of the answers. It
-# tries to say every word of the list, and loses the place. The model with lam 1 could not trust
-# the words that it read. So it learned to go by the place in the list. This has a price: without a
-# forced word 90 % of its answers are right, and 99 % of SFT's.
+# SFT has 39 and 31. In half of its answers SFT's model now says the skipped first word, as in those
+# above: it has lost the place. The model with lam 1 could not trust the words that it read, and
+# seems to go by the place in the list. This has a price: without a forced word 90 % of its answers
+# are right, and 99 % of SFT's.
 #
-# **The paper's 0.2 gains nothing here,** on the one set that was tried (40 % beside 39). Its mixture
-# is mostly the right word, so the model may still rely on it.
-#
-# All this is one task. Where a model learns nine tasks at once, we saw no gain from lam 1
-# (`docs/results/ift.md`).
+# **The paper's 0.2 gains nothing here,** on the one set that was tried (40 % beside 39). Its
+# mixture is mostly the right word, so the model may still rely on it. And all this is one task: in
+# a run on many tasks at once we saw no gain from lam 1 (`docs/results/ift.md`, R12).
 #
 # ## Change one thing
 # Are the model's *own* mistakes what helps? With `OTHERS = True` and `RUNS = (1, 3), (1, 4)` a
@@ -155,19 +147,17 @@ tell(guess, sum(of_last) / len(of_last), "%")
 # </details>
 #
 # ## To hand in
-# At which share does recovery begin? Run lam 0.4, 0.6 and 0.8 on set 3. Draw "recovers" and "right
-# alone" over six shares, and say in two sentences which share you would take, and for what use.
+# At which share does recovery begin? Run lam 0.4, 0.6, 0.8 and 1 on sets 3 and 4. Draw "recovers"
+# and "right alone" over the shares. Which would you take, and for what use? Two sentences.
 #
 # ## Your own program
-# The page took the predictions from `own_guess`. Yours finds and moves them itself.
+# `own_guess` moved the predictions on this page. Your part moves them itself.
 #
 #     def mix_in_own_guess(model, inputs, mask):
 #         """(B,T,C) embeddings, without a gradient. At a place of the answer: 1 - LAM times that of
 #         the right token, plus LAM times that of the model's prediction FOR this place, which it
 #         makes AT the place before. Elsewhere that of the right token. inputs (B,T) are the right
 #         tokens, and mask (B,T) is 1 where the TARGET is a token of the answer."""
-#
-# `model(inputs)` gives logits, and `model(inputs, want="embeds")` the embeddings.
 #
 # ## Two questions
 # 1. An answer is x y z, and the predictions for its places are x w z. Which of the losses of x, y,
