@@ -11,8 +11,8 @@
 # tokens *after* it, each discounted by $\gamma$ a step. The paper calls this **dynamic relation
 # propagation**. The weights of an answer are then divided by their mean.
 #
-# Our lists all end with `<|end|>`, and SFT teaches the base to end every new one. We train it on the
-# same lists with the loss of the authors' code, whose gradient flows through the weights, too.
+# Our lists all end with `<|end|>`, and SFT teaches the base to end every new one. We train it on
+# the same lists with the loss of the authors' code, whose gradient flows through the weights, too.
 
 # %%
 import torch
