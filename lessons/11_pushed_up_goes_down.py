@@ -125,7 +125,8 @@ tell(guess, path[-1], "nats")
 # **Where a plain step is wrong** (beta 1). Here they predict only 9 of 20 moves. The first-order
 # argument is not at fault: AdamW's step predicts all 20. But AdamW's step is made of the last ten
 # or twenty gradients, divided by their size. The new gradients vanish, and the old direction is
-# followed for a long time. So the fall after step 20 is an echo of pushes that have ended.
+# followed for a long time. So the fall after step 20 seems to be an echo of pushes that have ended.
+# Each beta is one run on one set of pairs.
 #
 # **What beta is.** With beta 1 the first push is ten times as large, and w ends at -0.9 nats in
 # place of -13. The size is not the cause, because AdamW divides each gradient by its recent size.

@@ -110,8 +110,7 @@ def test_the_right_program_passes_and_each_mistake_is_refused_and_named(name, sm
 
 
 @pytest.mark.parametrize("name", marked(KNOWN, {*SLOW, *simple_parts.OURS}))
-def test_no_mistake_is_called_right_or_by_the_name_of_another_by_other_draws(name,
-                                                                                     small_base):
+def test_no_mistake_is_called_right_or_by_the_name_of_another_by_other_draws(name, small_base):
     """One draw tells little: iw-SFT without its cap was called right by one in twenty. Parts and
     papers take long: of them three draws, and names in one draw alone, above."""
     task, draws = KNOWN[name], 3 if name in {*SLOW, *simple_parts.OURS} else 12
