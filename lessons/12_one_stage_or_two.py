@@ -41,8 +41,9 @@ guess = ask("UFT once more, with the same rows and the same loss, but sorted: fi
 # But $\sigma(i)=0.9$ takes i = 2.2, a gain of $2.2/\beta$ nats. With $\beta=0.1$ these are 22 nats.
 # An answer that starts at -10 nats can gain at most 10. So the push goes on to the last step.
 #
-# UFT differs from two stages in two things at once: the loss of a demonstration, and the order of
-# the rows. To tell them apart we need all four combinations:
+# UFT differs from two stages in the loss of a demonstration and in the order of the rows. (With two
+# stages the reference of the second is the model of the first, and its rate is another; the first
+# edit below equals the rates.) To tell loss and order apart we need all four combinations:
 #
 # | | first all demonstrations | in turn |
 # |---|---|---|
@@ -51,8 +52,8 @@ guess = ask("UFT once more, with the same rows and the same loss, but sorted: fi
 #
 # Two losses in one step must be weighed. UNA's first push on a token of a demonstration is
 # $\beta/4=0.025$, by the formula of lesson 06 with $\sigma(i)=1/2$. SFT's is 1/N in an answer of N
-# tokens. So SFT's loss gets the factor 0.25, and an answer of ten tokens the same first push. The
-# one difference is that SFT's push stays, while UNA's vanishes with the gain.
+# tokens. So SFT's loss gets the factor 0.25, and an answer of ten tokens the same first push. After
+# that SFT's push stays, while UNA's vanishes with the gain.
 #
 # ## Four ways
 # Each way is one line: the model to begin with (it is the reference, too), the rows, the learning
@@ -109,7 +110,7 @@ tell(guess, scores["UFT, sorted"][0], "%")
 # | SFT's loss for demonstrations | 55 | 91 |
 # | UNA's loss for demonstrations | 57 | 94 |
 #
-# From left to right there are 36 points, from top to bottom two or three. With 40 questions one
+# From left to right there are 36 and 37 points, from top to bottom two or three. With 40 questions one
 # answer is 2.5 points, so we see no difference between the losses here. Mixed rows also teach more
 # truth than sorted ones (52 and 55 % in place of 45 and 38), and cost fewer facts. They cost some
 # lists: SFT sorts 93 %, UFT 85 %. All this is one base, one set of rows and one $\beta$.
@@ -131,8 +132,8 @@ tell(guess, scores["UFT, sorted"][0], "%")
 # 1. No: 54 % of them are right. 2. Two stages sort 92 % of the lists, UFT 66 %: the push on its
 # demonstrations ends before they are learned. In sums UFT has 79 % and two stages have 77. With
 # SFT's loss in the mixed rows it is 92 % of the sums and 85 % of the lists, so here the loss does
-# matter. The facts stay, at 98 to 100 %. "One stage forgets less" is true of one $\beta$ and false
-# of another. The authors' $\beta=0.01$ (section 3.1) suits answers of hundreds of tokens. Ours have
+# matter. The facts stay, at 98 to 100 %. So how much one stage keeps depends on $\beta$, too.
+# The authors' $\beta=0.01$ (section 3.1) suits answers of hundreds of tokens. Ours have
 # about ten.
 #
 # </details>

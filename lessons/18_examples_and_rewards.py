@@ -31,7 +31,7 @@ guess = ask("On what percentage of unknown creatures does CHORD refuse?", "0 to 
 # %% [markdown]
 # ## Two halves
 # GRPO pushes the tokens of a sampled answer by its advantage. SFT pushes those of a demonstration
-# as if its advantage were 1. CHORD's loss is
+# up, whatever it is compared with. CHORD's loss is
 # $$L=(1-w)\,L_{\rm explore}+w\,L_{\rm imitate}.$$
 # Its weight $w$ falls from 0.9 to 0.05: first the model is shown something, then it corrects
 # itself. Examples teach what it never samples, and rewards more than is shown.
@@ -137,7 +137,7 @@ tell(guess, float(scores["CHORD"][2]), "%")
 # lowers *I*. One step of examples takes "I do not know." from 10.0 to 7.9 %, for creatures that
 # no example mentions. One step of scores takes it to 16.7 %, and both to 8.6 %. After four steps
 # of CHORD it is at 1.5 %: hardly a group of four has a right answer, and equal scores teach
-# nothing (lesson 07). When $w$ is small at last, it is at 0.4 %. Exploration needs **entropy**.
+# nothing (lesson 07). When $w$ is small at last, it is at 0.4 %.
 #
 # **Scores have a cost, too.** GRPO refuses on 98 % of the known creatures, where this scores 0.
 # With `SEED` 1 and 2 CHORD refuses on none either, GRPO on 100 and 72 % of the known.
@@ -150,7 +150,8 @@ tell(guess, float(scores["CHORD"][2]), "%")
 # <details><summary>After your runs</summary>
 #
 # 1. On 70 %, and on 22 % of the known ones. All examples together now raise "I do not know." from
-# 10.0 to 12.2 %, so it is still sampled, and the scores do the rest. Neither half does this alone.
+# 10.0 to 12.2 %, so it is still sampled, and the scores do the rest. (GRPO alone
+# refuses on more of both.)
 # 2. On all, so it was the facts that stopped exploration. The price is GRPO's: 90 % of the known.
 #
 # </details>

@@ -124,12 +124,12 @@ tell(guess, ends[WITHOUT], "nats")
 
 # %% [markdown]
 # ## What happened
-# The loss starts above log V, 6.93, because random weights are sure of wrong tokens. Both models
+# The loss starts above log V, 6.93, because random weights prefer some tokens by chance. Both models
 # pass the bigrams' 2.50. **Without positions** the loss is 1.98, only 0.12 above the whole model.
 # Both talk, and both claim that 7 and 4 is 20. Two explanations are at hand:
 # - **The mask leaks position.** Position 2 averages over two tokens and position 5 over five. The
 #   second layer can read that off. With one layer, the tokens before a position give the same mean
-#   in any order, so nothing leaks.
+#   in any order. So of the order nothing leaks, only how many they are.
 # - **Order is worth little here.** A position always knows its own token. Attention tells it which
 #   tokens came before, as a bag without order, and this may be nearly enough.
 #
@@ -141,8 +141,8 @@ tell(guess, ends[WITHOUT], "nats")
 #
 # <details><summary>After your runs</summary>
 #
-# 1. 2.06 without positions, 1.88 with them. The leak is impossible, and still only 0.18 are lost.
-# So most of the answer is the second explanation. (One run each.)
+# 1. 2.06 without positions, 1.88 with them. One layer knows no order, and still only 0.18 are
+# lost. So most of the answer is the second explanation. (One run each.)
 # 2. 0.07, because the answer is in plain view. On token 33, with nothing behind it, the loss is
 # 5.43, and 1.72 with the mask. The model has learned to copy, and talks of "say the say the say".
 # 3. 1.87, but 2.93 on token 33, and it says "at at at". It knows what is in the row, not what is
