@@ -110,10 +110,11 @@ tell(guess, scores["UFT, sorted"][0], "%")
 # | SFT's loss for demonstrations | 55 | 91 |
 # | UNA's loss for demonstrations | 57 | 94 |
 #
-# From left to right there are 36 and 37 points, from top to bottom two or three. With 40 questions one
-# answer is 2.5 points, so we see no difference between the losses here. Mixed rows also teach more
-# truth than sorted ones (52 and 55 % in place of 45 and 38), and cost fewer facts. They cost some
-# lists: SFT sorts 93 %, UFT 85 %. All this is one base, one set of rows and one $\beta$.
+# From left to right there are 36 and 37 points, from top to bottom two or three. With 40
+# questions one answer is 2.5 points, so we see no difference between the losses here. Mixed rows
+# also teach more truth than sorted ones (52 and 55 % in place of 45 and 38), and cost fewer
+# facts. They cost some lists: SFT sorts 93 %, UFT 85 %. All this is one base, one set of rows and
+# one $\beta$.
 #
 # Why does the order matter so much? In mixed rows each step has demonstrations in it. As soon as a
 # sum becomes less likely, they bring it back. This is **replay**, and it works with any loss that

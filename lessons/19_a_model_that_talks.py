@@ -124,9 +124,9 @@ tell(guess, ends[WITHOUT], "nats")
 
 # %% [markdown]
 # ## What happened
-# The loss starts above log V, 6.93, because random weights prefer some tokens by chance. Both models
-# pass the bigrams' 2.50. **Without positions** the loss is 1.98, only 0.12 above the whole model.
-# Both talk, and both claim that 7 and 4 is 20. Two explanations are at hand:
+# The loss starts above log V, 6.93, because random weights prefer some tokens by chance. Both
+# models pass the bigrams' 2.50. **Without positions** the loss is 1.98, only 0.12 above the whole
+# model. Both talk, and both claim that 7 and 4 is 20. Two explanations are at hand:
 # - **The mask leaks position.** Position 2 averages over two tokens and position 5 over five. The
 #   second layer can read that off. With one layer, the tokens before a position give the same mean
 #   in any order. So of the order nothing leaks, only how many they are.

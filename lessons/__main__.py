@@ -43,7 +43,7 @@ def show_programs(everything: bool) -> None:
         if everything or name not in MORE:
             say(f"  python -m lessons {name:<15}{leaves}")
     if not everything:
-        say(f"{len(MORE)} more programs: python -m lessons --help all")
+        say("More: python -m lessons --help all")
 
 
 def main(argv: list[str] | None = None) -> int:
