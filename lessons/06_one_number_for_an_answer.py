@@ -25,7 +25,9 @@ from nanouft import simple, world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 
-BETA, RATE, STEPS, SEED, ONE = 0.1, 1e-4, 40, 0, 3      # ONE: whose answers you see
+BETA = 0.1
+SEED = 0
+RATE, STEPS, ONE = 1e-4, 40, 3                          # ONE: the question whose answers you see
 mine.BETA = simple.BETA = BETA                          # una_loss reads it, yours or ours
 MYTHS = {"left out": None, "score 0.5": 0.5, "score 0": 0.0}
 tok, base = nano(), shipped_base()
@@ -39,9 +41,10 @@ guess = ask("With the myths left out a copy ends with 24 % for a myth. What perc
 
 # %% [markdown]
 # ## A score of the model's own
-# In lesson 05 each policy was the best one for some reward, $\beta\log(\pi/\pi_0)+\beta\log Z$.
-# All answers to a question share Z, so in a pair it cancels. If the rewards are given numbers, it
-# does not, and nobody can compute it. UNA leaves it out (Eq. 6). What remains is the **implicit
+# In lesson 05 each policy was best for some reward, $r=\beta\log(\pi/\pi_0)+\beta\log Z$.
+# Z makes the probabilities sum to 1: it is the sum of $\pi_0\exp(r/\beta)$ over all answers to a
+# question. These share it, so in the difference of a pair it cancels. With one answer it stays, and
+# nobody can sum over all answers. UNA leaves it out (Eq. 6). What remains is the **implicit
 # reward** i. The sigmoid turns it into the model's **implied score**, between 0 and 1, and UNA
 # trains this score to equal the given one (Eq. 13):
 # $$i=\beta\log\frac{\pi(y)}{\pi_0(y)},\qquad L=(\sigma(i)-\mathrm{score})^2.$$
@@ -93,13 +96,15 @@ print(f"{'':12}p(right) p(myth)  right  myth  neither   {unseen[ONE].prompt[0].t
 exam("base", base)
 for name, score in MYTHS.items():
     rows, size = right, 16                              # size: 16 right answers for each step
-    if score is not None:                               # right answers and myths in turn
-        myths = [replace(row, answer=row.rejected, score=score) for row in pairs]
-        rows, size = [row for both in zip(right, myths) for row in both], 32
+    if score is not None:
+        rows, size = [], 32                             # 16 right answers and 16 myths, in turn
+        for good in right:
+            rows += [good, replace(good, answer=good.rejected, score=score)]
     model = shipped_base()
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
     for step in range(STEPS):
-        batch = [rows[i % len(rows)] for i in range(size * step, size * step + size)]   # 1. rows
+        at = size * step % len(rows)                    # all rows have been read after 20 steps
+        batch = rows[at:at + size]                                      # 1. rows
         loss = una_loss(model, base, batch, tok, step)                  # 2. L, a mean over them
         optimizer.zero_grad()
         loss.backward()                                                 # 3. its gradient
@@ -114,8 +119,11 @@ tell(guess, ends["score 0.5"][1], "%")
 # soon as something else moves the answer. Here the right answers rise, so the myths fall, from 53
 # to 24 % if they are left out. With a score of 0.5 each fall is an error, and the myths are pushed
 # up again: 31 % is left. They cannot come back to 53 %, since all answers to a question share one
-# sum of 1, and the right ones took their place. This is the price of leaving out Z. If all answers
-# to a question had scores above 1/2, all of them should become more likely, which is impossible.
+# sum of 1, and the right ones took their place.
+#
+# This is the price of leaving out Z. A score above 1/2 asks for i > 0: $\pi(y)$ above $\pi_0(y)$.
+# If all answers to a question had such scores, their $\pi$ would have to sum to more than 1. With Z
+# the implied score is $\sigma(i+\beta\log Z)$, and a large Z meets such scores without any move.
 #
 # **A score of 0** pushes the myths down to 15 %. But the right answers end lower than without these
 # rows, at 42 in place of 63 %. What both lose goes to answers that no row names: of 40 answers
@@ -132,7 +140,7 @@ tell(guess, ends["score 0.5"][1], "%")
 # ## Change one thing
 # Guess first, each time.
 # 1. `score=1.0` of the right answers becomes `score=0.5`. What does the copy with myths of 0.5 do?
-# 2. `BETA` of 1.0 in place of 0.1. Does a score of 0.5 now hold more of the myths, or less?
+# 2. `BETA = 0.1` becomes `BETA = 1.0`. Does a score of 0.5 now hold more of the myths, or less?
 #
 # <details><summary>After your runs</summary>
 #
@@ -148,7 +156,8 @@ tell(guess, ends["score 0.5"][1], "%")
 # sentences which score you would give to a myth, and why.
 #
 # ## Your own program
-# It is UFT's loss, too: a demonstration, whose `row.score` is None, counts as score 1.
+# It is UFT's loss, too: a demonstration, whose `row.score` is None, counts as score 1. At the start
+# i = 0, so an answer of score 1 costs (0.5 - 1) squared = 0.25, and one of score 0.5 costs nothing.
 #
 #     def una_loss(model, reference, rows, tok, step):
 #         """One number, the mean over the answers of (sigmoid(BETA log-ratio) - score) squared.

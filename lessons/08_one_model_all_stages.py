@@ -6,18 +6,15 @@
 # *30 minutes; needs 02, 05 and 07. The pipeline: arXiv:2203.02155; with scores by a program:
 # arXiv:2411.15124. You write the last lines of your program.*
 #
-# So far each lesson began with the base and threw its model away. In practice the model of one
-# stage is the start of the next one. Our tasks are lists of animals, sums, sorting and reversing.
-# Nobody wrote answers to 320 further questions, but a program can score what the model says there.
+# So far each lesson threw its model away. In practice each stage starts with the model of the one
+# before. Nobody wrote answers to 320 further questions, but a program can score the model's own.
 #
 # | stage | learns from | steps |
 # |---|---|---|
 # | SFT | the 20 demonstrations | 40 |
 # | DPO | pairs of its own samples, a right and a wrong one to the same question | 40 |
-# | rejection sampling, twice | its own samples that are right, and the demonstrations | 40 each |
+# | **rejection sampling**, twice | by SFT from its right samples and the demonstrations | 40 each |
 # | GRPO | fresh samples in each step, and their scores | 20 |
-#
-# **Rejection sampling** rejects the samples that are wrong, and trains on the others with SFT.
 
 # %%
 import copy
@@ -33,7 +30,9 @@ from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 
-SET, DEMOS, SKILLS = 20, 20, ("list", "sum", "sort", "reverse")     # SET: the seed of all rows
+SET = 20                                                                # the seed of all rows
+DEMOS = 20
+SKILLS = ("list", "sum", "sort", "reverse")
 CHAIN = ["SFT", "DPO", "rejection 1", "rejection 2", "GRPO"]
 tok, model = nano(), shipped_base()
 tests = world.rows("test", "prompts", 160, seed=SET, skills=SKILLS)
@@ -47,7 +46,7 @@ guess = ask("Which stage after SFT adds most to the score on 160 new questions?\
 # %% [markdown]
 # ## The loop
 # All stages share one loop, that of lesson 02. Only the loss, its rate and the rows differ. DPO's
-# reference is the model that its stage begins with.
+# reference is the model its stage begins with. `sampled` makes the rows of DPO and of rejection.
 
 # %%
 def after(start, loss_of, rate, rows, steps, seed):
@@ -56,29 +55,38 @@ def after(start, loss_of, rate, rows, steps, seed):
     while len(order) < 16 * steps:
         order += rng.permutation(len(rows)).tolist()
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
-    warm = steps // 10                          # the rate rises linearly, then falls as a cosine
+    warm = steps // 10
     for step in range(steps):
         batch = [rows[i] for i in order[16 * step:16 * step + 16]]
         loss = loss_of(model, start, batch, tok, step)                  # 1. rows become a loss
         optimizer.zero_grad()
         loss.backward()                                                 # 2. its gradient
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        falls = 0.5 + 0.5 * math.cos(math.pi * max(0, step - warm) / (steps - warm))
-        optimizer.param_groups[0]["lr"] = rate * min((step + 1) / warm, falls)
+        rise = (step + 1) / warm                # the rate rises linearly, then falls as a cosine
+        fall = 0.5 + 0.5 * math.cos(math.pi * max(0, step - warm) / (steps - warm))
+        optimizer.param_groups[0]["lr"] = rate * min(rise, fall)
         optimizer.step()                                                # 3. the weights move
     return model
 
 
 def sampled(model, seed):
-    """Four answers to each of the 320 questions: texts and scores, (320,4) each."""
-    _, targets, mask, R = sample_answers(model, asked, tok, 1000 * SET + seed)
+    """Of four samples to each question: rows with a right one as answer; pairs, right and wrong."""
+    _, targets, mask, R = sample_answers(model, asked, tok, 1000 * SET + seed)     # R: (320,4)
     texts = [tok.decode(ids[on == 1].tolist()).removesuffix("<|end|>").strip()
-             for ids, on in zip(targets, mask)]
-    return np.reshape(texts, (-1, 4)), R.numpy()
+             for ids, on in zip(targets, mask)]                                    # 1280
+    kept, pairs = [], []
+    for i, (row, r) in enumerate(zip(asked, R.numpy())):
+        best = world.as_answer(texts[4 * i + r.argmax()])
+        worst = world.as_answer(texts[4 * i + r.argmin()])
+        if r.max() == 1:
+            kept.append(replace(row, answer=best))
+        if r.max() == 1 and r.min() < 1:
+            pairs.append(replace(row, chosen=best, rejected=worst))
+    return kept, pairs
 
 
 def evaluate(name, model) -> float:
-    """The mean score of its likeliest answers to the 160 questions, of 100; prints one of them."""
+    """Mean score of its likeliest answers to the 160 questions, of 100; prints one of them."""
     said = [tok.decode(x.ids).strip() for x in answers_of(model, tests, tok)]
     score = 100 * world.exact_scores(tests, said)
     by_task = "".join(f"{x:8.0f}" for x in score.reshape(4, 40).mean(1))
@@ -87,27 +95,25 @@ def evaluate(name, model) -> float:
 
 
 print(f"{'':<15}score" + "".join(f"{x:>8}" for x in SKILLS), " ", tests[120].prompt[0].text)
-points = {"base": evaluate("base", model)}
+before = evaluate("base", model)
+points, gain = {"base": before}, {}
 for seed, name in enumerate(CHAIN):
-    texts, R = sampled(model, seed) if name not in ("SFT", "GRPO") else ([], [])
     if name == "SFT":
         model = after(model, sft_loss, 2.5e-4, demos, 40, 0)
     elif name == "DPO":
-        rows = [replace(row, chosen=world.as_answer(said[r.argmax()]),
-                        rejected=world.as_answer(said[r.argmin()]))
-                for row, said, r in zip(asked, texts, R) if r.max() == 1 > r.min()]
-        model = after(model, dpo_loss, 3e-5, rows, 40, seed)
+        _, pairs = sampled(model, seed)
+        model = after(model, dpo_loss, 3e-5, pairs, 40, seed)
     elif name == "GRPO":
         model = after(model, grpo_loss, 1e-4, asked, 20, seed)
     else:
-        rows = [replace(row, answer=world.as_answer(said[r.argmax()]))
-                for row, said, r in zip(asked, texts, R) if r.max() == 1]
-        print(f"{len(rows)} of 320 questions have a right sample; one answer to each is kept")
-        model = after(model, sft_loss, 2.5e-4, demos + rows, 40, seed)
+        kept, _ = sampled(model, seed)
+        print(f"{len(kept)} of 320 questions have a right sample; one answer to each is kept")
+        model = after(model, sft_loss, 2.5e-4, demos + kept, 40, seed)
     points[name] = evaluate(name, model)
+    gain[name] = points[name] - before
+    before = points[name]
     if name == "SFT":
         more = evaluate("  140 more", after(model, sft_loss, 2.5e-4, demos, 140, 1))
-gain = {name: now - before for (name, now), before in zip([*points.items()][1:], points.values())}
 gain = {"a": gain.get("DPO", 0.0), "b": gain["rejection 1"] + gain["rejection 2"],
         "c": gain["GRPO"], "d": more - points["SFT"]}
 tell(guess, max(gain, key=gain.get))
@@ -125,14 +131,13 @@ tell(guess, max(gain, key=gain.get))
 # | 24 | 15 | 56 | 54 | 60 | 69 | 71 | 71 |
 #
 # **SFT** teaches the tasks. More of it overfits: 140 more steps read each of the 20 demonstrations
-# 112 times, and cost 2 to 7 points. The 140 steps of the other stages end 7 to 21 above SFT.
-#
-# **Rejection sampling** adds most on each seed, about 9 to 16 points. But it has 80 steps, DPO has
-# 40 and GRPO 20. DPO adds -3 to 7 points, so even its sign is open. GRPO adds 0 to 4.
+# 112 times (140 * 16 / 20), and cost 2 to 7 points. The other stages' 140 end 7 to 20 above SFT.
+# **Rejection sampling**, from DPO's column to rejection 2, adds most on each seed: 9 to 16 points.
+# But it has 80 steps, DPO 40 and GRPO 20. DPO adds -3 to 6, so even its sign is open; GRPO 0 to 3.
 #
 # ## Change one thing
 # Guess first, each time: how far is the last model ahead of SFT with as many steps?
-# 1. `DEMOS` is 320 instead of 20: people have written as many answers as the program scores.
+# 1. `DEMOS = 20` becomes `DEMOS = 320`: people have written as many answers as the program scores.
 # 2. Take `"DPO"` out of `CHAIN`. Was it needed?
 #
 # <details><summary>After your runs</summary>
@@ -148,19 +153,21 @@ tell(guess, max(gain, key=gain.get))
 # `SET`. A table, and two sentences: does the order matter, and what does your answer rest on?
 #
 # ## Your own program
-# The last lines of `mine.py` make it a program that `python mine.py` runs. `METHODS` names the loss
-# of each stage, so your losses go into it. Nothing judges these lines but the printed answers.
+# The last lines of `mine.py` make it a program, run by `python mine.py`. `METHODS` and `train` are
+# those of `nanouft/simple.py`. Three lines put your losses into `METHODS`. Then `train(model, rows,
+# tok, "dpo", 40)` does what `after` does above, but to `model` itself. The answers judge it.
 #
 #     if __name__ == "__main__":
-#         METHODS["sft"] = sft_loss, ["demos"], 2.5e-4, 40        # loss, rows, rate, steps
+#         METHODS["sft"] = sft_loss, ["demos"], 2.5e-4, 40        # loss, kind of rows, rate, steps
 #         METHODS["dpo"] = dpo_loss, ["pairs"], 3e-5, 40
 #         METHODS["grpo"] = grpo_loss, ["demos"], 1e-4, 20
 #         tok, model, skills = nano(), shipped_base(), ("sum", "sort", "reverse", "list")
 #         new = world.rows("test", "prompts", 4, seed=0, skills=skills)
-#         for name, kind in ("sft", "demos"), ("dpo", "pairs"), ("grpo", "demos"):
-#             rows = world.rows("train", kind, 40 * ROWS, seed=0, skills=skills)
-#             train(model, rows, tok, name, METHODS[name][3])
-#             print(*(tok.decode(answer.ids) for answer in answers_of(model, new, tok)), sep="\n")
+#         for name in "sft", "dpo", "grpo":
+#             _, kinds, _, steps = METHODS[name]
+#             rows = world.rows("train", kinds[0], steps * ROWS, seed=0, skills=skills)
+#             train(model, rows, tok, name, steps)
+#             print([tok.decode(answer.ids) for answer in answers_of(model, new, tok)])
 #
 # ## Two questions
 # 1. The later stages read a program's scores of 320 questions, SFT does not. Is this fair to SFT?
@@ -168,8 +175,8 @@ tell(guess, max(gain, key=gain.get))
 #
 # <details><summary>Answers</summary>
 #
-# 1. The steps are equal, the information is not. A program that scores is information, too, and
-#    often cheaper than written answers. With 320 of those the later stages have no lead.
+# 1. The steps are equal, the information is not: a program that scores is information, too. With
+#    320 written answers the later stages have no lead.
 # 2. The base is hardly ever right, so most groups would have equal scores, and A = 0. After SFT and
 #    rejection sampling a group has both right and wrong answers, so that it teaches.
 #

@@ -23,7 +23,8 @@ from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 
-BETA, STEPS, ROWS, ONE = 0.1, 40, 16, 5        # ONE: the question whose answers you see
+BETA = 0.1
+STEPS, ROWS, ONE = 40, 16, 5                    # ONE: the question whose answers you see
 TASKS = ("sum", "sort", "truth", "fact")
 tok, base = nano(), shipped_base()
 demos = world.rows("train", "demos", STEPS * ROWS, seed=0, skills=("sum", "sort"))
@@ -37,9 +38,11 @@ guess = ask("UFT once more, with the same rows and the same loss, but sorted: fi
 # %% [markdown]
 # ## Why a second stage may forget
 # Nothing in the rows of the second stage protects the skills of the first. What could stop it is
-# the loss. UNA's push on an answer of score 1 vanishes as the implied score $\sigma(i)$ nears 1.
-# But $\sigma(i)=0.9$ takes i = 2.2, a gain of $2.2/\beta$ nats. With $\beta=0.1$ these are 22 nats.
-# An answer that starts at -10 nats can gain at most 10. So the push goes on to the last step.
+# the loss. UNA's push on an answer of score 1 vanishes as the implied score $\sigma(i)$ nears 1,
+# where i is $\beta$ times the answer's gain in nats. But $\sigma(i)=0.9$ takes i = log 9 = 2.2.
+# With $\beta=0.1$ that is a gain of 22 nats. An answer that starts at a log p of -10 gains at most
+# 10, for log p ends at 0. Then i = 1 and $\sigma(i)=0.73$, and by the formula of lesson 06 its push
+# is still two fifths of the first one. So the pushes go on to the last step.
 #
 # UFT differs from two stages in the loss of a demonstration and in the order of the rows. (With two
 # stages the reference of the second is the model of the first, and its rate is another; the first
@@ -50,10 +53,11 @@ guess = ask("UFT once more, with the same rows and the same loss, but sorted: fi
 # | **SFT's loss for demonstrations** | SFT, then UNA | two losses, mixed |
 # | **UNA's loss for demonstrations** | UFT, sorted | UFT |
 #
-# Two losses in one step must be weighed. UNA's first push on a token of a demonstration is
-# $\beta/4=0.025$, by the formula of lesson 06 with $\sigma(i)=1/2$. SFT's is 1/N in an answer of N
-# tokens. So SFT's loss gets the factor 0.25, and an answer of ten tokens the same first push. After
-# that SFT's push stays, while UNA's vanishes with the gain.
+# The two rows of the table should differ in the form of the loss only, not in its strength. So the
+# first pushes must be equal. By the formula of lesson 06, with $\sigma(i)=1/2$, UNA's on a token of
+# a demonstration is $2\beta\cdot\frac12\cdot\frac12\cdot\frac12=\beta/4=0.025$. SFT's loss is a
+# mean over N tokens, so its push on each is 1/N: 0.1 for ten tokens. The factor 0.25 makes it
+# 0.025, too. From then on SFT's push on log p stays, while UNA's vanishes with the gain.
 #
 # ## Four ways
 # Each way is one line: the model to begin with (it is the reference, too), the rows, the learning
@@ -125,8 +129,8 @@ tell(guess, scores["UFT, sorted"][0], "%")
 # Guess first, each time.
 # 1. Two stages differ in one thing more: UNA's learning rate is 1e-4. Replace `scored, 1e-4` by
 #    `scored, 1.25e-4`, the rate of UFT. Are the sums kept?
-# 2. `BETA` of 3.0 in place of 0.1. UNA's push now vanishes within a nat, on demonstrations as well.
-#    Which model is better at lists then, UFT or two stages, and what becomes of the facts?
+# 2. `BETA = 0.1` becomes `BETA = 3.0`. UNA's push now vanishes within a nat, on demonstrations as
+#    well. Which model is better at lists then, UFT or two stages? What becomes of the facts?
 #
 # <details><summary>After your runs</summary>
 #

@@ -42,9 +42,14 @@ right sample to each question that has one. How many points does it end with?"""
 # ## What can a round find?
 # Let a sample be right with probability p. Then k samples are all wrong with probability
 # $(1-p)^k$, so at least one of them is right with probability $1-(1-p)^k$. For p = 0.05 and k = 4
-# this is 19 %. Its mean over questions is **pass@k**, the score of best of k with a verifier. We do
-# not know p, and the share of right samples in its place gives too low a mean. So draw n samples,
-# take every set of k different ones, and count the sets with a right one.
+# this is 19 %. Its mean over questions is **pass@k**, the score of best of k with a verifier.
+#
+# We do not know p. The share of right samples in its place gives too low a value on average, since
+# $1-(1-p)^k$ is concave in p (Jensen). Say p = 1/2, k = 2 and two samples: the share is 0, 1/2 or 1
+# with probabilities 1/4, 1/2 and 1/4. The formula then gives 0, 3/4 or 1, on average 0.625. But
+# pass@2 is 0.75. So draw n samples and look at each set of k different ones. Each set is k
+# independent samples, and has a right one with probability $1-(1-p)^k$. So the share of such sets
+# is right on average: 3 of 6 pairs, if one of four samples is right.
 
 # %%
 def sampled(model, rows, k, seed):
@@ -58,9 +63,12 @@ def sampled(model, rows, k, seed):
 
 def passes(model):
     """pass@1, 2, 4 and 8 on half of the tests, in %: of all sets of k of 8 samples, how many?"""
-    right = sampled(model, tests[::2], 8, 99)[2].reshape(-1, 8)
-    sets = [list(itertools.combinations(range(8), k)) for k in (1, 2, 4, 8)]
-    return [100 * np.mean([right[:, some].any(1) for some in of_k]) for of_k in sets]
+    _, _, right = sampled(model, tests[::2], 8, 99)
+    right, shares = right.reshape(80, 8), []
+    for k in (1, 2, 4, 8):
+        found = [right[:, some].any(1) for some in itertools.combinations(range(8), k)]
+        shares.append(100 * np.mean(found))                             # found: (sets,80)
+    return shares
 
 
 def greedy(model, rows):
@@ -87,8 +95,8 @@ for name in ("demonstrations", "and kept samples"):
         kept = {}
         if round and name == "and kept samples":
             texts, ended, right = sampled(model, asked, K, round - 1)       # 1. sample  2. check
-            kept = {i // K: replace(asked[i // K], answer=world.as_answer(texts[i]))
-                    for i in np.flatnonzero(right)}                         # 3. keep one of each
+            for i in np.flatnonzero(right):                                 # 3. keep one of each
+                kept[i // K] = replace(asked[i // K], answer=world.as_answer(texts[i]))
             samples[round] = right.mean(), kept
         rows = shuffled(demos + list(kept.values()), seed)
         optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
@@ -107,13 +115,13 @@ for (name, _), model in models.items():
 for name, points in scores.items():
     print(f"{name:<18}" + " -> ".join(f"{x:.0f}" for x in points) + " points")
 for round, (share, kept) in samples.items():
-    print(f"round {round}: {share:.0%} of the samples are right, {len(kept)} of 320 questions have "
-          "one that is kept")
+    print(f"round {round}: {share:.0%} of the samples are right, for {len(kept)} of 320 questions")
 for name, round in (("demonstrations", 0), ("demonstrations", 3), ("and kept samples", 3)):
     shares = passes(models[name, round])
     print(f"{name:<18}round {round}   pass@1, 2, 4, 8: {', '.join(f'{x:.0f}' for x in shares)} %")
-kept, before, after = samples[1][1], *(greedy(models["and kept samples", i], asked[:40])
-                                       for i in (0, 3))
+before = greedy(models["and kept samples", 0], asked[:40])
+after = greedy(models["and kept samples", 3], asked[:40])
+_, kept = samples[1]
 new = [k for k in range(40) if k in kept and world.score(asked[k].prompt[0].text, before[k]) < 1]
 for k in new[:4]:                                   # SFT's own answer is wrong, a sample is right
     print(f"{asked[k].prompt[0].text}\n   SFT, round 0       {before[k]}\n"
@@ -135,9 +143,7 @@ tell(guess, scores["and kept samples"][-1], "points")
 # | SET = 22 | 57 | 67 | 77 | 76 | 52 |
 #
 # On all three the first two rounds bring the gain, and the third takes a little back. The price is
-# 3,840 samples, and a verifier, which knows what the demonstrations do not tell. GRPO (lesson 07)
-# uses a sample for one step; SFT may read a right answer several times. But is it the verifier that
-# teaches, or only that there are more questions?
+# 3 x 320 x 4 = 3,840 samples and a verifier. Does the verifier teach, or do more questions do it?
 #
 # ## Change one thing
 # Replace `np.flatnonzero(right)` by `np.flatnonzero(ended)`: a sample that ends may be kept, right
@@ -155,7 +161,7 @@ tell(guess, scores["and kept samples"][-1], "points")
 # round 0, 16 questions and four answers a step, rate 1e-4. That is as many samples. Draw both.
 #
 # ## Your own program
-# The page lists all sets. 200 samples have about $10^{59}$ sets of 100: use `math.comb`.
+# The page lists all sets. 200 samples have about $10^{59}$ sets of 100, so count by `math.comb`.
 #
 #     def pass_at_k(n, c, k):
 #         """Of n samples c are right (0 to n). The share of the sets of k different samples (1 to

@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
-from course import ask, curves, tell
+from course import OUT, ask, curves, tell
 from mine import sft_loss
 
 from nanouft import world
@@ -27,7 +27,8 @@ from nanouft.models.tokenizer import nano
 from nanouft.reward import RewardModel, pad_right, rewards
 from nanouft.run.evaluation import answer_rows
 
-PAIRS, SEED = 480, 0            # pairs to train on; 1 or 2: other rows and other samples
+PAIRS = 480                     # pairs to train on
+SEED = 0                        # 1 or 2: other rows and other samples
 N, SIZES, SKILLS = 64, (1, 2, 4, 8, 16, 32, 64), ("sort", "truth", "unknown", "fact")
 tok, policy, judge = nano(), shipped_base(), RewardModel(shipped_base())
 demos = world.rows("train", "demos", 960, seed=SEED, skills=SKILLS)
@@ -78,13 +79,15 @@ print(f"unseen pairs won: {right.float().mean():.0%};", ", ".join(
 # ## How far does a search go?
 # Best of n moves away from the policy without any gradient. Its distance is a KL (lesson 05). Let u
 # be the share of the policy's answers that have a lower reward than a given one. For an answer of
-# the policy, u is uniform between 0 and 1. The best of n is below u only if all n are, which has
-# the probability $u^n$. So its density is $n\,u^{n-1}$, where that of the policy is 1:
+# the policy, u is uniform between 0 and 1: its density is 1. The best of n is below u only if all n
+# are, with probability $u^n$. The best of 2 is below 1/2 in one case of four; the best of 64 is
+# above 0.989 in half of the cases. The density of the best is the derivative of $u^n$, which is
+# $n\,u^{n-1}$. The KL is the mean of the log of both densities' ratio, over the best:
 # $$\mathrm{KL}=\int_0^1n\,u^{n-1}\log(n\,u^{n-1})\,du=\log n+(n-1)\int_0^1n\,u^{n-1}\log u\,du
 # =\log n-\frac{n-1}{n},$$
-# since the last integral is $-1/n$. For n = 64 it is 3.17 nats. Equal answers leave no choice, so
-# it is a bound: the KL is at most this. We draw 64 answers to each of 48 new prompts. For a smaller
-# n we take the mean over groups of n.
+# since by parts the last integral is $[u^n\log u]_0^1-\int_0^1u^{n-1}du=-1/n$. For n = 64 the KL
+# is 3.17 nats. Equal answers leave no choice, so it is a bound: the KL is at most this. We draw 64
+# answers to each of 48 new prompts. For a smaller n we take the mean over groups of n.
 
 # %%
 rows = [row for row in asked for _ in range(N)]
@@ -98,8 +101,9 @@ liked = learned                                                             # ch
 
 def favourites(n, value):
     """(48,) value of the answer with the highest reward in each group of n, mean over groups."""
-    best = liked.reshape(48, -1, n).argmax(-1)[..., None]                   # (48,64/n,1)
-    return np.take_along_axis(value.reshape(48, -1, n), best, -1)[..., 0].mean(-1)
+    groups, values = liked.reshape(-1, n), value.reshape(-1, n)             # (48*64/n,n)
+    best = values[np.arange(len(values)), groups.argmax(1)]                 # one of each group
+    return best.reshape(48, -1).mean(1)
 
 
 kl = [math.log(n) - (n - 1) / n for n in SIZES]
@@ -111,7 +115,8 @@ for n, nats, gain, points in zip(SIZES, kl, raised, by_task):
           + "".join(f"{x:9.0f}" for x in points))
 of_36 = texts[36 * N:37 * N]                        # a creature that the policy knows
 print(f"\n64 answers to: {asked[36].prompt[0].text}\nhow often   reward   score   answer")
-for text, j in {of_36[j]: j for j in liked[36].argsort()}.items():
+for text in sorted(set(of_36), key=lambda text: liked[36, of_36.index(text)]):
+    j = of_36.index(text)                               # the first of the equal answers
     print(f"{of_36.count(text):9}{liked[36, j]:9.2f}{score[36, j]:8.2f}   {text}")
 print("\nthe favourites of 64:")
 for k in range(0, 48, 6):
@@ -121,7 +126,7 @@ lines = {"reward (100: its largest)": [100 * x / raised[-1] for x in raised],
 curves("16", kl, lines, "of the favourite")
 plt.xticks(kl[1:], [f"{x:.1f}\nn = {n}" for x, n in zip(kl[1:], SIZES[1:])])
 plt.xlabel("KL from the policy (at most), nats")
-plt.savefig("out/lessons/16.png")
+plt.savefig(OUT / "16.png")
 tell(guess, by_task[-1].mean(), "points")
 
 # %% [markdown]
@@ -156,12 +161,14 @@ tell(guess, by_task[-1].mean(), "points")
 # `dataclasses`, `world.as_answer`). Draw both true scores against the KL. Which n would you use?
 #
 # ## Your own program
-# 64 answers are one group of 64, or 32 of two. The mean over all sets of n has less noise.
+# 64 answers are one group of 64, or 32 of two. The mean over all sets of n has less noise. Rewards
+# 1, 2, 3, 0 and true scores 0, 1, 0.5, 0.2 have six sets of two. The third answer is the favourite
+# of three of them, the second of two, the first of one: (3 x 0.5 + 2 x 1 + 1 x 0) / 6 = 0.5833.
 #
 #     def best_of_n(n, likes, scores):
 #         """The mean true score of the favourite, over all sets of n different answers. likes and
 #         scores: lists of N numbers, the rewards (all different) and the true scores of N answers
-#         to one prompt. 1 2 3 0 and 0 1 0.5 0.2 give 0.425 with n = 1, 0.5833 with n = 2."""
+#         to one prompt. n = 1 gives the mean of scores, n = N the score of the favourite of all."""
 #
 # ## Two questions
 # 1. How many nats does best of 4 cost at most, and when is it less?
