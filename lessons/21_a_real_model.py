@@ -169,13 +169,11 @@ tell(guess, float(after[1]), "of 12")
 #
 # ## Two questions
 # 1. Why is the mask 0 on the system prompt, although the model is to learn to obey it?
-# 2. With the system prompt all is well, and yet "What is a computer?" gets "Computer" without it.
-#    Which evaluation would have shown it?
+# 2. Without the system prompt "What is a computer?" gets "Computer". Which evaluation shows this?
 #
 # <details><summary>Answers</summary>
 #
-# 1. It never has to write it. It reads it at every position of the answer, and that is where the
-#    gradient comes from.
+# 1. It never has to write it. It reads it at each token of the answer, and learns from these.
 # 2. Questions of another kind than those trained on, also without the system prompt, read before
 #    and after by a person. Here three were enough.
 #
