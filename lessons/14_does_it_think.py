@@ -43,8 +43,8 @@ guess = ask("What has happened to the share of answers with steps?", "a b c d")
 # direct answer is right with probability q, and one with steps with $q+\Delta$. So $\Delta$ is the
 # **benefit of steps**. All other answers of the group are right with $q+s\Delta$ on average. An
 # answer with steps is $q+\Delta-(q+s\Delta)=(1-s)\Delta$ above them, and a direct one $s\Delta$
-# below. (Each answer is itself a part of the mean, which shrinks both by the same factor (K - 1) /
-# K.) Dividing by the std changes the size of an advantage and not its sign.
+# below. (Counting the answer itself in the mean shrinks both by (K - 1) / K.) Dividing by the std
+# changes the size of an advantage and not its sign.
 #
 # The first tokens of an answer decide whether steps follow, and they are pushed like all others. So
 # steps should spread where $\Delta$ is positive, and vanish where it is negative. And $\Delta$ can
@@ -149,10 +149,9 @@ tell(guess, ("a" if reversals else "d") if sums else ("b" if reversals else "c")
 # from 27 to 1 %. Right are 99 % in place of 76. The last word is simply the first of the question,
 # and each extra word may be wrong. So shorter answers need not be a fault.
 #
-# **What else shortens answers?** A limit that cuts off their result (try it below): then steps get
-# no reward. And GRPO divides by the number of tokens. So in a long wrong answer each token is
-# blamed less, and in a short right one each is praised more. Dr. GRPO divides all by one constant.
-# All this is one model and one seed.
+# **What else shortens answers?** A limit that cuts off their result (try it below). And GRPO
+# divides by the number of tokens: each token of a short right answer is praised more than each of
+# a long one. Dr. GRPO divides all by one constant. All this is one model and one seed.
 #
 # ## Change one thing
 # Guess first. 1. `SHOWN = 0.0`: no demonstration has steps. Does GRPO find them for sums?

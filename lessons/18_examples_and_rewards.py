@@ -142,9 +142,9 @@ tell(guess, float(scores["CHORD"][2]), "%")
 # of CHORD it is at 1.5 %: hardly a group of four has a right answer, and equal scores teach
 # nothing (lesson 07). When $w$ is small at last, it is at 0.4 %. Exploration needs **entropy**.
 #
-# **Scores have a cost, too.** GRPO refuses on 98 % of the known creatures, where this scores 0. The
-# questions look alike, and on the unknown a refusal is the only answer that is ever praised.
-# With `SEED` 1 and 2 CHORD refuses on none either, GRPO on 100 and 72 % of the known.
+# **Scores have a cost, too.** GRPO refuses on 98 % of the known creatures, where this scores 0: the
+# questions are alike. `SEED` 1 and 2: CHORD refuses on none either, GRPO on 100 and 72 % of the
+# known.
 #
 # ## Change one thing
 # Guess first: on how many unknown creatures does CHORD refuse then?
