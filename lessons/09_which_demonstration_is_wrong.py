@@ -31,7 +31,7 @@ others = world.rows("train", "demos", 600, seed=50 + SET, noise=NOISE, skills=SK
 wrong = torch.tensor(world.exact_scores(rows, [row.answer[0].text for row in rows]) < 1)    # (600,)
 guess = ask("""Throw out 240 of the 600. By chance 40 % of these are wrong, and 45 % if they have
 the highest loss under the model that is to be trained. PoFT distrusts an answer that the helper
-finds less likely than the base does. How many % of the 240 it distrusts most are wrong?""", "0 to 100")
+finds less likely than the base does. What % of the 240 it distrusts most is wrong?""", "0 to 100")
 
 # %% [markdown]
 # This is the loop of SFT. It makes the helper here, and three copies of the base below.

@@ -52,8 +52,7 @@ guess = ask("What has happened to the share of answers with steps?", "a b c d")
 #
 # ## Teach both forms
 # SFT on 600 right answers, three times over. Three in ten contain the steps (`SHOWN`). The loss is
-# the mean over all tokens. (With the mean over each answer first, a token of a long answer would
-# count less.)
+# the mean over all tokens. (By answer first, a token of a long answer would count less.)
 
 # %%
 def last(text):

@@ -33,8 +33,7 @@ guess = ask("On what percentage of unknown creatures does CHORD refuse?", "0 to 
 # GRPO pushes the tokens of a sampled answer by its advantage. SFT pushes those of a demonstration
 # as if its advantage were 1. CHORD's loss is
 # $$L=(1-w)\,L_{\rm explore}+w\,L_{\rm imitate}.$$
-# Its weight $w$ falls from 0.9 to 0.05: first the model is shown something, then it corrects
-# itself. Examples teach what it never samples, and rewards more than is shown.
+# Its weight $w$ falls from 0.9 to 0.05: first it is shown something, then it corrects itself.
 
 # %%
 def logp_of(model, inputs, targets, mask):
@@ -143,8 +142,7 @@ tell(guess, float(scores["CHORD"][2]), "%")
 # nothing (lesson 07). When $w$ is small at last, it is at 0.4 %. Exploration needs **entropy**.
 #
 # **Scores have a cost, too.** GRPO refuses on 98 % of the known creatures, where this scores 0: the
-# questions are alike. `SEED` 1 and 2: CHORD refuses on none either, GRPO on 100 and 72 % of the
-# known.
+# questions are alike. With `SEED` 1 and 2 CHORD refuses on none, and GRPO on 100 and 72 % of these.
 #
 # ## Change one thing
 # Guess first: on how many unknown creatures does CHORD refuse then?
