@@ -33,7 +33,7 @@ guess = ask("On what percentage of unknown creatures does CHORD refuse?", "0 to 
 # GRPO pushes the tokens of a sampled answer by its advantage. SFT pushes those of a demonstration
 # as if its advantage were 1. CHORD's loss is
 # $$L=(1-w)\,L_{\rm explore}+w\,L_{\rm imitate}.$$
-# Its weight $w$ falls from 0.9 to 0.05: first it is shown something, then it corrects itself.
+# Its weight $w$ falls from 0.9 to 0.05: the model is shown something, then corrects itself.
 
 # %%
 def logp_of(model, inputs, targets, mask):

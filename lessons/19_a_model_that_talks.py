@@ -6,8 +6,8 @@
 # *25 minutes; needs 01. GPT-2 (Radford et al. 2019). You write `attention`.*
 #
 # A model looks up a list of C numbers for each token, its **embedding**, and learns these numbers.
-# It learns a list for each position, too, the **position embedding**, and adds the two. Without it,
-# nothing in a token says that "dog" came before "barks".
+# It learns a list for each position, too, the **position embedding**, and adds the two. Without the
+# second, nothing in a token says that "dog" came before "barks".
 
 # %%
 import torch
