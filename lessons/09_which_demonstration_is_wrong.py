@@ -22,16 +22,16 @@ from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 
-NOISE, SET = 0.0, 0         # wrong share of the helper's own rows; SET 1 or 2: other rows
+NOISE = 0.0                 # wrong share of the helper's own demonstrations
+SET = 0                     # 1 or 2: other rows
 STEPS, RATE, ROWS, SKILLS = 40, 2.5e-4, 32, ("sum", "sort", "truth")
 tok, base = nano(), shipped_base()
 rows = world.rows("train", "demos", 600, seed=SET, noise=0.4, skills=SKILLS)
 others = world.rows("train", "demos", 600, seed=50 + SET, noise=NOISE, skills=SKILLS)
 wrong = torch.tensor(world.exact_scores(rows, [row.answer[0].text for row in rows]) < 1)    # (600,)
-guess = ask("""Throw out 240 of the 600. Common advice is to take those with the highest loss under
-the model that is to be trained: 45 % of these are wrong, where chance gives 40. PoFT distrusts an
-answer that the helper finds less likely than the base does. Of the 240 that it distrusts most, how
-many are wrong, in %?""", "0 to 100")
+guess = ask("""Throw out 240 of the 600. By chance 40 % of these are wrong, and 45 % if they have
+the highest loss under the model that is to be trained. PoFT distrusts an answer that the helper
+finds less likely than the base does. What % of the 240 it distrusts most is wrong?""", "0 to 100")
 
 # %% [markdown]
 # This is the loop of SFT. It makes the helper here, and three copies of the base below.
@@ -76,24 +76,29 @@ plt.savefig("out/lessons/09.png")
 #
 # Let r be the mean log p that the policy gives to the tokens of an answer, and $\bar r$ the same
 # for the helper. PoFT takes them as the rewards of a pair (lesson 05), and the policy should win:
-# $L=-\log\sigma(r-\bar r)$. The slope of $\log\sigma(z)$ is $\sigma(-z)$, so by the chain rule
+# $L=-\log\sigma(r-\bar r)$. The slope of $\log\sigma(z)$ is $\sigma(-z)$. The helper is frozen, so
+# $\bar r$ is a constant, and by the chain rule
 # $$\nabla L=\tau\cdot\nabla(-r),\qquad\tau=\sigma(\bar r-r).$$
 # And $\nabla(-r)$ is SFT's gradient. So PoFT is SFT with a weight $\tau$ on each demonstration, 1/2
 # on the diagonal and less below it. Here are six weights, and a wrong answer token by token:
 
 # %%
 tau = torch.sigmoid(r_bar - r)
-first = {(bad, task): next(k for k in range(600) if rows[k].task == task and wrong[k] == bad)
-         for bad in (False, True) for task in SKILLS}
-for (bad, _), k in first.items():
-    print(f"{'wrong' if bad else 'right'}, tau {tau[k]:.2f}   {rows[k].prompt[0].text} "
-          f"{rows[k].answer[0].text}")
-inputs, targets, mask = tokens([rows[first[True, "sort"]]], "answer", tok)
+for bad in (False, True):
+    for task in SKILLS:
+        k = [row.task == task and wrong[i] == bad for i, row in enumerate(rows)].index(True)
+        print(f"{'wrong' if bad else 'right'}, tau {tau[k]:.2f}   {rows[k].prompt[0].text} "
+              f"{rows[k].answer[0].text}")
+        if bad and task == "sort":
+            inputs, targets, mask = tokens([rows[k]], "answer", tok)
 with torch.no_grad():
     p, p_helper = (token_logp(model(inputs), targets)[0].exp() for model in (base, helper))
 on = mask[0] == 1
 show(tok, targets[0][on], base=p[on], helper=p_helper[on])
-found = [100 * wrong[x.argsort()[:240]].float().mean().item() for x in (r, tau, r_bar)]
+found = []
+for x in (r, tau, r_bar):
+    lowest = x.argsort()[:240]
+    found.append(100 * wrong[lowest].float().mean().item())
 print("wrong among the 240 lowest: r {:.0f}, tau {:.0f}, r_bar {:.0f} %".format(*found))
 print(f"wrong answers: 40 % of the rows, {tau[wrong].sum() / tau.sum():.0%} of the weight")
 tell(guess, found[1], "%")
@@ -136,11 +141,11 @@ for k in (40, 80):
 # | SET = 1 | 46, 90, 98 | 60 | 69 | 75 | 82 |
 # | SET = 2 | 43, 87, 97 | 53 | 71 | 82 | 80 |
 #
-# The order is the same. The helper is as good as any copy: PoFT pays if it cannot be deployed.
+# The order is the same. The helper itself is best in two sets: PoFT pays if it cannot be deployed.
 #
 # ## Change one thing
 # Guess first, each time.
-# 1. `NOISE, SET = 0.4, 0`: the helper's demonstrations have the same mistakes. What percentage of
+# 1. `NOISE = 0.4`: the helper's demonstrations have the same mistakes. What percentage of
 #    the 240 with the lowest weight is wrong now? Which suffers more, PoFT or the filter?
 # 2. `likely = torch.where(~wrong)[0]`: SFT on the right answers, which nobody can know. Is that
 #    better than the filter?

@@ -31,7 +31,9 @@ from nanouft.generate import generate
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 
-SHOWN, LONGEST, STEPS, PROMPTS, K = 0.3, 40, 32, 8, 8   # share shown with steps; tokens; GRPO
+SHOWN = 0.3             # share of the demonstrations with steps
+LONGEST = 40            # tokens of an answer
+STEPS, PROMPTS, K = 32, 8, 8                            # of GRPO
 tok, tasks = nano(), ("sum", "reverse")
 guess = ask("What has happened to the share of answers with steps?", "a b c d")
 
@@ -41,7 +43,8 @@ guess = ask("What has happened to the share of answers with steps?", "a b c d")
 # direct answer is right with probability q, and one with steps with $q+\Delta$. So $\Delta$ is the
 # **benefit of steps**. All other answers of the group are right with $q+s\Delta$ on average. An
 # answer with steps is $q+\Delta-(q+s\Delta)=(1-s)\Delta$ above them, and a direct one $s\Delta$
-# below. Dividing by the std changes the size of an advantage and not its sign.
+# below. (Counting the answer itself in the mean shrinks both by (K - 1) / K.) Dividing by the std
+# changes the size of an advantage and not its sign.
 #
 # The first tokens of an answer decide whether steps follow, and they are pushed like all others. So
 # steps should spread where $\Delta$ is positive, and vanish where it is negative. And $\Delta$ can
@@ -49,7 +52,7 @@ guess = ask("What has happened to the share of answers with steps?", "a b c d")
 #
 # ## Teach both forms
 # SFT on 600 right answers, three times over. Three in ten contain the steps (`SHOWN`). The loss is
-# the mean over all tokens. (With the mean over each answer first, long answers would count little.)
+# the mean over all tokens. (By answer first, a token of a long answer would count less.)
 
 # %%
 def last(text):
@@ -146,11 +149,12 @@ tell(guess, ("a" if reversals else "d") if sums else ("b" if reversals else "c")
 # and each extra word may be wrong. So shorter answers need not be a fault.
 #
 # **What else shortens answers?** A limit that cuts off their result (try it below). And GRPO
-# divides by the number of tokens, Dr. GRPO by a constant. All this is one model and one seed.
+# divides by the number of tokens: each token of a short right answer is praised more than each of
+# a long one. Dr. GRPO divides all by one constant. All this is one model and one seed.
 #
 # ## Change one thing
-# Guess first. 1. `SHOWN` = 0.0: no demonstration has steps. Does GRPO find them for sums?
-# 2. `LONGEST` = 6: no answer has more than six tokens. What becomes of the steps of the sums?
+# Guess first. 1. `SHOWN = 0.0`: no demonstration has steps. Does GRPO find them for sums?
+# 2. `LONGEST = 6`: no answer has more than six tokens. What becomes of the steps of the sums?
 #
 # <details><summary>After your runs</summary>
 #

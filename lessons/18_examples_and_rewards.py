@@ -33,8 +33,7 @@ guess = ask("On what percentage of unknown creatures does CHORD refuse?", "0 to 
 # GRPO pushes the tokens of a sampled answer by its advantage. SFT pushes those of a demonstration
 # up, whatever it is compared with. CHORD's loss is
 # $$L=(1-w)\,L_{\rm explore}+w\,L_{\rm imitate}.$$
-# Its weight $w$ falls from 0.9 to 0.05: first the model is shown something, then it corrects
-# itself. Examples teach what it never samples, and rewards more than is shown.
+# Its weight $w$ falls from 0.9 to 0.05: the model is shown something, then corrects itself.
 
 # %%
 def logp_of(model, inputs, targets, mask):
@@ -59,10 +58,13 @@ def data(seed):
     """The prompts of each step, and 16 right demonstrations."""
     prompts = world.rows("train", "demos", 16 * STEPS, seed, skills=tasks)
     rows = world.rows("train", "demos", 32 * STEPS, seed, skills=tasks)
-    shown = 3 * [row for row in rows if row.task != "unknown"]
-    unknown, n = [row for row in rows if row.task == "unknown"], REFUSALS_SHOWN
-    return [(prompts[16 * k:16 * k + 16], unknown[n * k:n * k + n] + shown[16 * k + n:16 * k + 16])
-            for k in range(STEPS)]
+    shown = 3 * [row for row in rows if row.task != "unknown"]              # enough for all steps
+    unknown = [row for row in rows if row.task == "unknown"]
+    n, steps = REFUSALS_SHOWN, []
+    for k in range(0, 16 * STEPS, 16):
+        refusals = unknown[n * k // 16:n * k // 16 + n]                     # the next n
+        steps.append((prompts[k:k + 16], refusals + shown[k + n:k + 16]))
+    return steps
 
 
 def refusal(model):
@@ -139,8 +141,8 @@ tell(guess, float(scores["CHORD"][2]), "%")
 # of CHORD it is at 1.5 %: hardly a group of four has a right answer, and equal scores teach
 # nothing (lesson 07). When $w$ is small at last, it is at 0.4 %.
 #
-# **Scores have a cost, too.** GRPO refuses on 98 % of the known creatures, where this scores 0.
-# With `SEED` 1 and 2 CHORD refuses on none either, GRPO on 100 and 72 % of the known.
+# **Scores have a cost, too.** GRPO refuses on 98 % of the known creatures, where this scores 0: the
+# questions are alike. With `SEED` 1 and 2 CHORD refuses on none, and GRPO on 100 and 72 % of these.
 #
 # ## Change one thing
 # Guess first: on how many unknown creatures does CHORD refuse then?

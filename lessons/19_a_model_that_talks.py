@@ -5,8 +5,9 @@
 #
 # *25 minutes; needs 01. GPT-2 (Radford et al. 2019). You write `attention`.*
 #
-# The model learns a list of numbers for each position, the **position embedding**, and adds it to
-# the token's own list. Without it, nothing in a token says that "dog" came before "barks".
+# A model looks up a list of C numbers for each token, its **embedding**, and learns these numbers.
+# It learns a list for each position, too, the **position embedding**, and adds the two. Without the
+# second, nothing in a token says that "dog" came before "barks".
 
 # %%
 import torch
@@ -19,7 +20,9 @@ from nanouft import gpt
 from nanouft.models.tokenizer import nano
 from nanouft.world.documents import token_rows
 
-STEPS, ROWS, T, LAYERS, WITHOUT = 220, 32, 64, 2, "positions"    # T: tokens that the model reads
+STEPS, ROWS, T = 220, 32, 64                            # T: tokens that the model reads
+LAYERS = 2
+WITHOUT = "positions"
 tok = nano()
 text = torch.from_numpy(token_rows(STEPS * ROWS + 64, T + 1, seed=1, tok=tok))
 rows, held = text.split([STEPS * ROWS, 64])             # the model is never trained on `held`
@@ -135,9 +138,9 @@ tell(guess, ends[WITHOUT], "nats")
 #
 # ## Change one thing
 # Guess the loss first, each time, and whether it still talks.
-# 1. `LAYERS, WITHOUT = 220, 32, 64, 1, "positions"`: is it the leak?
-# 2. `LAYERS, WITHOUT = 220, 32, 64, 2, "mask"`: each position sees the next token, too.
-# 3. The same with `"positions, mask"`: it sees the next token, but not where.
+# 1. `LAYERS = 1`: is it the leak?
+# 2. `WITHOUT = "mask"`, with two layers again: each position sees the next token, too.
+# 3. `WITHOUT = "positions, mask"`: it sees the next token, but not where.
 #
 # <details><summary>After your runs</summary>
 #

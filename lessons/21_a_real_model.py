@@ -26,9 +26,10 @@ from nanouft.models.tokenizer import Turn
 
 MODEL = Path(nanouft.__file__).parents[1] / "out" / "smollm2"
 if not MODEL.exists():
-    raise SystemExit('This lesson needs a model of 93 MB: pip install -e ".[hf]" gguf, then, in '
-                     "the project's folder, python -m lessons.evidence.smollm2 out/smollm2")
-STEPS, ROWS, RATE, SEED, REPLAY = 15, 4, 1e-3, 0, False
+    raise SystemExit('SmolLM2 is missing: pip install -e ".[hf]" gguf, then, in this project: '
+                     "python -m lessons.evidence.smollm2 out/smollm2")
+STEPS, ROWS, RATE, SEED = 15, 4, 1e-3, 0
+REPLAY = False
 SYSTEM = "Answer in one word."
 guess = ask("""The system prompt says "Answer in one word.", and still SmolLM2 answers 0 of 12 new
 questions in one word. We fine-tune it on 40 other questions, each with this system prompt and an
@@ -53,12 +54,16 @@ United States: Dollar; day after Wednesday: Thursday; month after June: July; la
 Spanish; plural of tooth: Teeth"""
 OPEN = ("Write one sentence about the sea.", "Tell me a short story about a cat.",
         "What is a computer?")
-shown, test = ([(f"What is the {asked}?", answer) for asked, answer in (
-    " ".join(part.split()).split(": ") for part in text.split(";"))] for text in (TRAIN, TEST))
+shown, test = [], []                                    # (question, answer)
+for text, pairs in ((TRAIN, shown), (TEST, test)):
+    for part in text.split(";"):
+        asked, answer = " ".join(part.split()).split(": ")
+        pairs.append((f"What is the {asked}?", answer))
 
 
 def prompt(question: str, told: bool) -> tuple[Turn, ...]:
-    return (Turn("system", SYSTEM),) * told + (Turn("user", question),)
+    user = Turn("user", question)
+    return (Turn("system", SYSTEM), user) if told else (user,)
 
 
 def answers_of(model, questions, told: bool, longest: int = 12) -> list[str]:
@@ -79,15 +84,15 @@ def answers_of(model, questions, told: bool, longest: int = 12) -> list[str]:
 # columns. Here the **rank** r is 8, and $\alpha=16$.
 #
 # How many numbers are trained? A matrix of 576 × 576 has 331,776. Its A and B have 8 × 576 each, or
-# 3 %. B starts at 0, so the first answer is that of the old model. A starts at random numbers: if
-# both were 0, the gradient of each would be 0 too, and nothing would ever move.
+# 3 %. B starts at 0, so the first answer is that of the old model. A starts at random numbers. The
+# gradient of A contains B as a factor, and that of B contains A: with both 0, nothing would move.
 
 # %%
 model, tok = start_model(f"{MODEL}", lora=True)
 model.add_lora(8, seed=SEED)                            # A and B beside each matrix
 order = torch.randperm(40, generator=torch.Generator().manual_seed(SEED)).tolist()
-rows = [Row(prompt=prompt(x, True), answer=(Turn("assistant", answer),))
-        for x, answer in (shown[i] for i in order)]
+shown = [shown[i] for i in order]
+rows = [Row(prompt(x, True), (Turn("assistant", answer),)) for x, answer in shown]
 inputs, targets, mask = tokens(rows[:1], "answer", tok)
 print("One row, with the tokens of the mask in brackets:\n" + "".join(
     f"[{tok.decode([t])}]" if on else tok.decode([t])
@@ -99,7 +104,8 @@ print(f"trained: {sum(p.numel() for p in trained) / 1e6:.1f} of "
 
 def evaluate(when: str, told: bool) -> int:
     """How many of the 12 questions are answered in one word, with the system prompt if told."""
-    said, free = (answers_of(model, x, told) for x in ([x for x, _ in test], OPEN))
+    said = answers_of(model, [x for x, _ in test], told)
+    free = answers_of(model, OPEN, told)
     short = sum(len(x.split()) == 1 for x in said)
     right = sum(answer.lower() in x.lower() for (_, answer), x in zip(test, said))
     print(f"{when}, {'told' if told else 'not told'}: {short} of 12 in one word, {right} right")
@@ -108,15 +114,16 @@ def evaluate(when: str, told: bool) -> int:
     return short
 
 
-before = evaluate("before", True)
+before = [evaluate("before", told) for told in (True, False)]
 if REPLAY:                      # the same questions without the system prompt, and its own answers
-    own = answers_of(model, [shown[i][0] for i in order], False, 24)
-    old = [Row(prompt=prompt(shown[i][0], False), answer=(Turn("assistant", answer),))
-           for i, answer in zip(order, own)]
+    own = answers_of(model, [x for x, _ in shown], False, 24)
+    old = [Row(prompt(x, False), (Turn("assistant", said),)) for (x, _), said in zip(shown, own)]
 optimizer = torch.optim.AdamW(trained, lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
 for step in range(STEPS):
     some = [i % 40 for i in range(step * ROWS, step * ROWS + ROWS)]
-    batch = [rows[i] for i in some] + ([old[i] for i in some] if REPLAY else [])    # 1. rows
+    batch = [rows[i] for i in some]                                     # 1. rows
+    if REPLAY:
+        batch += [old[i] for i in some]                                 #    and old answers
     inputs, targets, mask = tokens(batch, "answer", tok)
     logp = token_logp(model(inputs), targets)                           # 2. (B,T) of each target
     loss = -((logp * mask).sum(1) / mask.sum(1)).mean()                 # 3. the loss of SFT
@@ -132,15 +139,15 @@ tell(guess, float(after[1]), "of 12")
 # **It obeys**: 12 of 12 new questions get one word, and 10 get the right one, where 7 did before.
 # Fifteen steps were enough. The words were in the model, and only the format was new.
 #
-# **It obeys too well.** Without the system prompt it is 12 of 12 as well. "What is a computer?"
-# gets "Computer", and the story about a cat is "Whiskers, Luna, Luna's Luna". Each row had the
-# system prompt, so nothing in the loss asked *whether* it is there. "Be brief" fits the rows as
-# well as "be brief if told to". It is lesson 02's **catastrophic forgetting**. (One run, one seed.)
+# **It obeys too well.** Without the system prompt it is 12 of 12 as well, and before it was 0.
+# "What is a computer?" gets "Computer". Each row had the system prompt, so nothing in the loss
+# asked
+# *whether* it is there. "Be brief" fits the rows as well as "be brief if told to". It is lesson
+# 02's **catastrophic forgetting**. (One run, one seed.)
 #
 # ## Change one thing
-# `SEED, REPLAY = 15, 4, 1e-3, 0, True`: each question is shown once more, without the system prompt
-# and with the model's answer before training. So it is taught to stay as it was there (**replay**,
-# or self-distillation). Guess the last number first. It takes twice as long.
+# `REPLAY = True`: each question is shown once more, without the system prompt and with the model's
+# answer before training (**replay**, or self-distillation). Guess the last number first.
 #
 # <details><summary>After your runs</summary>
 #
@@ -162,13 +169,11 @@ tell(guess, float(after[1]), "of 12")
 #
 # ## Two questions
 # 1. Why is the mask 0 on the system prompt, although the model is to learn to obey it?
-# 2. With the system prompt all is well, and yet "What is a computer?" gets "Computer" without it.
-#    Which evaluation would have shown it?
+# 2. Without the system prompt "What is a computer?" gets "Computer". Which evaluation shows this?
 #
 # <details><summary>Answers</summary>
 #
-# 1. It never has to write it. It reads it at every position of the answer, and that is where the
-#    gradient comes from.
+# 1. It never has to write it. It reads it at each token of the answer, and learns from these.
 # 2. Questions of another kind than those trained on, also without the system prompt, read before
 #    and after by a person. Here three were enough.
 #

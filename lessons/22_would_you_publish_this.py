@@ -11,8 +11,8 @@
 # the best of the 38 recipes leads SFT by 1.18 points. (This is the mean over the five seeds.)
 #
 # Now suppose that all 38 were exactly as good as SFT. Their leads would still differ from seed to
-# seed. For the 16 kept recipes within 1.2 points of SFT, the lead of a recipe over SFT has a
-# standard deviation of 1.04 points from seed to seed.
+# seed. By how much? 16 of the recipes are, by the mean of their five seeds, within 1.2 points of
+# SFT. The lead of such a recipe has a standard deviation of 1.04 points over its seeds.
 
 # %%
 import csv
@@ -24,16 +24,20 @@ from course import OUT, ask, tell
 
 import nanouft
 
-METHODS, SEEDS, SPREAD = 38, 5, 1.04    # SPREAD: of a recipe's lead over the seeds, in points
+METHODS = 38
+SEEDS = 5
+SPREAD = 1.04           # of a recipe's lead over the seeds, in points
 guess = ask("""Simulate 38 methods that are exactly as good as SFT, on one seed.
 By how many points does the best of them lead SFT, on average?""", "0 to 10")
 
 # %% [markdown]
 # ## Methods without a difference
-# A score is the same true value for all, plus the luck of the seed, plus a method's own luck on it.
-# Lucky demonstrations raise every score of their seed. In a lead this part cancels, and two own
-# lucks are left, the method's and SFT's. Their variances add up. So a lead has the spread 1.04 if
-# each own luck has $1.04/\sqrt2=0.74$.
+# A score is a true value, here 80 for all, plus the luck of the seed, plus a method's own luck on
+# it. Lucky demonstrations raise every score of their seed. We let this part spread by 1.8 points.
+# Both numbers are made up, but a lead is a difference of two scores, and there they cancel.
+#
+# Two own lucks are left in a lead, the method's and SFT's. If each has the variance $s^2$, a lead
+# has $2s^2$. This must be $1.04^2$, so $s=1.04/\sqrt2=0.74$.
 #
 # The experiment is run 5,000 times. Each time somebody picks the winner and publishes its lead.
 # Then somebody else trains the same method with the four other seeds.
@@ -56,7 +60,7 @@ print(f"{METHODS} equal methods, the winner of one seed: leads by {one_seed:.2f}
 tell(guess, one_seed, "points")
 
 # %% [markdown]
-# ## The kept recipes
+# ## The trained recipes
 # The same with what was trained. One file has all scores, a line for each recipe and seed.
 
 # %%
@@ -64,20 +68,21 @@ TABLE = Path(nanouft.__file__).parents[1] / "lessons" / "evidence" / "results" /
 TASKS = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
 points: dict = {}                       # recipe -> (5,) its score, by seed
 for row in csv.DictReader(TABLE.open(encoding="utf-8")):
-    score = 100 * np.mean([float(row[task]) for task in TASKS])
-    points[row["method"]] = np.append(points.get(row["method"], []), score)
-del points["base"]
-leads = {name: points[name] - points["sft"] for name in points if name != "sft"}
-kept, real = np.stack(list(leads.values())), []                         # (38,5)
+    name = row["method"]
+    points.setdefault(name, []).append(100 * np.mean([float(row[task]) for task in TASKS]))
+points = {name: np.array(scores) for name, scores in points.items()}
+leads = {name: points[name] - points["sft"] for name in points if name not in ("sft", "base")}
+kept = np.stack(list(leads.values()))                                   # (38,5)
+real = []
 for seed in range(5):
     best = kept[:, seed].argmax()
     real.append((kept[best, seed], np.delete(kept[best], seed).mean()))
     print(f"seed {seed}: SFT has {points['sft'][seed]:.1f} points; the winner leads it by "
           f"{real[-1][0]:+.1f}, and on the other four seeds by {real[-1][1]:+.1f}")
 own, others = np.mean(real, axis=0)
-print(f"38 kept recipes, the winner of one seed: leads by {own:.2f} points, and on the other four "
-      f"by {others:+.2f} ({100 * others / own:.0f} %)\nthe winner by its mean of 5 seeds: leads by "
-      f"{kept.mean(1).max():.2f}")
+print(f"38 trained recipes, the winner of one seed: leads by {own:.2f} points, and on the other "
+      f"four by {others:+.2f} ({100 * others / own:.0f} %)\nthe winner by its mean of 5 seeds: "
+      f"leads by {kept.mean(1).max():.2f}")
 near = np.abs(kept.mean(1)) < 1.2
 print(f"{near.sum()} recipes are within 1.2 points of SFT; the spread of their leads: "
       f"{kept[near].std(axis=1, ddof=1).mean():.2f}")
@@ -86,8 +91,8 @@ print(f"{near.sum()} recipes are within 1.2 points of SFT; the spread of their l
 plt.figure(figsize=(8, 4), layout="constrained")
 plt.hist(found[:, 0], 60, alpha=0.6, label="best of 38 equal methods, one seed")
 plt.hist(found[:, 2], 60, alpha=0.6, label="the same, mean of five seeds")
-for x, side, text in ((own, "left", " kept, one seed"),
-                      (kept.mean(1).max(), "right", "kept, five seeds ")):
+for x, side, text in ((own, "left", " trained, one seed"),
+                      (kept.mean(1).max(), "right", "trained, five seeds ")):
     plt.axvline(x, color="black")
     plt.text(x, 300, text, ha=side)
 plt.ylim(0, 320)
@@ -101,9 +106,9 @@ for name in ("poft", "ift", "uft", "sft->dpo", "sft->una", "sft->grpo", "sft, tw
 # %% [markdown]
 # ## What happened
 # **Luck alone gives a larger lead than the real one.** Among 38 equal methods the best leads by
-# 1.59 points on one seed. The kept recipes' best leads by 1.18. On other seeds the simulated winner
-# has nothing left, and the real one has 0.25, or 21 %. Even the mean of five seeds does not prove
-# it: luck gives 0.70 there, and the best kept recipe has 0.66.
+# 1.59 points on one seed. The trained recipes' best leads by 1.18. On other seeds the simulated
+# winner has nothing left, and the real one has 0.25, or 21 %. Even the mean of five seeds does not
+# prove it: luck gives 0.70 there, and the best trained recipe has 0.66.
 #
 # Is the comparison fair? Many of the 38 recipes are far below SFT, so fewer of them compete. An
 # edit below counts only those that are near. And on seed 0 the winner leads by 2.5 points, because
@@ -111,13 +116,16 @@ for name in ("poft", "ift", "uft", "sft->dpo", "sft->una", "sft->grpo", "sft, tw
 #
 # ## A rule that is fixed beforehand
 # Take a recipe's lead d on each seed, so that the shared luck cancels. The 95 % **confidence
-# interval (CI)** of these **paired** differences is
+# interval (CI)** of these **paired** differences is their mean ± t **standard errors**:
 # $$\bar d\;\pm\;t\,\frac{\mathrm{sd}(d)}{\sqrt n},\qquad t=2.78\ \mathrm{for}\ n=5.$$
-# For very many seeds t would be 1.96. But sd(d) is estimated from the same five numbers. If these
-# happen to be close together, the interval is too narrow, and Student's t makes up for it.
+# The mean of n numbers with the variance $s^2$ has the variance $n\,s^2/n^2=s^2/n$, hence the root.
+# If s were known, t would be 1.96. But sd(d) is estimated from the same five numbers. If these
+# happen to be close together, the interval is too narrow. With 1.96, 12 of 100 intervals would miss
+# the true lead, and with Student's t it is 5.
 #
 # A recipe is *better* than SFT if the whole interval is above 0, and *worse* if it is below. If it
 # covers 0, the comparison is *undecided*: there may be a difference, but five seeds do not show it.
+# From the leads that the page printed, the rule gives:
 #
 # | recipe minus SFT | points | |
 # |---|---|---|
@@ -130,19 +138,20 @@ for name in ("poft", "ift", "uft", "sft->dpo", "sft->una", "sft->grpo", "sft, tw
 # | SFT, twice the steps | -1.0 ± 2.8 | undecided |
 #
 # These are default settings in a small world, where demonstrations are right and plentiful. No
-# interval is corrected for many comparisons: of 38 equal methods about two would seem different.
-# And new seeds are not a new model, which the rule says nothing about.
+# interval is corrected for many comparisons: each misses with 5 %, so of 38 equal methods about two
+# would seem different. And all seeds train the same base. Of another model the rule says nothing.
 #
 # ## Change one thing
 # Guess the winner's lead on one seed and by the mean of all seeds first.
-# 1. `METHODS, SEEDS, SPREAD = 16, 5, 1.04`: as many as are near SFT.
-# 2. `METHODS, SEEDS, SPREAD = 38, 20, 1.04`. Which of the two leads shrinks, and by what factor?
+# 1. `METHODS = 16`: as many as are near SFT.
+# 2. `SEEDS = 20`, again with 38 methods. Which of the two leads shrinks, and by what factor?
 #
 # <details><summary>After your runs</summary>
 #
 # 1. 1.30 and 0.58. Of 16, luck alone still leads by more than the 1.18 on one seed. By five seeds
-# the best kept recipe, with 0.66, is a little above luck. That is no proof, but a reason for more
-# seeds. 2. 1.58 as before, but 0.35 by the mean. Four times the seeds halve the luck of a mean.
+# the best trained recipe, with 0.66, is a little above luck. That is no proof, but a reason for
+# more seeds. 2. 1.58 as before, but 0.35 by the mean. Four times the seeds halve the luck of a
+# mean.
 #
 # </details>
 #
@@ -155,7 +164,8 @@ for name in ("poft", "ift", "uft", "sft->dpo", "sft->una", "sft->grpo", "sft, tw
 #     def paired_interval(a, b, t):
 #         """Is method a better than method b? a and b are (n,) scores on the same n seeds, and t is
 #         Student's t for n - 1 degrees of freedom. Returns the mean of the differences a - b, and
-#         the half width of its interval, t sd / sqrt(n). sd divides by n - 1."""
+#         the half width of its interval, t sd / sqrt(n). sd divides by n - 1.
+#         a = [3, 5], b = [1, 1] and t = 1 give (3, 1)."""
 #
 # ## Two questions
 # 1. Why does the winner of one seed nearly always lose its lead on others?
