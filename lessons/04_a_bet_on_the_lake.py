@@ -130,8 +130,8 @@ tell(guess, nearer[2], "lakes")
 #
 # **IFT is no better than a placebo.** It is nearer on 45 of 100 lakes, the placebo on 54, and one
 # is a tie. A fair coin gives 40 to 60. The mean lead of IFT over all updates is 0.05 points, and
-# it comes from update 0, where SFT's estimate is too *low*. Later nearly all lakes are ties: the
-# likeliest moves are the expert's, so IFT reads what SFT reads, and both are 3 points too high.
+# it comes from update 0, where SFT's estimate is too *low*. From update 7 on most lakes are ties:
+# the likeliest moves are the expert's, so IFT reads what SFT reads, and both are 3 points too high.
 #
 # On the first lake IFT does see something. It lowers the second step, where the error is, and the
 # placebo lowers all of them. But 83 % is far from the true 33 %, and its mean is no nearer than the
