@@ -128,10 +128,11 @@ tell(guess, nearer[2], "lakes")
 # says. On the first lake the policy still walks its habit. Most of the error comes from one cell
 # off the path, where it makes wrong moves and SFT never reads.
 #
-# **IFT is no better than a placebo.** It is nearer on 45 of 100 lakes, the placebo on 54, and one
-# is a tie. A fair coin gives 40 to 60. The mean lead of IFT over all updates is 0.05 points, and
-# it comes from update 0, where SFT's estimate is too *low*. From update 7 on most lakes are ties:
-# the likeliest moves are the expert's, so IFT reads what SFT reads, and both are 3 points too high.
+# **In such tables IFT is no better than a placebo.** It is nearer on 45 of 100 lakes, the placebo
+# on 54, and one is a tie. A fair coin gives 40 to 60. The mean lead of IFT over all updates is 0.05
+# points, and it comes from update 0, where SFT's estimate is too *low*. From update 7 on most lakes
+# are ties: the likeliest moves are the expert's, so IFT reads what SFT reads, and both are 3 points
+# too high.
 #
 # On the first lake IFT does see something. It lowers the second step, where the error is, and the
 # placebo lowers all of them. But 83 % is far from the true 33 %, and its mean is no nearer than the
@@ -139,7 +140,8 @@ tell(guess, nearer[2], "lakes")
 #
 # **A lower estimate is not a better policy.** On ten lakes, ten updates with lam 1 reach the goal
 # in 84.0 % of walks, SFT in 87.5 %. IFT teaches the expert's move in cells off the path, too, where
-# it may lead into a hole. The paper's policy is a small network; see the first edit.
+# it may lead into a hole. The paper's policy is a small network, and there SFT is nearly right: the
+# first edit.
 #
 # ## Change one thing
 # 1. `SETTING = "network with a habit"`, the paper's policy. How far is SFT off after two updates?

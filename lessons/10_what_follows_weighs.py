@@ -132,8 +132,8 @@ tell(guess, ended["IFT released"], "%")
 # ## What happened
 # **If you divide weights by their mean, detach them.** Gradient through such weights pushes a
 # learned token *down*: `<|end|>` by -1.04 on the list above, near the -1 of line 3, and the easy
-# last word by -0.40. So a model learns not to stop, from lists that all end with `<|end|>`. SFT and
-# IFT with detached weights end all lists, from the same rows.
+# last word by -0.40. So at this rate a model learns not to stop, from lists that all end with
+# `<|end|>`. SFT and IFT with detached weights end all lists, from the same rows.
 #
 # The loss of `<|end|>` settles at 1.44 nats; 1.43 was predicted, before the training. With other
 # rows (`seed=1` for `lists`) 1.50 was predicted and 1.52 found, and no list ends. At 1.44 nats

@@ -125,8 +125,8 @@ tell(guess, path[-1], "nats")
 # **Where a plain step is wrong** (beta 1). Here they predict only 9 of 20 moves. The first-order
 # argument is not at fault: AdamW's step predicts all 20. But AdamW's step is made of the last ten
 # or twenty gradients, divided by their size. The new gradients vanish, and the old direction is
-# followed for a long time. So the fall after step 20 seems to be an echo of pushes that have ended.
-# Each beta is one run on one set of pairs.
+# followed for a long time. So the fall after step 20 may be an echo of earlier pushes; no run here
+# tests that. Each beta is one run on one set of pairs.
 #
 # **What beta is.** With beta 1 the first push is ten times as large, and w ends at -0.9 nats in
 # place of -13. The size is not the cause, because AdamW divides each gradient by its recent size.
@@ -145,8 +145,8 @@ tell(guess, path[-1], "nats")
 #
 # 1. At -1.1, with a KL of 7.8: nearly the same. So a large beta keeps the policy near its start
 # even without a reference. The reference is an offset of D. Without it an answer counts as
-# preferred if it was more likely from the start. Here this lead is 2.3 nats. Where it is tens of
-# nats, the push has ended before the first step. 2. At -13.3, as before. So the size of the push
+# preferred if it was more likely from the start. Here this lead is 2.3 nats. Where w leads by tens
+# of nats, the push has ended before the first step. 2. At -13.3, as before. So the size of the push
 # is not what matters.
 #
 # </details>

@@ -136,12 +136,12 @@ tell(guess, scores["perfect, lam 0"][-1], "of 100")
 # **One number an answer** praises the slip as much as the right steps before it. A **perfect
 # critic** praises these, blames the slip, and leaves the rest alone. The noise falls from 1.83 to
 # 0.43. For this, one number needs $(1.83/0.43)^2=18$ times as many answers. **Yet at the same
-# learning rate it is worth 7 points**, 75 in place of 68. Most noise cancels over the steps.
+# learning rate it is worth 7 points**, 75 in place of 68. Part of the noise may cancel over steps.
 #
-# **A wrong critic does harm with lam 0.** One that says 0 has a bias as long as the true
-# gradient. The learned critic says 0 at first, and knows the score only after the slip. So the slip
-# looks like a rise and is praised, and it ends at 35. With lam 1 it reaches 70. How right a
-# language model's critic becomes, this game does not show.
+# **A critic that is wrong before the slip does harm with lam 0.** One that says 0 has a bias as
+# long as the true gradient. The learned critic says 0 at first, and our game gives it the score
+# after the slip. So the slip looks like a rise and is praised, and it ends at 35. With lam 1 it
+# reaches 70. How right a language model's critic becomes, this game does not show.
 #
 # ## Change one thing
 # Guess first. 1. `RATE` = 32.0: where do one number and the perfect critic end?

@@ -141,7 +141,7 @@ tell(guess, beside["walks"][-1], "%")
 #
 # 1. Imitation: 10 %, and 0 of 720 probabilities have changed. The others: 100 %, and that after a
 # single step, when a walk still has 1.6 visits there. In a table every cell gets its own push.
-# 2. 56 %. So only part of the 100 % is owed to separate numbers. The other part is RMSprop, which
+# 2. 56 %, at this one rate. So separate numbers alone do not give the 100 %. RMSprop helps, which
 # lifts the tiny gradients of cells that are hardly visited. In a network these gradients are added
 # to the large ones of the path, in the same weights, and nothing can lift them apart.
 #
