@@ -1,12 +1,13 @@
 """The course: where you are in it, and its programs.
 
     python -m lessons                   # the lessons and the programs
-    python -m lessons check 06a         # one of the programs, with its own words
+    python -m lessons check 05          # one of the programs, with its own words
     python -m lessons --help all        # every program
 """
+import re
 import sys
 
-from lessons.behind.lesson_list import LESSONS, lesson_head
+from lessons.behind.lesson_list import NUMBERS, ROOT, WEEKEND, contracts, lesson_head
 from nanouft.plumbing.entry import command, run_program
 from nanouft.plumbing.errors import one_of
 from nanouft.plumbing.printing import say
@@ -22,23 +23,33 @@ PROGRAMS = {            # its module, and what it leaves behind
 MORE = ("bench",)                               # what `--help all` lists too
 
 
+def show_lessons() -> None:
+    """A line for each lesson, and its questions below it."""
+    for heading, of_weekend in (("A weekend, in this order:", True), ("\nThe rest:", False)):
+        say(heading)
+        for file in [file for number, file in NUMBERS.items() if (number <= WEEKEND) == of_weekend]:
+            head = lesson_head(file)
+            say(f"  {head.title.replace(' · ', '  '):<44}{head.minutes} minutes   "
+                f"{', '.join(contracts(file))}".rstrip())
+            asked = re.split(r"(?<=[.?!]) (?=[A-Z])", head.question)
+            say("      " + " ".join(x for x in asked if x.endswith("?")))
+    say("\nYou guess, run a lesson, and compare. What you write, the names on the right, goes into "
+        f"mine.py.\nBegin with python {min(NUMBERS.values()).relative_to(ROOT)}\n")
+
+
 def show_programs(everything: bool) -> None:
-    say("What each command writes; add --help to a command for more:\n",
-        "  python lessons/00_whole_game.py  a lesson: your guess, out/lessons/00.png", sep="\n")
+    say("What each command writes; add --help to a command for more:\n")
     for name, (_, leaves) in PROGRAMS.items():
         if everything or name not in MORE:
             say(f"  python -m lessons {name:<15}{leaves}")
-    say("\nAdd `--change SWITCH` to a lesson to change one thing in it.")
     if not everything:
-        say(f"{len(MORE)} more programs: python -m lessons --help all")
+        say("More: python -m lessons --help all")
 
 
 def main(argv: list[str] | None = None) -> int:
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if not name:
-        say(*(lesson_head(lesson)[0].replace(" · ", " ") for lesson in LESSONS),
-            "\nYou guess, run a lesson, and compare. "
-            f"Begin with python lessons/{LESSONS[0].name}\n", sep="\n")
+        show_lessons()
     if name in ("", "-h", "--help"):
         show_programs(rest == ["all"])
         return 0

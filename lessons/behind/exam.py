@@ -3,31 +3,35 @@
     python -m lessons exam --seed 71                    # eight questions of the whole course
     python -m lessons exam --before 09 --questions 3    # a quiz before lesson 09
 
-A question is one of the two at the end of a lesson, or an exercise: what does its function give for
-these numbers? A seed draws questions and numbers, and the key computes the answer; a pocket
-calculator is enough. The questions are printed. They and their answers are written into a folder of
-out/exam with the number of the seed, which must be new: you may have changed words there. Students
-can read this file, too: keep the seed of an exam to yourself.
+A question is one of the two at the end of a lesson, or a part of mine.py that takes numbers: what
+does this function give for them? A seed draws questions and numbers, and the key computes the
+answer; a pocket calculator is enough. The questions are printed. They and their answers are written
+into a folder of out/exam with the number of the seed, which must be new: you may have changed words
+there. Students can read this file, too: keep the seed of an exam to yourself.
 """
 import argparse
 import re
 import sys
-from inspect import getdoc
 from pathlib import Path
 from random import Random
 from textwrap import indent
 from typing import NamedTuple
 
-from lessons.behind.lesson_list import NUMBERS, lesson_head, lesson_of
+from lessons.behind.lesson_list import NUMBERS, PARTS, contracts, lesson_head
 from lessons.behind.tasks.call import plain, shown
-from lessons.behind.tasks.task import STUBS, Draw, tasks
+from lessons.behind.tasks.simple_parts import Part
+from lessons.behind.tasks.task import Draw, tasks
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, load, one_of
+from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.files import read_text, write_text
 from nanouft.plumbing.printing import say
 
 OUT = Path("out/exam")
+ANSWERS = "<details><summary>Answers</summary>"
 HEAD = "Three digits are enough; logarithms are natural.\n"
+
+
+NUMERIC = [name for name in PARTS if not isinstance(tasks()[name], Part)]       # of simple.py: none
 
 
 class Question(NamedTuple):
@@ -37,21 +41,20 @@ class Question(NamedTuple):
 
 
 def numeric_question(name: str, seed: int) -> Question:
-    """An exercise with drawn inputs: neither small, which may be no work, nor large."""
-    task = tasks()[name]
+    """A part with drawn inputs: neither small, which may be no work, nor large. Its text is the
+    contract of its lesson."""
+    task, lesson = tasks()[name], PARTS[name]
     cases = [task.draw(Draw(f"{seed} {k}")) for k in range(7)]
     case = sorted(cases, key=lambda case: len(task.show(case)))[2]
-    text = getdoc(getattr(load(STUBS / task.file), task.name)) or ""
-    text = re.sub(r"\n\nDifficulty: \w+|\s+When\s+you\s+are\s+done\b.*", "", text, flags=re.S)
-    return Question(lesson_of(name),
-                    f"What does this call give?\n\n{task.show(case)}\n{indent(text, '    ')}",
+    text = indent(contracts(NUMBERS[lesson])[name], "    ")
+    return Question(lesson, f"What does this call give?\n\n{task.show(case)}\n{text}",
                     shown(plain(task.right(*case))))
 
 
 def verbal_questions(lesson: str) -> list[Question]:
     """The two questions at the end of a lesson."""
     text = re.sub("^# ?", "", read_text(NUMBERS[lesson]), flags=re.M)
-    asked, answers = text.partition("## Two questions\n")[2].split("<details>")
+    asked, answers = text.partition("## Two questions\n")[2].split(ANSWERS)
     return [Question(lesson, *both) for both in zip(numbered(asked), numbered(answers))]
 
 
@@ -63,15 +66,13 @@ def numbered(text: str) -> list[str]:
 
 def exam(seed: int, many: int, before: str = "", lessons=NUMBERS) -> list[Question]:
     """Questions of these lessons before this one, in the order of the lessons."""
-    both = [numeric_question(name, seed) for name in tasks() if name[0].isdigit()]
+    both = [numeric_question(name, seed) for name in NUMERIC]
     both += [question for lesson in NUMBERS for question in verbal_questions(lesson)]
-    taken = [*NUMBERS]
-    taken = taken[:taken.index(before)] if before else taken
-    earlier = [x for x in both if x.lesson in lessons and x.lesson in taken]
+    earlier = [x for x in both if x.lesson in lessons and (not before or x.lesson < before)]
     if not 0 < many <= len(earlier):
         raise UserError(f"--questions {many}: must be from 1 to {len(earlier)}"
                         + f" before lesson {before}" * bool(before))
-    return sorted(Random(seed).sample(earlier, many), key=lambda x: taken.index(x.lesson))
+    return sorted(Random(seed).sample(earlier, many), key=lambda x: x.lesson)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -91,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
     if out.exists():
         raise UserError(f"{out.as_posix()}: already exists; give another --seed, or remove it")
     drawn = exam(seed, cfg.questions, cfg.before, cfg.lessons)
-    asked = "\n".join(f"## {k}. Of lesson {lesson_head(NUMBERS[x.lesson])[0]}\n{x.asked}\n"
+    asked = "\n".join(f"## {k}. Of lesson {lesson_head(NUMBERS[x.lesson]).title}\n{x.asked}\n"
                       for k, x in enumerate(drawn, 1))
     right = "\n".join(f"{k}. {x.answer}" for k, x in enumerate(drawn, 1))
     out.mkdir(parents=True)

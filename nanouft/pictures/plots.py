@@ -66,7 +66,7 @@ def draw_curves(folder: Path) -> Path:
     if scores:
         parts: Any = fig.subfigures(2, 1, height_ratios=(2.6, 3.6))
         above, below = parts
-        draw_scores(above, scores, name)
+        draw_scores(above, scores, name, run["config"]["curve_items"])
     *left, right = below.subplots(1, 1 + bool(held_out), squeeze=False)[0]
     for ax in left:
         x, y = [*held_out], [*held_out.values()]
@@ -97,8 +97,10 @@ def held_out_points(log: list[dict], before: dict, after: dict) -> tuple[str, di
     return figure, dict(sorted({0: old[figure], last: new[figure], **between}.items()))
 
 
-def draw_scores(fig: SubFigure, scores: dict[int, dict[str, float]], name: str) -> None:
-    """A panel for each task: its score, 0 to 100, over the steps. scores: {step: {task: 0 to 1}}"""
+def draw_scores(fig: SubFigure, scores: dict[int, dict[str, float]], name: str,
+                prompts: int) -> None:
+    """A panel for each task: its score, 0 to 100, over the steps. scores: {step: {task: 0 to 1}},
+    of so many prompts of each task."""
     steps, tasks = [*scores], [*scores[max(scores)]]
     for ax, task in zip(fig.subplots(1, len(tasks), sharey=True, squeeze=False)[0], tasks):
         ax.plot(steps, [100 * scores[step][task] for step in steps], "o-", ms=5, lw=2,
@@ -106,7 +108,7 @@ def draw_scores(fig: SubFigure, scores: dict[int, dict[str, float]], name: str) 
         ax.set(ylim=(-5, 105), xticks=[steps[0], steps[-1]])
         ax.set_title(task, fontsize=12)
     fig.suptitle(title_of_scores(scores, name), x=0.01, ha="left", weight="bold", fontsize=13)
-    fig.supxlabel("step", fontsize=13)
+    fig.supxlabel(f"step ({quantity(prompts, 'validation prompts')} of each task)", fontsize=13)
 
 
 def title_of_scores(scores: dict[int, dict[str, float]], name: str) -> str:

@@ -230,7 +230,7 @@ def print_tasks(was: Metrics, now: Metrics) -> None:
     say(f"  {'mean':40}{score:5.0f}{better:9.0f}{words:6.0f} -> {wiser:.0f}")
     gain, of_words = round(better - score), round(wiser - words)
     say(f"  mean {gain:+d}: {of_words:+d} for better words, {gain - of_words:+d} for stopping "
-        "after them (EOS: <|end|>).\n  Words only: the score of a response up to its first <|")
+        "after them (EOS: <|end|>).\n  Words only: the score of a response up to its first <|...|>")
     change = {name: 100 * (f["score"] - was[name]["score"]) for name, f in now.items()}
     if lost := [f"{name} {x:+.0f}" for name, x in change.items() if x <= -FORGOT]:
         say(f"  forgotten: {', '.join(lost)} points"

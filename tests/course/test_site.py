@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from lessons.behind.lesson_list import LESSONS, number_of
+from lessons.behind.lesson_list import LESSONS, ROOT
 from lessons.behind.website import pages
 
 REPOSITORY = "https://code.example/nanouft"
 SMALL = """# %% [markdown]
 # # 00 · Six times seven
-# A product, $6 \\cdot 7$; `nanouft/gpt.py`, `frozen_lake/none.py`; [02](02_which_tokens_count.py).
+# A product, $6 \\cdot 7$; `nanouft/gpt.py`, `frozen_lake/none.py`; [02](LATER).
+#
+# *25 minutes; needs nothing.*
 
 # %%
-from course import HERE, Path
-print(6 * 7, "in all", Path("lessons").resolve() == HERE)
+from course import ROOT, Path, ask, tell
+guess = ask("How much is it?", "0 to 100")
+print(6 * 7, "in all", Path("lessons").resolve() == ROOT / "lessons")
 """
 
 
@@ -49,7 +52,7 @@ def site(tmp_path_factory):
         pytest.importorskip(needed, reason=f'no {needed} here: pip install -e ".[pages]"')
     folder = tmp_path_factory.mktemp("site")
     small = folder / LESSONS[0].name
-    small.write_text(SMALL, encoding="utf-8")
+    small.write_text(SMALL.replace("LATER", LESSONS[2].name), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(pages, "LESSONS", [small, *LESSONS[1:]])
@@ -64,7 +67,7 @@ def test_the_page_of_a_lesson(k, site):
     """A title, the lessons before and after, its notebook, and formulas that need no program."""
     text = (site / "lessons" / f"{LESSONS[k].stem}.html").read_text(encoding="utf-8")
     assert "$" not in re.sub(r"<(pre|script).*?</\1>", "", text, flags=re.S)
-    assert f"<title>{number_of(LESSONS[k])} · " in text
+    assert f"<title>{LESSONS[k].name[:2]} · " in text
     near = [x.stem + ".html" for x in (LESSONS[k - 1], *LESSONS[k + 1:][:1])]
     assert all(text.count(f'href="{x}"') >= 2 for x in near)
     assert f'href="{LESSONS[k].stem}.ipynb"' in text
@@ -74,6 +77,7 @@ def test_what_a_lesson_prints_is_folded_and_its_links_lead_to_pages_and_into_the
     text = (site / "lessons" / f"{LESSONS[0].stem}.html").read_text(encoding="utf-8")
     fold, = re.findall(r"<details.*?</details>", text, re.S)
     assert "What it prints" in fold and "42 in all True\n" in fold and "chdir" not in text
+    assert "How much is it?\n" in fold, "and nobody is asked"
     assert re.search(r"<math .*<mn>6</mn><mo>.*</mo><mn>7</mn>.*</math>", text)
     assert f'href="{REPOSITORY}/blob/HEAD/nanouft/gpt.py"' in text
     assert ">frozen_lake/none.py<" in text and f'href="{LESSONS[2].stem}.html"' in text
@@ -85,13 +89,13 @@ def test_every_link_leads_somewhere_and_no_page_asks_anything_of_the_network(sit
     for file in site.rglob("*.html"):
         html = file.read_text(encoding="utf-8")
         assert not re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(?:https?:)?//', html), file
-    texts = [x.relative_to(pages.ROOT) for x in (pages.HERE / "papers").rglob("*.md")]
+    texts = [x.relative_to(pages.ROOT) for x in (ROOT / "lessons" / "papers").rglob("*.md")]
     assert texts and all((site / x.with_suffix(".html")).exists() for x in texts)
 
 
 @pytest.mark.parametrize("file", [
     "nanouft/gpt.py", "nanouft/assets/base/model.safetensors", "frozen_lake/lake.py",
-    "lessons/course.py", "lessons/behind/keys/ex04.py", "lessons/evidence/results/methods.csv"])
+    "lessons/course.py", "lessons/behind/keys/parts.py", "lessons/evidence/results/methods.csv"])
 def test_no_output_is_taken_over_once_anything_that_lessons_read_has_changed(file, tmp_path,
                                                                              monkeypatch):
     monkeypatch.setattr(pages, "ROOT", tmp_path)

@@ -26,8 +26,7 @@ ORDER = {
         trainer compare pushes playground __main__""",
     "frozen_lake": """lake planning policies train temporal_residual record figure results_table
         __main__""",
-    "lessons": """draw lesson_list tasks course evidence NN papers website keys exam
-        exercises __main__""",
+    "lessons": """lesson_list tasks evidence papers keys exam website mine course NN __main__""",
     "lessons/behind/tasks": "limits call task simple_parts papers child grade check"}
 COMMANDS = re.compile(r"python3? -m ((?:nanouft|frozen_lake|lessons|tests)\b[\w.]*)")
 OF_THE_COURSE = re.compile(r"python3? -m lessons ([a-z]\w+)")
@@ -128,7 +127,7 @@ def test_the_readme_names_both_commands():
 def test_every_program_begins_with_command():
     """Which makes what a person can cause one line, and any text printable."""
     programs = {f: text for f, text in texts().items() if f.suffix == ".py"
-                and 'if __name__ == "__main__"' in text and "tests" not in f.parts}
+                and '\nif __name__ == "__main__"' in text and "tests" not in f.parts}
     assert programs and not [f for f, x in programs.items() if "command(" not in x]
 
 
@@ -250,7 +249,7 @@ def test_python_m_nanouft_with_a_name_runs_that_command(module, flag, code, here
 @pytest.mark.parametrize("words, told", [
     ("trian", "error: unknown command 'trian'; did you mean train? "),
     ("--objective ift", "error: unknown command '--objective' (known: train, compare, "),
-    ("lessons check 06a", "error: the lessons are not installed; clone ")])
+    ("lessons check 05", "error: the lessons are not installed; clone ")])
 def test_a_name_that_is_no_command_is_one_line(words, told, here):
     code, out, err = here("nanouft", *words.split())
     assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith(told)

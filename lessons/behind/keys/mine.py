@@ -30,8 +30,6 @@ OF_SCORES: list[Mistake] = [
     (" + 1e-4", "", "The 0.0001 is missing. Without it equal scores are divided by "
      "a standard deviation of 0."),
     (" + 1e-4", " + 1e-8", "The number that is added to the standard deviation is 0.0001."),
-    ("(logp - logp.detach())", "(logp - logp)", "The ratio has no gradient, because pi_old is "
-     "not a constant. Detach it."),
 ]
 CHORD: list[Mistake] = [
     ("fallen = (1 + math", "fallen = (1 - math", "The weight of imitation rises. It falls, from MU "
@@ -60,7 +58,7 @@ CHORD: list[Mistake] = [
      "well. Use the mask."),
     (TOKENS, "(p * (1 - p) * logp * mask).sum() / mask.sum()", "The sign of imitation is wrong: "
      "the demonstrations become less likely."),
-    ("losses = -(logp", "losses = (logp", "The sign of exploration is wrong: answers that are "
+    ("losses = -adv", "losses = adv", "The sign of exploration is wrong: answers that are "
      "better than the mean become less likely."),
     *OF_SCORES,
     (ANSWERS, "(losses * mask).sum() / mask.sum()", "Exploration takes the mean over all tokens at "
@@ -304,8 +302,21 @@ MISTAKES: dict[str, list[Mistake]] = {
         (MEANS, "(weight * nll).sum(-1).mean()", NO_MEAN),
         (MEANS, MEANS.replace(".mean()", ".sum()"), ADDED_UP),
         (MEANS, "-" + MEANS, LESS_LIKELY)],
+    "sample_answers": [
+        ("answer.ids + [tok.end] * answer.ended", "answer.ids", "The <|end|> of an answer is left "
+         "out. It was sampled, so it counts."),
+        ("[tok.end] * answer.ended", "[tok.end]", "An answer that was cut off after 44 tokens gets "
+         "an <|end|> that nobody sampled."),
+        ("[0] * len(prompt) +", "[1] * len(prompt) +", "The prompt counts as well. Only what was "
+         "sampled does."),
+        ("for row in rows for _ in range(SAMPLES)", "for _ in range(SAMPLES) for row in rows",
+         "Answers to one prompt are neighbours. Repeat each row, not the list of rows."),
+        (".view(-1, SAMPLES)", ".view(SAMPLES, -1).T", "The scores stand in another order than the "
+         "answers."),
+        ("tok, 1.0,", "tok, 0.0,", "The likeliest token is taken. Draw each token by its "
+         "probability.")],
     "grpo_loss": [
-        ("- ratio * advantage", "+ ratio * advantage", "The sign is wrong: answers that are better "
+        ("-advantage * logp", "advantage * logp", "The sign is wrong: answers that are better "
          "than the mean become less likely."),
         *OF_SCORES,
         ("score - score.mean(-1, keepdim=True)", "score - score.mean()", "The mean is that of all "
@@ -316,19 +327,10 @@ MISTAKES: dict[str, list[Mistake]] = {
          "prompts. Take that of each prompt."),
         (".view(-1, 1)", ".T.reshape(-1, 1)", "The advantages stand in another order than the "
          "answers: all answers to the first prompt come first."),
-        ("ratio = (logp - logp.detach()).exp()", "ratio = (logp - before).exp()", "The ratio is "
-         "taken to the reference. It should be taken to the model as it is now."),
-        ("token_logp(reference(inputs), targets).detach()", "token_logp(reference(inputs), "
-         "targets)", "Gradient reaches the reference, which is a constant."),
-        ("KL * k3 - ", "-", "The penalty KL * k3 is missing."),
-        ("KL * k3", "k3", "The penalty is not multiplied by KL."),
-        ("KL * k3 -", "KL * k3.detach() -", "Gradient should flow through k3."),
-        ("KL * k3 -", "-KL * k3 -", "The sign of the penalty is wrong: it drives the model away "
-         "from the reference."),
-        ("(before - logp).exp() - (before - logp) - 1", "(logp - before).exp() - (logp - before) "
-         "- 1", "d is log p of the reference minus log p of the model."),
-        ("(before - logp).exp() - (before - logp) - 1", "logp - before", "This is another estimate "
-         "of the KL. k3 is e^d - d - 1."),
+        ("-advantage * logp", "-advantage * logp.exp()", "These are probabilities. The loss of a "
+         "token is -A log p."),
+        ("-advantage * logp ", "-score.view(-1, 1) * logp ", "The scores themselves multiply log "
+         "p. Compare each with those of its prompt first."),
         (ANSWERS, "losses.mean()", UNMASKED),
         (ANSWERS, "(losses * mask).sum() / mask.sum()", AT_ONCE),
         (ANSWERS, "(losses * mask).sum(-1).mean()", NO_MEAN)],

@@ -22,7 +22,7 @@ from nanouft.plumbing.errors import UserError, lines_in, load
 SECONDS = 20                        # of computing, for a task
 NO_TENSOR = (TypeError, ValueError, RuntimeError, OverflowError)    # of as_tensor
 NOT_STARTED = "not started"
-UNTOUCHED = f"{NOT_STARTED}: the stub is unchanged"
+UNTOUCHED = f"{NOT_STARTED}: it is still ours"
 IN_PLACE = ("It changes its arguments in place. Make a new tensor or list, such as x.clone(), "
             "because the caller still needs the old one.")
 

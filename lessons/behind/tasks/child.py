@@ -1,7 +1,7 @@
 """A student's file in a process of its own, with limits of time and memory.
 
-    called = call_file(Path("ex07.py"), judges)     # by task: what its calls gave, or why nothing
-    verdict = verdict_of(judges["07a"], called["07a"])
+    called = call_file(Path("mine.py"), judges)     # by task: what its calls gave, or why nothing
+    verdict = verdict_of(judges["dpo_loss"], called["dpo_loss"])
 
 The process gets the arguments of the calls and answers with plain data. Whoever compares them and
 writes the marks never imports the file. So nothing that the file changes in Python, prints or

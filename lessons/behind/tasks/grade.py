@@ -1,10 +1,10 @@
 """One table for a class.
 
     python -m lessons grade class                       # all tasks, into out/class
-    python -m lessons grade class 02a 06 mine luffy     # as for check
+    python -m lessons grade class 05 gae luffy          # as for check
 
-`class` holds one folder for each student, with ex02.py, mine.py or luffy.py in it, or a clone of
-the project, of which lessons/exercises counts. The command judges each file as `check` does, all
+`class` holds one folder for each student, with mine.py or luffy.py in it, or a clone of the
+project, of which the folder lessons counts. The command judges each file as `check` does, all
 students by the same cases. It writes points.csv with a line for each student, and for each a file
 to hand back (ada.md) and Gradescope's results.json (ada.json). Without names it skips what nobody
 has handed in.
@@ -21,7 +21,8 @@ from random import Random
 
 import torch
 
-from lessons.behind.tasks.child import Called, call_file, verdict_of
+from lessons.behind.lesson_list import FOLDER
+from lessons.behind.tasks.child import ROOT, Called, call_file, verdict_of
 from lessons.behind.tasks.task import Judge, Verdict, chosen, tasks
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -30,6 +31,7 @@ from nanouft.plumbing.printing import quantity, say, visible
 from nanouft.run.device import cores
 
 NOT_HANDED_IN = "not handed in"
+OURS = [x.name for x in FOLDER.iterdir()]           # of the project: nobody's own
 
 
 def grade(folder: Path, which: list[str], out: Path, seed: str) -> None:
@@ -57,7 +59,7 @@ def grade(folder: Path, which: list[str], out: Path, seed: str) -> None:
                      else {"name": name, "max_score": 1, "score": 0, "output": NOT_HANDED_IN}
                      for name in names]
             others = [x.name for x in sorted(place_of(student).iterdir())
-                      if x.name not in files.values() and x.name[0] not in "._"]
+                      if x.name not in {*files.values(), *OURS} and x.name[0] not in "._"]
             rows.append([student.name, *write_student(out, student.name, marks),
                          ", ".join(others)])
     with (out / "points.csv").open("w", newline="", encoding="utf-8",
@@ -68,9 +70,9 @@ def grade(folder: Path, which: list[str], out: Path, seed: str) -> None:
 
 
 def place_of(student: Path) -> Path:
-    """Where the files are: in a clone of the project only its exercises are the student's."""
-    exercises = student / "lessons" / "exercises"
-    return exercises if exercises.is_dir() else student
+    """Where the files are: in a clone of the project beside its lessons."""
+    lessons = student / FOLDER.relative_to(ROOT)
+    return lessons if lessons.is_dir() else student
 
 
 def mark_entry(name: str, verdict: Verdict) -> dict:
@@ -96,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m lessons grade", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("students", type=Path, help="the folder with one folder for each student")
-    parser.add_argument("which", nargs="*", help="06a, 06, mine, dpo_loss, luffy, ift [all]")
+    parser.add_argument("which", nargs="*", help="05, mine, dpo_loss, luffy, ift [all]")
     parser.add_argument("--out", type=Path, default="out/class", help="[out/class]")
     parser.add_argument("--seed", help="seed of the cases, to repeat them [another in each run]")
     flags = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""The twelve parts of one's own program, mine.py: what each of them is tried on.
+"""The parts of one's own program, mine.py, that stand in nanouft/simple.py: what each is tried on.
 
 A part stands in the real program, nanouft/simple.py, in the place of ours, as the loss of a method
 on some rows (Batch) or as a few steps of training (ShortRun). Cases have one row, some or all.
@@ -20,16 +20,16 @@ from nanouft.gpt import GPT, GPTConfig, shipped_base
 from nanouft.models.tokenizer import nano
 from nanouft.plumbing.printing import quantity
 
-PARTS = {   # in the order in which they are written: the lesson, and methods that show a mistake
-    "padded": ("02", ["sft"]), "token_logp": ("02", ["sft"]), "sft_loss": ("02", ["sft"]),
-    "train": ("00", ["sft", "dpo", "poft"]), "log_ratio": ("07", ["dpo", "una", "poft"]),
-    "dpo_loss": ("07", ["dpo"]), "una_loss": ("09", ["uft"]), "poft_loss": ("10", ["poft"]),
-    "mix_in_own_guess": ("04", ["ift"]), "ift_loss": ("06", ["ift"]),
-    "grpo_loss": ("12b", ["grpo"]), "chord_loss": ("18", ["chord"])}
-OURS = {name: getattr(simple, name) for name in PARTS}
+SHOWN_BY = {    # each part, and the methods that show a mistake in it
+    "padded": ["sft"], "token_logp": ["sft"], "sft_loss": ["sft"], "train": ["sft", "dpo", "poft"],
+    "mix_in_own_guess": ["ift"], "log_ratio": ["dpo", "una", "poft"], "dpo_loss": ["dpo"],
+    "una_loss": ["uft"], "sample_answers": ["grpo"], "grpo_loss": ["grpo"], "poft_loss": ["poft"],
+    "ift_loss": ["ift"], "chord_loss": ["chord"]}
+OURS = {name: getattr(simple, name) for name in SHOWN_BY}
 NUMBERS = 4096                          # into which a gradient is folded
 GRADIENT = Measure(1e-3, 1e-6, whole=True, words="the loss is right, but its gradient is not. Is "
                    "something not a constant that should be one (detach), or the other way round?")
+SHARE = "the share of answers that begin with the likeliest token, minus its probability, is"
 MEASURES = {
     "gradient": GRADIENT,
     "flows": Measure(0, 0, words="the loss is right, but no gradient reaches the model"),
@@ -40,8 +40,8 @@ MEASURES = {
                        "end are not"),
     "plain": Measure(0, 0, words="the numbers are right, but the losses are not plain numbers"),
     "kind of mask": Measure(0, 0, words="the mask is not a tensor of floats"),
+    SHARE: Measure(0, 0.33),                    # of 64 answers: by chance up to about 0.2
     # of grpo and chord, where only the gradient counts
-    "value": Measure(counts=False),
     "push": replace(GRADIENT, words="the gradient of the loss is not right (its value does not "
                     "count here). Is something not a constant that should be one (detach), or the "
                     "other way round?")}
@@ -65,20 +65,28 @@ class Part(Task):
 
 
 def in_simple(part: str, function: Callable, case) -> dict:
-    """What a case gives with this program as the part. After that simple.py is ours again."""
-    install_parts({part: function}, getattr(inspect.unwrap(function), "__globals__", {}))
+    """What a case gives with this program as the part, and with ours as all others, in simple.py
+    and in the student's file. After that both are as they were."""
+    places = vars(simple), getattr(inspect.unwrap(function), "__globals__", {})
+    before = [{name: place[name] for name in OURS if name in place} for place in places]
+    methods = {**simple.METHODS}
+    install_parts(OURS | {part: function}, *places)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return case.look()
     finally:
-        install_parts({})
+        simple.METHODS.update(methods)
+        for place, names in zip(places, before):
+            place.update(names)
+            for name in OURS.keys() - names.keys():
+                place.pop(name, None)
 
 
 def install_parts(functions: dict[str, Callable], *places: dict) -> None:
-    """Put these parts, and ours for all others, into simple.py and into the student's file."""
-    for place in (vars(simple), *places):
-        place.update(OURS | functions)
+    """Put these parts into simple.py and into a student's file."""
+    for place in places:
+        place.update(functions)
     for method, (_, *facts) in simple.METHODS.items():
         simple.METHODS[method] = (getattr(simple, loss_of(method)), *facts)
 
@@ -108,6 +116,34 @@ class PaddedCase:
 
 
 @dataclass(frozen=True)
+class SampledCase:
+    """`sample_answers` alone, by a model that is sure of each token, so that chance does not matter
+    (with noise its answers do not end). Or, not sure, how often the likeliest token comes first."""
+    rows: tuple
+    noise: float = 0.0
+    times: float = 1e5
+
+    def look(self) -> dict:
+        model, tok = noisy_model(self.noise, self.times), nano()
+        inputs, targets, mask, scores = simple.sample_answers(model, list(self.rows), tok, 77)
+        on = mask == 1
+        if self.times == 1:
+            first = targets.gather(1, on.int().argmax(1, keepdim=True))
+            p = model(torch.tensor([tok.prompt_ids(self.rows[0].prompt)]))[0, -1].softmax(-1)
+            return {SHARE: (first == p.argmax()).float().mean() - p.max()}
+        T = ((targets != tok.pad) | on).any(0).nonzero()[-1:].sum() + 1
+        return {"the kinds of tensors are": str([x.dtype for x in (targets, mask, scores)]),
+                **{f"answer {k} is": tok.decode(i[x].tolist())
+                   for k, (i, x) in enumerate(zip(targets, on), 1)},
+                "the inputs are": inputs[:, :T], "the targets are": targets[:, :T],
+                "the mask is": mask[:, :T], "the scores are": scores}
+
+    def __str__(self) -> str:
+        model = "The base" if self.times == 1 else "A model that is sure of each token"
+        return f"    {model} answers {quantity(len(self.rows), 'prompts')}, SAMPLES times each.\n"
+
+
+@dataclass(frozen=True)
 class Batch:
     """One loss of the real program, on some rows."""
     method: str
@@ -130,9 +166,10 @@ class Batch:
             if loss.requires_grad else [torch.zeros_like(p) for p in weights]
         half = len(weights) // 2
         sampled = self.method in ("grpo", "chord")      # whose loss is no number that means much
-        value, slope = ("value", "push") if sampled else ("the loss is", "gradient")
-        return {value: loss.item(), "flows": loss.requires_grad, slope: projected(slopes[:half]),
-                "into the reference": projected(slopes[half:])}
+        value = {} if sampled else {"the loss is": loss.item()}
+        return value | {"flows": loss.requires_grad,
+                        "push" if sampled else "gradient": projected(slopes[:half]),
+                        "into the reference": projected(slopes[half:])}
 
     def __str__(self) -> str:
         lines = [f"    {'; '.join(row_words(row))}" for row in self.rows]
@@ -231,7 +268,7 @@ def cases_of(name: str, seed) -> list:
     """Fresh rows for each method that shows a mistake in the part."""
     out: list = []
     seed = Random(str(seed)).randrange(10**6)
-    for k, method in enumerate(PARTS[name][1]):
+    for k, method in enumerate(SHOWN_BY[name]):
         if name == "train":
             # a warm-up of two, and of one
             for steps in {0: (15, 3, 2, 1), 1: (12, 2, 1), 2: (2, 1)}[k]:
@@ -239,6 +276,11 @@ def cases_of(name: str, seed) -> list:
                 rows = fresh_rows(method, taken * simple.ROWS, seed + k)
                 out.append(ShortRun(method, rows, method == "poft", steps,
                                     0.01 if steps == 12 else 3.0))
+        elif name == "sample_answers":
+            rows = fresh_rows(method, 6, seed)
+            out += [SampledCase(rows[:1]), SampledCase(rows[:3]), SampledCase(rows[3:5], noise=0.2)]
+            out.append(SampledCase(tuple(16 * world.rows("train", "prompts", 1, 2,
+                                                         skills=("sort",))), times=1.0))
         elif method in ("grpo", "chord"):   # CHORD's w on its way, and at the bottom
             for step in (simple.FALL // 4, 2 * simple.FALL - 3):
                 for many, noise in ((1, 0.2), (3, 0.0)):    # with noise all answers have score 0
@@ -280,7 +322,8 @@ NEARLY = 1e-4       # score of a row whose answers' scores are so far apart, so 
 
 @functools.wraps(SAMPLE)
 def sample_answers(model, rows, tok, step):
-    key = (model.wpe.weight.sum().item(), *((row.prompt, row.score) for row in rows), step)
+    key = (model.wpe.weight.sum().item(), model.ln_f.weight.sum().item(),
+           *((row.prompt, row.score) for row in rows), step)
     if key not in SAMPLED:
         *some, scores = SAMPLE(model, rows, tok, step)
         if rows[0].score == NEARLY:                     # in place of those of the answers
@@ -289,15 +332,11 @@ def sample_answers(model, rows, tok, step):
     return tuple(x.clone() for x in SAMPLED[key])
 
 
-simple.sample_answers = sample_answers
-
-
-def put_yours(functions: dict[str, Callable]) -> None:
-    """These parts of a student, and ours for all others, into simple.py and the student's file."""
-    install_parts(functions, *(inspect.unwrap(x).__globals__ for x in functions.values()))
+OURS["sample_answers"] = sample_answers
 
 
 def run(method: str, functions: dict[str, Callable]) -> None:
-    """simple.py's own run with these parts of a student."""
-    put_yours(functions)
+    """simple.py's own run with these parts of a student, which call each other."""
+    install_parts(functions, vars(simple), *(inspect.unwrap(x).__globals__
+                                             for x in functions.values()))
     simple.main(["--objective", method])

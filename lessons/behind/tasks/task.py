@@ -1,5 +1,5 @@
-"""What a task is: a text and a stub for the student, and here a right program, cases that are drawn
-for it, and common mistakes. And what is said of a student's program.
+"""What a task is: a text for the student, and here a right program, cases that are drawn for it,
+and common mistakes. And what is said of a student's program.
 
 A program is right if it gives what the right one gives in every case. If not, you see the smallest
 failing case, and the sentence of the common mistake, or of two of them, that gives the same in all
@@ -7,7 +7,6 @@ cases. A mistake is a part of the right source, what stands there instead, and i
 none fits, `relation` says how the results are related to the right ones. Nothing but results is
 compared, so any style will do.
 """
-import ast
 import functools
 import inspect
 import io
@@ -22,6 +21,7 @@ from random import Random
 
 import torch
 
+from lessons.behind.lesson_list import NUMBERS, PARTS
 from lessons.behind.tasks.call import (
     NO_TENSOR,
     NOT_STARTED,
@@ -31,15 +31,12 @@ from lessons.behind.tasks.call import (
     as_tensor,
     call_in_all_cases,
     call_program,
-    program_in,
     result,
     shown,
 )
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import read_text
 
-HERE = Path(__file__).resolve().parents[2]
-STUBS, KEYS = HERE / "exercises", HERE / "behind" / "keys"
+KEYS = Path(__file__).resolve().parents[1] / "keys"
 Mistake = tuple[str, str, str]
 LARGE = 12                                      # more numbers than these are not all shown
 
@@ -50,7 +47,6 @@ class Measure:
     beside: float = 1e-4                        # this share of the right value,
     at_all: float = 1e-4                        # and this much whatever its size
     whole: bool = False                         # of all numbers together, by the length of vectors
-    counts: bool = True                         # if not, only common mistakes are known by it
     words: str = ""                             # in place of both values
 
 
@@ -117,49 +113,29 @@ class Draw(Random):
 
 @functools.cache
 def tasks() -> dict[str, Task]:
-    """All of them by name: exercises, parts of mine.py, then papers and pieces.
-    lessons/behind/keys/ex06.py is the key of the student's ex06.py."""
+    """All of them by name: the parts of mine.py in the order of the lessons, then papers and
+    pieces. lessons/behind/keys/luffy.py is the key of the student's luffy.py."""
     found = {}
-    for key in sorted(KEYS.glob("[a-z]*.py"), key=lambda x: (x.stem[:2] != "ex", x.stem != "mine",
-                                                             x.stem)):
-        for name, task in import_module(f"lessons.behind.keys.{key.stem}").TASKS.items():
-            task.file = key.name
+    for key in sorted(KEYS.glob("[a-z]*.py")):
+        module = import_module(f"lessons.behind.keys.{key.stem}")
+        for name, task in module.TASKS.items():
+            task.file = getattr(module, "FILE", key.name)
             found[name] = task
-    return found
+    order = [*PARTS, *found]
+    return dict(sorted(found.items(), key=lambda x: (x[1].file != "mine.py", order.index(x[0]))))
 
 
 def chosen(which: list[str]) -> list[str]:
-    """The tasks that are meant by 06a, 06, 6, ex06 or mine, that of 19; all for none. 12 means
-    all of ex12.py."""
-    which = [re.sub(r"^\d(?!\d)", r"0\g<0>", word) for word in which]
-    which = ["mine" if word == "19" else word for word in which]
-    meant = {name: {name, (stem := task.file[:-3]), stem.removeprefix("ex")}
+    """The tasks that are meant by 05 or 5, a lesson; by mine or luffy, a file; or by a name. All
+    for none."""
+    meant = {name: {name, task.file.removesuffix(".py"), PARTS.get(name)}
              for name, task in tasks().items()}
+    which = [re.sub(r"^\d(?!\d)", r"0\g<0>", word) for word in which]
     for word in which:
         if not any(word in words for words in meant.values()):
-            raise UserError(f"there is no task {word}; names are such as 06a, mine, luffy")
+            raise UserError(f"lesson {word} asks for no part of mine.py" if word in NUMBERS else
+                            f"there is no task {word}; names are such as 05, mine, dpo_loss, luffy")
     return [name for name, words in meant.items() if not which or words & {*which}]
-
-
-def is_begun(name: str, folder: Path | None = None) -> bool:
-    """Is there more than the stub of this task in the student's file? What cannot be read is."""
-    file, function = (folder or STUBS) / tasks()[name].file, tasks()[name].name
-    if not file.exists():
-        return False
-    try:
-        text = read_text(file)
-        made = [x for x in ast.parse(text).body
-                if isinstance(x, ast.FunctionDef) and x.name == function]
-    except (UserError, SyntaxError, ValueError, RecursionError, MemoryError):
-        return True
-    return not is_stub(made[-1]) if made else function in text
-
-
-def is_stub(made: ast.FunctionDef) -> bool:
-    """Does it do nothing but raise NotImplementedError?"""
-    last = made.body[-1]
-    return (isinstance(last, ast.Raise) and "NotImplementedError" in ast.unparse(last)
-            and len(made.body) == 1 + (ast.get_docstring(made) is not None))
 
 
 # ---- common mistakes -----------------------------------------------------------------------------
@@ -269,7 +245,7 @@ class Judge:
             call, other = seen[k], self.ours(program, k)
             if call.error or other.error:
                 return call.error == other.error
-            return not self.difference(call, other, counting=False)
+            return not self.difference(call, other)
         for mistakes, program in self.programs():
             if all(does(program, k) for k in order):
                 return [sentence for *_, sentence in mistakes]
@@ -277,27 +253,14 @@ class Judge:
                   for k, call in enumerate(seen) if k in wrong]
         return [x for x in common[0] if len(wrong) > 2 and all(x in other for other in common)][:1]
 
-    def difference(self, call: Seen, other: Seen, counting: bool = True) -> str:
-        """The first value in which two calls differ, or nothing. counting: leave out those that do
-        not count."""
+    def difference(self, call: Seen, other: Seen) -> str:
+        """The first value in which two calls differ, or nothing."""
         for what, right in other.values.items():
-            measure = self.task.measure(what)
             if what not in call.values:
                 return f"{what} nothing"
-            words = differ(what, call.values[what], right, measure)
-            if words and (measure.counts or not counting):
+            if words := differ(what, call.values[what], right, self.task.measure(what)):
                 return words
         return ""
-
-
-def judge_file(task: Task, file: Path, seed: str | None = None
-               ) -> tuple[Callable | None, Verdict]:
-    """The program for a task in a file of your own, loaded here: a lesson continues with it. And
-    the verdict."""
-    program, missing = program_in(file, task.name, task.seconds)
-    if program is None:
-        return None, Verdict(missing, 0)
-    return program, Judge(task, seed).of(program, str(file))
 
 
 # ---- two values in words -------------------------------------------------------------------------

@@ -9,10 +9,10 @@ out/cache, so later the command takes seconds, until code of the project has cha
 
 The texts are gathered in out/source, from which Sphinx makes the site (conf.py). A notebook is the
 lesson without outputs, with a first cell, which finds the project or clones it from the
---repository, and with the exercises. All this needs the extra `pages`: pip install -e ".[pages]"
+--repository, and with a stub of each part of mine.py that the lesson asks for. All this needs the
+extra `pages`: pip install -e ".[pages]"
 """
 import argparse
-import ast
 import hashlib
 import re
 import shutil
@@ -21,7 +21,7 @@ from collections.abc import Collection
 from importlib.util import find_spec
 from pathlib import Path
 
-from lessons.behind.lesson_list import LESSONS, NUMBERS, exercises_of, lesson_head, number_of
+from lessons.behind.lesson_list import FOLDER, LESSONS, NUMBERS, ROOT, contracts, lesson_head
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_text, write_text
@@ -30,14 +30,14 @@ from nanouft.plumbing.printing import quantity, say
 OUT, SOURCE = Path("out/pages"), Path("out/source")         # SOURCE: the texts that Sphinx reads
 CACHE = Path("out/cache")
 WEBSITE = Path(__file__).resolve().parent
-HERE, ROOT = WEBSITE.parents[1], WEBSITE.parents[2]
-SMOLLM2 = ROOT / "out" / "smollm2"
+SMOLLM2, READS_IT = ROOT / "out" / "smollm2", "21"
 NEEDS = "jupytext myst_nb latex2mathml furo sphinx_copybutton".split()
 TEXTS = ("README.md", "CONTRIBUTING.md", "docs/**/*.*", "lessons/README.md",
          "lessons/papers/**/*.md")
 BEGIN = f"""import os, sys
 os.chdir({str(ROOT)!r})
-sys.path[:0] = [{str(ROOT)!r}, {str(HERE)!r}]"""
+sys.path[:0] = [{str(ROOT)!r}, {str(FOLDER)!r}]
+sys.argv = [{{name!r}}]"""
 CODE = ("nanouft/**/*", "frozen_lake/**/*", "lessons/**/*")     # whatever a lesson may read
 PROJECT = """# Find the project, where the lessons' own modules lie; where it is missing, fetch it.
 import subprocess, sys
@@ -45,7 +45,7 @@ from pathlib import Path
 
 REPOSITORY = {repository!r}
 places = [Path.cwd(), *Path.cwd().parents, Path("nanouft").resolve()]
-project = next((x for x in places if (x / "lessons" / "course.py").exists()), None)
+project = next((x for x in places if (x / {lessons!r} / "course.py").exists()), None)
 if project is None and REPOSITORY:
     project = places[-1]
     subprocess.run(["git", "clone", "-q", "--depth", "1", REPOSITORY, str(project)], check=True)
@@ -53,7 +53,8 @@ if project is None and REPOSITORY:
 if project is None:
     raise ModuleNotFoundError("Put the project's folder, under the name nanouft, beside this "
                               "notebook, and run this cell again.")
-sys.path[:0] = [str(project), str(project / "lessons")]"""
+sys.path[:0] = [str(project), str(project / {lessons!r})]
+sys.argv = [{name!r}]                           # of this lesson, for its guess"""
 
 
 def lesson_files(numbers: list[str]) -> list[Path]:
@@ -66,35 +67,26 @@ def lesson_files(numbers: list[str]) -> list[Path]:
 
 # ---- the notebook -------------------------------------------------------------------------------
 def write_notebook(file: Path, out: Path, repository: str) -> None:
-    """The lesson without outputs and its first cell. An exercise with which it runs stands before
-    the cell that asks for it, all others before the questions."""
+    """The lesson without outputs, its first cell, and before the questions the parts to write."""
     import jupytext
     from nbformat.v4 import new_code_cell, new_markdown_cell
     notebook = jupytext.read(file)
     last = notebook.cells.pop()
     text, heading, questions = last.source.partition("## Two questions")
-    notebook.cells.insert(1, new_code_cell(PROJECT.format(repository=repository)))
-    later = []
-    for name, stub in stubs(file).items():
-        asked = [k for k, x in enumerate(notebook.cells) if f"{name} = lesson.yours(" in x.source]
-        if asked:
-            notebook.cells.insert(asked[0], new_code_cell(stub))
-        else:
-            later.append(new_code_cell(stub))
-    if later:
-        text += "In this notebook, write them here."
-    notebook.cells += [new_markdown_cell(text), *later, new_markdown_cell(heading + questions)]
+    notebook.cells.insert(1, new_code_cell(PROJECT.format(
+        repository=repository, lessons=FOLDER.relative_to(ROOT).as_posix(), name=file.name)))
+    parts = [new_code_cell(stub) for stub in stubs(file)]
+    if parts:
+        text += "In this notebook, write it here, and copy it into `mine.py` once it is right."
+    notebook.cells += [new_markdown_cell(text), *parts, new_markdown_cell(heading + questions)]
     jupytext.write(notebook, out / f"{file.stem}.ipynb")
 
 
-def stubs(file: Path) -> dict[str, str]:
-    """A cell for each exercise of a lesson, which may have none: its stub, and its check."""
-    exercises = HERE / "exercises" / f"ex{number_of(file)[:2]}.py"
-    source = read_text(exercises) if exercises.exists() else ""
-    imports = [ast.unparse(x) for x in ast.parse(source).body if isinstance(x, ast.Import)]
-    head = "\n".join(["from lessons.behind.tasks.check import check", *imports])
-    return {x.name: f"{head}\n\n\n{ast.get_source_segment(source, x)}\n\n\ncheck({x.name})"
-            for x in exercises_of(file, ast.parse(source))}
+def stubs(file: Path) -> list[str]:
+    """A cell for each part of mine.py that a lesson asks for: its contract, and its check."""
+    return ["from lessons.behind.tasks.check import check\nfrom mine import *\n\n\n"
+            f"{contract}\n    raise NotImplementedError\n\n\ncheck({name})"
+            for name, contract in contracts(file).items()]
 
 
 # ---- the site ------------------------------------------------------------------------------------
@@ -110,16 +102,16 @@ def write_lesson(file: Path, out: Path) -> None:
     link leads to its notebook."""
     import jupytext
     from nbformat.v4 import new_code_cell
-    notebook, picture = jupytext.read(file), f"Picture of lesson {lesson_head(file)[0]}"
+    notebook, picture = jupytext.read(file), f"Picture of lesson {lesson_head(file).title}"
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            asks = "lesson = Lesson(" in cell.source
-            cell.metadata["tags"] = ["remove-output" if asks else "hide-output"]
+            cell.metadata["tags"] = ["hide-output"]
             cell.metadata["mystnb"] = {"image": {"alt": picture}}
         else:
             cell.source = with_links(cell.source)
     notebook.cells[0].source += f'\n\n<a href="{file.stem}.ipynb" download>As a notebook</a>'
-    notebook.cells.insert(1, new_code_cell(BEGIN, metadata={"tags": ["remove-cell"]}))
+    begin = new_code_cell(BEGIN.format(name=file.name), metadata={"tags": ["remove-cell"]})
+    notebook.cells.insert(1, begin)
     notebook.metadata.clear()                           # jupytext's would keep the tags out
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3",
                                        "language": "python"}
@@ -179,9 +171,9 @@ def main(argv: list[str] | None = None) -> int:
     say(f"notebooks: {len(files)}, in {folder}")
     if args.notebooks:
         return 0
-    if not SMOLLM2.exists() and NUMBERS["17"] in files:
-        files.remove(NUMBERS["17"])
-        say(f"Lesson 17 is not run: it needs {SMOLLM2}; python {NUMBERS['17']} says how.")
+    if not SMOLLM2.exists() and (needing := NUMBERS.get(READS_IT)) in files:
+        files.remove(needing)
+        say(f"Lesson {READS_IT} is not run: it needs {SMOLLM2}; python {needing} says how.")
     say(f"Running {quantity(len(files), 'lessons')}, each for up to a minute, unless its outputs "
         "are kept.")
     gather(SOURCE)

@@ -9,15 +9,35 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lessons.course import train
 from nanouft import world
 from nanouft.gpt import GPT, shipped_base
 from nanouft.models.tokenizer import nano
 from nanouft.objectives.ift import future_sum
+from nanouft.plumbing.printing import progress
 from nanouft.run.evaluation import answer_rows
 from nanouft.simple import score_of, sft_loss, token_logp, tokens
 
 GAMMA = 0.95                    # discount of later losses, as in the released code of IFT
+ROWS = 16                       # batch size
+
+
+def train(loss_of: Callable, rows: list, steps: int, lr: float, what: str, falls: bool = False,
+          look: Callable | None = None) -> GPT:
+    """The base after these steps by loss_of(model, batch). The learning rate stays, or it falls to
+    0 in a straight line. look(model) is called before every fourth step and at the end."""
+    model = shipped_base()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
+    for step in progress(steps, what, range(steps), training=True):
+        if look and step % 4 == 0:
+            look(model)
+        loss = loss_of(model, rows[ROWS * step:ROWS * step + ROWS])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.param_groups[0]["lr"] = lr * (1 - step / steps if falls else 1)
+        optimizer.step()
+    if look:
+        look(model)
+    return model
 
 
 # ---- ift -----------------------------------------------------------------------------------------
@@ -43,7 +63,7 @@ def end_path(loss_of: Callable, steps: int = 32) -> list[float]:
     in nats, before the first step and after every four."""
     tok, path = nano(), []
     ours = getattr(loss_of, "__module__", "").startswith("lessons.")
-    lists = world.rows("train", "demos", 16 * steps, seed=0, skills=("list",))
+    lists = world.rows("train", "demos", ROWS * steps, seed=0, skills=("list",))
     unseen = world.rows("val", "demos", 30, seed=0, skills=("list",))
 
     def losses_of(model, rows):
@@ -54,8 +74,8 @@ def end_path(loss_of: Callable, steps: int = 32) -> list[float]:
     def look(model):
         at_end = tokens(unseen, "answer", tok)[1] == tok.end
         path.append(losses_of(model, unseen)[0][at_end].mean().item())
-    train(shipped_base(), lambda model, rows: loss_of(*losses_of(model, rows)).mean(), lists, steps,
-          3e-4, f"ift, {loss_of.__name__ if ours else 'yours'}", 16, falls=True, look=look)
+    train(lambda model, rows: loss_of(*losses_of(model, rows)).mean(), lists, steps, 3e-4,
+          f"ift, {loss_of.__name__ if ours else 'yours'}", falls=True, look=look)
     return path
 
 
@@ -78,8 +98,8 @@ def trained(function: Callable, steps: int) -> dict:
 @functools.cache
 def after_sft() -> GPT:
     demos = world.rows("train", "demos", 640, seed=0, skills=("sum", "sort"))
-    return train(shipped_base(), lambda model, rows: sft_loss(model, None, rows, nano(), 0),
-                 demos, 40, 1.25e-4, "SFT", 16)
+    return train(lambda model, rows: sft_loss(model, None, rows, nano(), 0), demos, 40, 1.25e-4,
+                 "SFT")
 
 
 @functools.cache

@@ -1,12 +1,15 @@
 """Right programs in a style that is not the key's: numpy where no gradient is asked for, einsum,
-autograd in place of paper, plain lists, fractions; the classes of papers with probabilities in
-place of their logarithms."""
+plain lists, ragged answers, fractions; the classes of papers with probabilities in place of their
+logarithms. And the program of a student that grows from lesson to lesson, in one_program."""
+from pathlib import Path
+
 HEAD = """import copy, fractions, itertools, math, statistics
 import numpy as np
 import torch
 import torch.nn.functional as F
 from nanouft.objective import Objective
-from nanouft.simple import GAMMA, KL, METHODS, ROWS, sample_answers, tokens
+from nanouft import simple, world
+from nanouft.simple import *
 
 
 def chances(model, s):                          # of all tokens, and of those that stand there
@@ -15,118 +18,7 @@ def chances(model, s):                          # of all tokens, and of those th
 
 
 """
-RIGHT = {                                       # exercise or paper: its program
-    "00a": """
-def net_push(chosen, rejected):                 # a trie of prefixes
-    prefixes = {tuple(rejected[:n]) for n in range(1, len(rejected) + 1)}
-    return np.array([tuple(chosen[:n]) not in prefixes for n in range(1, len(chosen) + 1)])
-""",
-    "01a": """
-def attention(q, k, v):                         # einsum, and the softmax by hand
-    T, S = q.shape[1], k.shape[1]
-    scores = torch.einsum("bth,bsh->bts", q, k) * q.shape[-1] ** -0.5
-    later = torch.arange(S) > torch.arange(S - T, S)[:, None]
-    scores = scores.masked_fill(later, -torch.inf)
-    e = (scores - scores.amax(-1, keepdim=True)).exp()
-    return torch.einsum("bts,bsc->btc", e / e.sum(-1, keepdim=True), v)
-""",
-    "02a": """
-def response_mask(tokens):
-    out, inside = [], 0
-    for token in tokens:
-        if token in {"user", "assistant"}:
-            inside = 1 if token == "assistant" else 0
-            out += [0]
-        else:
-            out += [inside]
-    return np.asarray(out, dtype=np.int8)[1:]
-""",
-    "04a": """
-def own_guess(inputs, mask, likeliest):         # lists, row by row
-    return [[int(likeliest[b, i - 1] if i and mask[b, i - 1] else inputs[b, i])
-             for i in range(inputs.shape[1])] for b in range(len(inputs))]
-""",
-    "04b": """
-def best_moves_alone(probs, step, best, ice, start, T):     # numpy, a matrix of transitions
-    P, S = probs.double().numpy(), len(probs)
-    M = np.zeros((S, S))
-    for s, a in itertools.product(range(S), range(4)):
-        M[s, int(step[s, a])] += P[s, a] * int(ice[s])
-    at = [np.eye(S)[start] @ np.linalg.matrix_power(M, n) * ice.numpy() for n in range(T)]
-    return np.mean([x @ (P * best.numpy()).sum(1) / x.sum() for x in at])
-""",
-    "06a": """
-def weights_of(losses, mask, gamma, divided):   # a matrix of discounts
-    at = torch.arange(losses.shape[1])
-    v = losses @ (gamma ** (at[None] - at[:, None]).clamp(min=0)).triu().T * mask
-    return v * mask.sum(1, keepdim=True) / v.sum(1, keepdim=True) if divided else v
-""",
-    "07a": """
-def margins_and_losses(now, ref, beta):         # softplus
-    h = beta * (now[0] - now[1] - ref[0] + ref[1])
-    return h, F.softplus(-h)
-""",
-    "09a": """
-def largest_push(score):                        # a grid
-    s = np.linspace(0, score, 100001)
-    return s[np.argmax((score - s) * s * (1 - s))]
-""",
-    "10a": """
-def wrong_shares(r, r_bar, wrong, k):           # numpy
-    trust, wrong = 1 / (1 + np.exp((r - r_bar).double().numpy())), wrong.numpy()
-    return wrong.mean(), np.average(wrong, weights=trust), wrong[np.argsort(trust)[k:]].mean()
-""",
-    "11a": """
-def best_of_n(n, likes, scores):                # by counting
-    order = np.argsort(likes)
-    N = len(likes)
-    return sum(fractions.Fraction(math.comb(k, n - 1), math.comb(N, n))
-               * fractions.Fraction(scores[i]) for k, i in enumerate(order))
-""",
-    "11b": """
-def pass_at_k(n, c, k):                         # one sample after the other is wrong
-    wrong = [max(0, n - c - i) / (n - i) for i in range(k)]
-    return 1 - np.prod(wrong)
-""",
-    "12a": """
-def advantages(method, R):                      # what the others have, in numpy
-    R = R.double().numpy()
-    K, total = R.shape[1], R.sum(1, keepdims=True)
-    return {"REINFORCE": R - R.mean(), "RLOO": R - (total - R) / (K - 1), "online UNA": R - 1 / 2,
-            "GRPO": (R - total / K) / (R.std(1, ddof=1, keepdims=True) + 1e-4)}[method]
-""",
-    "12b": """
-def grpo_push(logp, old, ref, A, eps, beta):    # autograd in place of paper
-    x = logp.clone().requires_grad_()
-    rho, d = (x - old).exp(), ref - x
-    loss = -torch.minimum(rho * A, rho.clamp(1 - eps, 1 + eps) * A) + beta * (d.exp() - d - 1)
-    return -torch.autograd.grad(loss.sum(), x)[0]
-""",
-    "12c": """
-def gae(R, V, gamma, lam):                      # a sum of later deltas, in lists
-    R, V, T = R.tolist(), [[*row, 0] for row in V.tolist()], R.shape[1]
-    delta = [[r[t] + gamma * v[t + 1] - v[t] for t in range(T)] for r, v in zip(R, V)]
-    return [[sum((gamma * lam) ** (k - t) * d[k] for k in range(t, T)) for t in range(T)]
-            for d in delta]
-""",
-    "14a": """
-def seeds_needed(difference, sd, t):            # in squares
-    fits = [k + 1 for k in t if difference ** 2 * (k + 1) > (t[k] * sd) ** 2]
-    return min(fits, default=None)
-""",
-    "17a": """
-def with_lora(x, W, A, B, alpha):               # numpy, without the large product
-    x, W, A, B = (y.double().numpy() for y in (x, W, A, B))
-    return x @ W.T + (x @ A.T) @ B.T * (alpha / B.shape[1])
-""",
-    "18a": """
-def pushes_of_hpt(scores, lengths, shown, gate):    # numpy
-    s = np.array(scores)
-    if shown > 0 and np.mean(s == 1) <= gate:
-        return np.append(0 * s, 1 / shown)
-    advantage = (s - s.mean()) / (s.std(ddof=1) + 1e-4)
-    return np.append(advantage / np.array(lengths) / len(s), 0)
-""",
+RIGHT = {                                       # papers: their programs
     "iw_sft": """
 class Mine(Objective):
     temp: float = 1.0
@@ -192,8 +84,7 @@ class Mine(Objective):
         return -gain / sum(batch.tokens.values()) - copied, {}
 """,
 }
-# Of mine.py a part of each kind of case: padding, a number of each token, a run, a loss, and a loss
-# whose gradient alone counts.
+# Each part of mine.py in one file.
 OTHERWISE = '''
 def padded(chats, tok):
     T = max(len(ids) for ids, _ in chats) + 3               # longer than needed
@@ -242,17 +133,141 @@ def ift_loss(model, reference, rows, tok, step):
     return torch.stack(losses).mean()
 
 
-def grpo_loss(model, reference, rows, tok, step):
-    inputs, targets, mask, score = sample_answers(model, rows, tok, step)
+def sft_loss(model, reference, rows, tok, step):       # each answer by itself, without padding
+    total = 0
+    for row in rows:
+        inputs, targets, mask = tokens([row], "answer", tok)
+        logp = model(inputs).log_softmax(-1)[0, torch.arange(inputs.shape[1]), targets[0]]
+        total = total - torch.dot(logp, mask[0]) / mask.sum()
+    return total / len(rows)
+
+
+def mix_in_own_guess(model, inputs, mask):      # by the matrix of embeddings
     with torch.no_grad():
-        before = token_logp(reference(inputs), targets)
+        guess = F.pad(model(inputs).argmax(-1)[:, :-1], (1, 0))
+        on = F.pad(mask[:, :-1], (1, 0))[..., None] * LAM
+        return torch.lerp(model(inputs, want="embeds"), model(guess, want="embeds"), on)
+
+
+def log_ratio(model, reference, rows, side, tok):       # row by row
+    nats, counts = [], []
+    for row in rows:
+        ids, on = tok.chat(row.prompt, getattr(row, side))
+        ids, on = torch.tensor(ids), torch.tensor(on[1:]) == 1
+        with torch.no_grad():
+            q = reference(ids[None, :-1]).log_softmax(-1)[0]
+        p = model(ids[None, :-1]).log_softmax(-1)[0]
+        nats.append((p - q).gather(1, ids[1:, None])[on, 0].sum())
+        counts.append(int(on.sum()))
+    return torch.stack(nats), torch.tensor(counts)
+
+
+def dpo_loss(model, reference, rows, tok, step):        # logaddexp
+    w, l = (log_ratio(model, reference, rows, x, tok)[0] for x in ("chosen", "rejected"))
+    return torch.logaddexp(torch.zeros(()), BETA * (l - w)).mean()
+
+
+def una_loss(model, reference, rows, tok, step):        # tanh in place of the sigmoid
+    nats = log_ratio(model, reference, rows, "answer", tok)[0]
+    total = 0
+    for x, row in zip(nats, rows):
+        score = 1 if row.score is None else row.score
+        total = total + ((1 + torch.tanh(BETA * x / 2)) / 2 - score) ** 2
+    return total / len(rows)
+
+
+def poft_loss(model, aligned, rows, tok, step):
+    nats, n = log_ratio(model, aligned, rows, "answer", tok)
+    return torch.logaddexp(torch.zeros(()), -nats / n).sum() / len(rows)
+
+
+@torch.no_grad()
+def sample_answers(model, rows, tok, step):     # one answer after the other, by its own chance
+    rng, chats, R = np.random.default_rng(step), [], []
+    for row in rows:
+        for _ in range(simple.SAMPLES):
+            ids, prompt = [], tok.prompt_ids(row.prompt)
+            while len(ids) < 44 and tok.end not in ids:
+                p = model(torch.tensor([prompt + ids]))[0, -1].double().softmax(-1).numpy()
+                ids.append(int(rng.choice(len(p), p=p / p.sum())))
+            chats.append((prompt + ids, [0] * len(prompt) + [1] * len(ids)))
+            said = tok.decode([x for x in ids if x != tok.end]).strip()
+            R.append(world.score(row.prompt[0].text, said))
+    return *padded(chats, tok), torch.tensor(R, dtype=torch.float).reshape(len(rows), -1)
+
+
+def grpo_loss(model, reference, rows, tok, step):       # ragged, with the ratio of Eq. 3
+    inputs, targets, mask, score = sample_answers(model, rows, tok, step)
     losses, logp = [], token_logp(model(inputs), targets)
     for prompt, scores in enumerate(score.tolist()):
         mean, sd = statistics.mean(scores), statistics.stdev(scores)
         for k, own in enumerate(scores):
             at = prompt * len(scores) + k
-            x, d = logp[at][mask[at] == 1], (before - logp)[at][mask[at] == 1]
-            gain = (own - mean) / (sd + 1e-4) * x           # no ratio, but its gradient
-            losses.append(torch.mean(KL * (torch.expm1(d) - d) - gain))
+            x = logp[at][mask[at] == 1]
+            losses.append(-torch.mean((own - mean) / (sd + 1e-4) * (x - x.detach()).exp()))
     return sum(losses) / len(losses)
+
+
+def chord_loss(model, reference, rows, tok, step):      # ragged, and a cosine squared
+    inputs, targets, mask = tokens(rows, "answer", tok)
+    logp = token_logp(model(inputs), targets)[mask == 1]
+    with torch.no_grad():
+        weight = logp.exp() - (2 * logp).exp()
+    w = MU_END + (MU - MU_END) * math.cos(math.pi / 2 * min(1, step / FALL)) ** 2
+    return grpo_loss(model, None, rows, tok, step) * (1 - w) - w * (weight @ logp) / len(logp)
+
+
+def clipped_loss(logp, old, A, mask, eps):      # answer by answer, in ratios of probabilities
+    losses = []
+    for x, y, a, on in zip(logp, old, A, mask):
+        rho = x.exp()[on == 1] / y.exp()[on == 1]
+        both = torch.stack([rho * a, torch.clip(rho, 1 - eps, 1 + eps) * a])
+        losses.append(-both.amin(0).mean())
+    return sum(losses) / len(losses)
+
+
+def pass_at_k(n, c, k):                         # every set, counted
+    sets = [*itertools.combinations([1] * c + [0] * (n - c), k)] if n < 20 else None
+    if sets is None:
+        return 1 - fractions.Fraction(math.comb(n - c, k), math.comb(n, k))
+    return np.mean([any(some) for some in sets])
+
+
+def best_of_n(n, likes, scores):                # by counting
+    N, total = len(likes), 0
+    for k, i in enumerate(np.argsort(likes)):
+        total += fractions.Fraction(math.comb(k, n - 1), math.comb(N, n)) * scores[i]
+    return total
+
+
+def gae(R, V, gamma, lam):                      # a sum of later deltas, in lists
+    R, V, T = R.tolist(), [[*row, 0] for row in V.tolist()], R.shape[1]
+    delta = [[r[t] + gamma * v[t + 1] - v[t] for t in range(T)] for r, v in zip(R, V)]
+    return [[sum((gamma * lam) ** (k - t) * d[k] for k in range(t, T)) for t in range(T)]
+            for d in delta]
+
+
+def attention(q, k, v):                         # the softmax by hand
+    T, S = q.shape[1], k.shape[1]
+    scores = torch.einsum("bth,bsh->bts", q, k) * q.shape[-1] ** -0.5
+    later = torch.arange(S) > torch.arange(S - T, S)[:, None]
+    scores = scores.masked_fill(later, -torch.inf)
+    e = (scores - scores.amax(-1, keepdim=True)).exp()
+    return torch.einsum("bts,bsc->btc", e / e.sum(-1, keepdim=True), v)
+
+
+def with_lora(x, W, A, B, alpha):               # numpy, without the large product
+    x, W, A, B = (y.double().numpy() for y in (x, W, A, B))
+    return x @ W.T + (x @ A.T) @ B.T * (alpha / B.shape[1])
+
+
+def paired_interval(a, b, t):                   # numpy
+    lead = (a - b).double().numpy()
+    return np.array([lead.mean(), t * lead.std(ddof=1) / np.sqrt(lead.size)])
 '''
+
+
+def stages() -> dict[str, str]:
+    """By lesson: what a student has added to mine.py after it."""
+    folder = Path(__file__).parents[1] / "one_program"
+    return {x.stem[-2:]: x.read_text("utf-8") for x in sorted(folder.glob("after_*.txt"))}
