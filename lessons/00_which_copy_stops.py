@@ -28,7 +28,8 @@ from nanouft.data.rows import Row
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano  # words <-> token ids
 
-BETA, COUNT_END = 0.1, True             # COUNT_END: does the <|end|> of the worse answer count?
+BETA = 0.1
+COUNT_END = True                        # does the <|end|> of the worse answer count?
 RATES = {"SFT": 1.25e-4, "DPO": 1.5e-5}
 tok, base = nano(), shipped_base()
 tests = world.rows("val", "prompts", 60, seed=0, skills=("list",))     # new questions
