@@ -28,7 +28,8 @@ from nanouft.data.rows import Row
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano  # words <-> token ids
 
-BETA, COUNT_END = 0.1, True             # COUNT_END: does the <|end|> of the worse answer count?
+BETA = 0.1
+COUNT_END = True                        # does the <|end|> of the worse answer count?
 RATES = {"SFT": 1.25e-4, "DPO": 1.5e-5}
 tok, base = nano(), shipped_base()
 tests = world.rows("val", "prompts", 60, seed=0, skills=("list",))     # new questions
@@ -53,8 +54,10 @@ guess = ask("After 40 steps the two copies answer 60 new questions. Which stops 
 # a target, and the model has read all lines above it.
 
 # %%
-right = world.right_answer(one.prompt[0].text)              # answer, chosen, rejected:
-row = Row(one.prompt, *map(world.as_answer, (right, right, right.rsplit(" ", 1)[0])))
+right = world.right_answer(one.prompt[0].text)
+worse = right.rsplit(" ", 1)[0]                             # the base's mistake: no last word
+row = Row(one.prompt, answer=world.as_answer(right), chosen=world.as_answer(right),
+          rejected=world.as_answer(worse))
 inputs, targets, mask = tokens([row], "answer", tok)                    # (1,T) each
 show(tok, targets[0], mask=mask[0], p=token_logp(base(inputs), targets).exp()[0])
 
@@ -95,12 +98,15 @@ for name, loss_of, kind in (("SFT", sft, "demos"), ("DPO", dpo, "pairs")):
         optimizer.zero_grad()
         loss.backward()                                                 # 2. its gradient
         optimizer.step()                                                # 3. the weights move
-    texts = [text.partition("<|") for text in says(model, tests)]       # words, "<|", a control
-    words[name] = 100 * world.exact_scores(tests, [x for x, _, _ in texts]).mean()
-    stops[name] = 100 * sum(x == "end|>" for _, _, x in texts) / 60     # nothing comes after it
+    said = says(model, tests)
+    before = [text.split("<|")[0] for text in said]                     # the words alone
+    ended = [text.endswith("<|end|>") and text.count("<|") == 1 for text in said]
+    words[name] = 100 * world.exact_scores(tests, before).mean()
+    stops[name] = 100 * sum(ended) / 60
     print(f"{name}, step 40:   {says(model, [one])[0]}\n   right words {words[name]:.0f} %, "
           f"stops {stops[name]:.0f} %")
-tell(guess, "dbac"[2 * (stops["SFT"] > 50) + (stops["DPO"] > 50)])
+letters = {(True, False): "a", (False, True): "b", (True, True): "c", (False, False): "d"}
+tell(guess, letters[stops["SFT"] > 50, stops["DPO"] > 50])
 
 # %% [markdown]
 # ## What happened
@@ -111,11 +117,12 @@ tell(guess, "dbac"[2 * (stops["SFT"] > 50) + (stops["DPO"] > 50)])
 # As the worse one DPO gets the base's mistake, which lacks the last word.
 
 # %%
-(loss, logp), (loss_of_pair, up, down) = sft(base, [row]), dpo(base, [row])
-of_sft, = torch.autograd.grad(-loss, logp)
-of_up, of_down = torch.autograd.grad(-loss_of_pair, [up, down])
-show(tok, targets[0, -6:], SFT=of_sft[0, -6:], better=of_up[0, -6:])    # the answer: six tokens
-show(tok, tokens([row], "rejected", tok)[1][0, -5:], worse=of_down[0, -5:])
+loss, logp = sft(base, [row])
+push = torch.autograd.grad(-loss, logp)[0]
+loss, better, worse = dpo(base, [row])
+push_better, push_worse = torch.autograd.grad(-loss, [better, worse])
+show(tok, targets[0, -6:], SFT=push[0, -6:], better=push_better[0, -6:])    # six tokens
+show(tok, tokens([row], "rejected", tok)[1][0, -5:], worse=push_worse[0, -5:])
 
 # %% [markdown]
 # SFT pushes each token up by one sixth. DPO pushes the better answer up by $\beta/2$ and the worse
@@ -124,14 +131,17 @@ show(tok, tokens([row], "rejected", tok)[1][0, -5:], worse=of_down[0, -5:])
 # weights, the other nearly undoes. One small step on this pair shows it:
 
 # %%
-for name, loss_of in (("one push", lambda model: -BETA / 2 * dpo(model, [row])[1][0, -1]),
-                      ("all pushes", lambda model: dpo(model, [row])[0])):
+for name in ("one push", "all pushes"):
     model = shipped_base()
-    loss_of(model).backward()
+    loss, logp, _ = dpo(model, [row])
+    if name == "one push":
+        loss = -BETA / 2 * logp[0, -1]                      # on the better answer's <|end|> alone
+    loss.backward()
     with torch.no_grad():
         for weight in model.parameters():
             weight -= 1e-3 * weight.grad
-    gain = [(x - y)[0, -1].item() for x, y in zip(dpo(model, [row])[1:], (up, down))]
+    _, better_now, worse_now = dpo(model, [row])
+    gain = [(better_now - better)[0, -1].item(), (worse_now - worse)[0, -1].item()]
     print(f"{name:<12}log p(<|end|>): better answer {gain[0]:+.3f}, worse answer {gain[1]:+.3f}")
 
 # %% [markdown]

@@ -19,7 +19,8 @@ from nanouft.data.rows import Row
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 
-RATE, STEPS, ROWS, SEED = 3e-4, 40, 32, 0       # ROWS: the batch size; SEED: that of the rows
+RATE, STEPS, ROWS = 3e-4, 40, 32        # learning rate; steps; batch size
+SEED = 0                                # of the training rows
 tok, base = nano(), shipped_base()
 demos = world.rows("train", "demos", STEPS * ROWS, seed=SEED, skills=("sum",))
 tests = world.rows("val", "prompts", 40, seed=0, skills=("sum",))
@@ -38,7 +39,7 @@ guess = ask("With the usual mask all 40 answers to new sums stop right after the
 row = min(demos, key=lambda row: len(tok.chat(row.prompt, row.answer)[0]))
 inputs, targets, mask = tokens([row], "answer", tok)                    # (1,T) each
 no_end = mask * (targets != tok.end)
-early = torch.cat([mask[:, 1:], 0 * mask[:, :1]], 1)                    # a mistake: one too early
+early = mask.roll(-1, 1)                                                # a mistake: one too early
 show(tok, targets[0], mask=mask[0], no_end=no_end[0], early=early[0])
 
 # %% [markdown]
@@ -55,8 +56,9 @@ show(tok, targets[0], mask=mask[0], no_end=no_end[0], early=early[0])
 # vocabulary. The softmax makes probabilities of them, and with the target y
 # $$\log p_y=z_y-\log\sum_v e^{z_v},\qquad
 # \frac{\partial\log p_y}{\partial z_v}=[v=y]-\frac{e^{z_v}}{\sum_u e^{z_u}}=[v=y]-p_v.$$
-# So the logit of the target is pushed up by $1-p_y$. The logit of **every other token** is pushed
-# down, by its own probability. All these pushes add up to 0.
+# (By the chain rule: $e^{z_v}$ is the only term of the sum that depends on $z_v$, and it is its own
+# derivative.) So the logit of the target is pushed up by $1-p_y$. The logit of **every other
+# token** is pushed down, by its own probability. All these pushes add up to 0.
 #
 # What does this mean for `<|end|>` when it never is a target? Wherever a word counts, `<|end|>` is
 # one of the others. It is pushed down a little, and nowhere is it pushed up.
@@ -123,8 +125,8 @@ tell(guess, stops["other mask"], "%")
 # ## Change one thing
 # Replace `mask = mask * (targets != tok.end)` in the loop, and guess before you run.
 # 1. By `mask = (targets != tok.pad).float()`: the question counts too. How many words are right?
-# 2. By `mask = torch.cat([mask[:, 1:], 0 * mask[:, :1]], 1)`: one too early. What is p_end?
-# 3. Leave the mask as it is, and set `SEED` to 1 (`40, 32, 1`). How many stop?
+# 2. By `mask = mask.roll(-1, 1)`: one too early. What is p_end?
+# 3. Leave the mask as it is, and set `SEED = 1`. How many stop?
 #
 # <details><summary>After your runs</summary>
 #
@@ -147,9 +149,12 @@ tell(guess, stops["other mask"], "%")
 #     def padded(chats, tok):
 #         """chats: (ids, mask) of each row, two lists of equal length, the mask 1 on the tokens of
 #         the answer and its <|end|>. Returns inputs, targets and mask (floats), each (B,T). The
-#         target of a position is the token after it, and the mask is that of the TARGETS. Short
-#         rows are filled with tok.pad on the right, where the mask is 0. Only the longest row
-#         leaves its last token unread: a shorter one reads its <|end|>, with target <|pad|>."""
+#         target of a position is the token after it, and the mask is that of the TARGETS. Two
+#         rows, with letters for ids (Q: question, E: <|end|>, P: tok.pad):
+#             chats      Q a b E  0 1 1 1      Q a E  0 1 1
+#             inputs     Q a b                 Q a E
+#             targets    a b E                 a E P
+#             mask       1 1 1                 1 1 0                                          """
 #
 #     def sft_loss(model, reference, rows, tok, step):
 #         """One number: the mean of -log p over the tokens of each answer, then the mean over the

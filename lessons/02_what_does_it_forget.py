@@ -21,7 +21,8 @@ from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 
 RATE, STEPS, ROWS = 5e-4, 48, 32        # learning rate; steps; batch size, the rows of each step
-TAUGHT, SEED = "unknown", 0             # the task that is tested beside the facts; the rows' seed
+TAUGHT = "unknown"                      # the task that is tested beside the facts
+SEED = 0                                # of the training rows
 tok, base = nano(), shipped_base()
 demos = world.rows("train", "demos", STEPS * ROWS, seed=SEED,
                    skills=("unknown", "rules", "list", "truth"))        # no known fact among them
@@ -100,10 +101,12 @@ said = {"base": answers(base),
         "SFT, begun by the base": answers(model, first["base"]),
         "SFT, its own second choice": answers(model, second_choice(model)),
         "base, begun by SFT": answers(base, first["SFT"])}
-texts = {name: [tok.decode(ids).strip() for ids in x] for name, x in said.items()}
-score = {name: 100 * world.exact_scores(tests, x).reshape(2, -1).mean(1)        # taught, facts
-         for name, x in texts.items()}
-for name, (taught, fact) in score.items():
+texts, score = {}, {}
+for name, found in said.items():
+    texts[name] = [tok.decode(ids).strip() for ids in found]
+    right = world.exact_scores(tests, texts[name])      # (120,): 60 taught, 60 facts
+    score[name] = 100 * right.reshape(2, 60).mean(1)
+    taught, fact = score[name]
     print(f"{name:27} {TAUGHT} {taught:3.0f} %   known facts {fact:3.0f} %")
 print(f"SFT begins with \"I\": {sum(refused[:60])} of 60 {TAUGHT}, {sum(refused[60:])} of 60 facts")
 for k in (60, 61, 0):
@@ -129,11 +132,11 @@ tell(guess, score["SFT, begun by the base"][1], "%")
 # First look for the first token that differs. (The figures are of one run; edit 3 has two more.)
 #
 # ## Change one thing
-# 1. `TAUGHT, SEED = "rules", 0` tests word rules (*Copy nail fox rake. For fox write lime.*) by the
+# 1. `TAUGHT = "rules"` tests word rules (*Copy nail fox rake. For fox write lime.*) by the
 #    same model. How many % has the base that begins with SFT's first token?
 # 2. Replace `logp * mask` in the loop by `logp.detach().exp() * logp * mask`. So each push is
 #    multiplied by p (Dynamic Fine-Tuning, arXiv:2508.05629). What is forgotten, what is learned?
-# 3. `TAUGHT, SEED = "unknown", 1`, then 2: other rows. Does the finding stay?
+# 3. `SEED = 1`, then 2: other rows. Does the finding stay?
 #
 # <details><summary>After your runs</summary>
 #
@@ -155,13 +158,15 @@ tell(guess, score["SFT, begun by the base"][1], "%")
 #
 #     def train(model, rows, tok, objective, steps, reference=None):
 #         """Train `model` in place, and return the loss of each step, plain numbers.
-#         METHODS[objective] is a tuple of four: a loss, its kinds of rows, its learning rate, its
-#         number of steps. Step k learns from the k-th ROWS rows, by loss(model, reference, those
-#         rows, tok, k). reference: a model that is never trained; if None, a copy of the model
-#         before the first step. AdamW, betas (0.9, 0.95), no weight decay. A gradient whose norm,
-#         over all weights together, is above 1 is scaled to 1. The warm-up is the nearest whole
-#         number to a tenth of the steps, at least 1: there step k has the rate times (k+1)/warmup.
-#         After it: times (1 + cos(pi * share)) / 2 with share = (k-warmup) / (steps-warmup)."""
+#         - METHODS[objective]: a loss, its kinds of rows, its learning rate, its number of steps.
+#         - Step k: loss(model, reference, batch, tok, k), with the k-th ROWS rows as batch.
+#         - reference: never trained. If None, a copy of the model before the first step.
+#         - AdamW, betas (0.9, 0.95), no weight decay.
+#         - A gradient whose norm, over all weights together, is above 1 is scaled to 1.
+#         - warmup: the nearest whole number to a tenth of the steps, at least 1.
+#         - Step k < warmup has the rate times (k+1) / warmup, a later one the rate times
+#           (1 + cos(pi * share)) / 2, where share = (k-warmup) / (steps-warmup).
+#         With 20 steps warmup is 2, and the factors are 0.5, 1, 1, ..., at k = 11 0.5."""
 #
 # ## Two questions
 # 1. Why does one first token give so much for unknown names, and so little for word rules?

@@ -30,7 +30,7 @@ from course import ask, tell
 
 import frozen_lake.temporal_residual as estimate
 from frozen_lake.lake import make_lake
-from frozen_lake.planning import arrows, best_path, success
+from frozen_lake.planning import arrows, best_path, optimal_actions, success
 from frozen_lake.policies import start_policy
 from frozen_lake.record import LAMS, SETTINGS, hundred_lakes, random_lake
 
@@ -87,11 +87,20 @@ lake, path, policy = lakes[0], best_path(lakes[0]), seen[2]
 for updates in (1, 2, 10):
     print(f"SFT, {updates:2} updates: its likeliest walk is",
           likeliest_walk(lake, seen[updates].probs()[0]))
-early = {"true value": estimate.best_moves_alone(lake, policy.probs(), len(path))}      # (N,T)
-for name, probs in (("SFT", estimate.residual(policy, path, 0)),                # (N,C,T,4) each
-                    ("IFT", estimate.residual(policy, path, LAM)),
-                    ("placebo", estimate.placebo(policy, path, LAM, "random cell"))):
-    early[name] = estimate.best_move_probs(lake, probs, path).detach()
+E, cells = torch.eye(lake.S).double(), torch.tensor(path).T[0]
+predicted = estimate.predicted_cells(lake, policy.probs(), path)        # (N,T)
+
+
+def estimated(read):
+    """What is read (N,T,S) -> the probability of a best move in each cell of the path (N,T)."""
+    return (policy.logits(read).softmax(-1) * optimal_actions(lake)[cells]).sum(-1).detach()
+
+
+blind = estimate.placebo(policy, path, LAM, "random cell")              # (N,C,T,4) each cell's
+early = {"true value": estimate.best_moves_alone(lake, policy.probs(), len(path)),
+         "SFT": estimated(E[cells].expand(N, -1, -1)),
+         "IFT": estimated((1 - LAM) * E[cells] + LAM * E[predicted]),
+         "placebo": estimate.best_move_probs(lake, blind, path).detach()}
 print(f"\n{'after 2: % best moves':<22}" + "".join(f"{t + 1:6}" for t in range(8)) + "    mean")
 for name, x in early.items():
     print(f"{name:<22}" + "".join(f"{100 * v:6.0f}" for v in x.mean(0)) + f"{100 * x.mean():8.1f}")

@@ -22,7 +22,9 @@ from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 
-RATE, STEPS, SFT_STEPS = 1e-4, 40, 40                   # beta is 0.1 in dpo_loss
+RATE = 1e-4                                             # of DPO; beta is 0.1 in dpo_loss
+STEPS = 40
+SFT_STEPS = 40
 tok, reference = nano(), shipped_base()
 demos = world.rows("train", "demos", 640, 0, skills=[x for x in world.TASKS if x != "unknown"])
 pairs = world.rows("train", "pairs", 300, seed=0, skills=("unknown",))
@@ -56,13 +58,17 @@ guess = ask("The chosen answers start at log p = -5.7 nats on average (0 is cert
 # maximise the mean over answers of the policy
 # $$J(\pi)=\sum_y\pi(y)\Big(r(y)-\beta\log\frac{\pi(y)}{\pi_0(y)}\Big).$$
 # The mean of the logarithm is the distance, **KL**$(\pi\,\|\,\pi_0)$. It is 0 if both models are
-# equal, and positive otherwise.
+# equal, and positive otherwise: because $\log x\le x-1$, and both sums of probabilities are 1,
+# $$-\mathrm{KL}=\sum_y\pi(y)\log\frac{\pi_0(y)}{\pi(y)}\le
+# \sum_y\pi(y)\Big(\frac{\pi_0(y)}{\pi(y)}-1\Big)=1-1=0.$$
 #
 # **3. The best policy** raises the reference where the reward is high, and Z makes the sum 1:
 # $$\pi^*(y)=\pi_0(y)\,e^{r(y)/\beta}/Z,\qquad\text{so}\qquad
 # r(y)=\beta\log\frac{\pi^*(y)}{\pi_0(y)}+\beta\log Z.$$
-# Why is it the best? Put this r into J. The terms with the reference cancel, and what is left is
-# $\beta\log Z-\beta\,\mathrm{KL}(\pi\,\|\,\pi^*)$. It is largest where the KL is 0.
+# Why is it the best? Put this r into the bracket of J, and $\log\pi_0(y)$ cancels:
+# $$\beta\log\frac{\pi^*(y)}{\pi_0(y)}+\beta\log Z-\beta\log\frac{\pi(y)}{\pi_0(y)}
+# =\beta\log Z-\beta\log\frac{\pi(y)}{\pi^*(y)}.$$
+# Its mean is $\beta\log Z-\beta\,\mathrm{KL}(\pi\,\|\,\pi^*)$, the largest where the KL is 0.
 #
 # **4. Read it backwards.** Every policy is the best one for some reward: that of line 3. Nobody can
 # compute Z, a sum over all answers. But both answers of a pair share it, so it cancels:
@@ -89,11 +95,12 @@ def log_p(rows, side):
 def look(step):
     gain_w, _ = log_ratio(policy, reference, unseen, "chosen", tok)         # (40,)
     gain_l, _ = log_ratio(policy, reference, unseen, "rejected", tok)
-    seen["won"].append((gain_w > gain_l).float().mean().item())
-    seen["chosen"].append(log_p(unseen, "chosen"))
-    seen["rejected"].append(log_p(unseen, "rejected"))
+    won = (gain_w > gain_l).float().mean().item()
+    w, l = log_p(unseen, "chosen"), log_p(unseen, "rejected")
+    seen["won"].append(won)
+    seen["chosen"].append(w)
+    seen["rejected"].append(l)
     if step in (0, 2, 6, 10, 20, 40):
-        won, w, l = (values[-1] for values in seen.values())
         loss = dpo_loss(policy, reference, unseen, tok, step)
         print(f"{step:4}{loss:9.4f}{won:7.0%}{w:10.2f}{l:10.2f}   {says(policy, unseen[:1])[0]}")
 
@@ -124,15 +131,16 @@ tell(guess, seen["chosen"][-1], "nats")
 # easier to get by making both less likely. What both lose goes to answers that the loss never looks
 # at: the model ends with noise.
 #
-# Should the price of distance not prevent this? The pairs say that w always wins. In line 1 this
-# takes an infinite difference of rewards, and such a reward is worth any distance. Lesson 11 finds
+# Should the price of distance not prevent this? The pairs say that w always wins: a probability of
+# 1. In line 1 $\sigma$ reaches 1 only for an infinite difference of rewards. In J such a difference
+# outweighs the price of any distance. Lesson 11 finds
 # out why a push up can bring an answer down, and what beta does. All this is one run on one set
 # of pairs. Two other things could be at fault, and the edits try them.
 #
 # ## Change one thing
 # Guess first: where does log p(chosen) end, and how many of the 20 answers are right?
-# 1. `RATE` of 1.5e-5 in place of 1e-4: the small learning rate of DPO in lesson 00.
-# 2. `SFT_STEPS` of 0 in place of 40: DPO from the base. Is it SFT that makes the answer fall?
+# 1. `RATE = 1.5e-5`: the small learning rate of DPO in lesson 00.
+# 2. `SFT_STEPS = 0`: DPO from the base. Is it SFT that makes the answer fall?
 #
 # <details><summary>After your runs</summary>
 #

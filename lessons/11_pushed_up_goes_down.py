@@ -20,7 +20,9 @@ from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 
-BETAS, RATE, STEPS, REFERENCE = (0.1, 1.0), 1e-4, 40, True
+RATE, STEPS = 1e-4, 40
+BETAS = (0.1, 1.0)
+REFERENCE = True
 tok, reference = nano(), shipped_base()
 pairs = world.rows("train", "pairs", 300, seed=0, skills=("unknown",))
 unseen = world.rows("val", "pairs", 40, seed=0, skills=("unknown",))
@@ -77,9 +79,11 @@ def distance(policy):
     return ((log_pi.exp() * (log_pi - log_0)).sum(-1) * mask).sum(1).mean().item()
 
 
-paths, right, g_w, before = {}, {}, None, None
+paths, right = {}, {}
+g_w, before = None, None                        # the gradient and the weights of the last look
 for beta in BETAS:
-    policy, path, plain, adam = shipped_base(), [], [], []
+    policy = shipped_base()
+    path, plain, adam = [], [], []              # log p(w); does each step predict a move up?
     optimizer = torch.optim.AdamW(policy.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0)
     print(f"\nbeta {beta:g}\nstep  log p(w)  log p(l)   push up  g_w g_w  g_w g_l  ",
           unseen[0].prompt[0].text)
@@ -89,7 +93,8 @@ for beta in BETAS:
             if step:
                 adam.append((g_w @ (weights - before)).item() > 0)
             w, l, h = margins(policy, unseen, beta)
-            g_w, g_l, before = gradient(w.mean(), policy), gradient(l.mean(), policy), weights
+            g_w, g_l = gradient(w.mean(), policy), gradient(l.mean(), policy)
+            before = weights
             path.append(w.mean().item())
             plain.append((g_w @ g_w > g_w @ g_l).item())
             if step in (0, 2, 6, 10, 20, 40):
@@ -104,10 +109,13 @@ for beta in BETAS:
             loss.backward()                                                         # 3. gradient
             optimizer.step()                                                        # 4. one step
     moves = [after > now for now, after in zip(path, path[1:])]
-    right[beta] = [sum(map(bool.__eq__, moves, guesses)) for guesses in (plain, adam)]
+    missed = [2 * k for k in range(len(moves)) if plain[k] != moves[k]]
+    missed_adam = [2 * k for k in range(len(moves)) if adam[k] != moves[k]]
+    right[beta] = [len(moves) - len(missed), len(moves) - len(missed_adam)]
     paths[f"beta {beta:g}"] = path
     print(f"{sum(moves)} of {len(moves)} moves of log p(w) go up; right predictions: plain step "
-          f"{right[beta][0]}, AdamW's step {right[beta][1]}; KL at the end {distance(policy):.1f}")
+          f"{right[beta][0]}, AdamW's step {right[beta][1]}; KL at the end {distance(policy):.1f}\n"
+          f"a plain step is wrong after steps {missed}")
 curves("11", range(0, STEPS + 1, 2), paths, "log p(chosen), nats")
 tell(guess, path[-1], "nats")
 
@@ -122,7 +130,8 @@ tell(guess, path[-1], "nats")
 # The products predict all 20 moves. Is that much? 17 of them go down, so "always down" would be
 # right 17 times. What the products add is the three moves up, and the turn.
 #
-# **Where a plain step is wrong** (beta 1). Here they predict only 9 of 20 moves. The first-order
+# **Where a plain step is wrong** (beta 1). Here they predict only 9 of 20 moves. The misses
+# are at step 8 and from step 20 on. The first-order
 # argument is not at fault: AdamW's step predicts all 20. But AdamW's step is made of the last ten
 # or twenty gradients, divided by their size. The new gradients vanish, and the old direction is
 # followed for a long time. So the fall after step 20 may be an echo of earlier pushes; no run here
@@ -131,15 +140,17 @@ tell(guess, path[-1], "nats")
 # **What beta is.** With beta 1 the first push is ten times as large, and w ends at -0.9 nats in
 # place of -13. The size is not the cause, because AdamW divides each gradient by its recent size.
 # What matters is **when the push ends**. Let D be the lead of w over l, in nats gained since the
-# start. The push is $\beta\,\sigma(-\beta D)$. It has fallen to 4 % of its first value where beta
-# times D is 4: with beta 0.1 at a lead of 40 nats, with beta 1 at a lead of 4. The second
-# run has this lead after about four steps, before w begins to fall. That is why beta is the price
-# of distance: the KL from the reference ends at 7 nats in place of 63.
+# start. The push is $\beta\,\sigma(-\beta D)$. Its first value is $\beta/2$, at D = 0. Where beta
+# times D is 4, $\sigma(-4)=0.018$, and 4 % of the first value is left. With beta 0.1 this takes a
+# lead of 40 nats, with beta 1 a lead of 4. The second run has this lead after about four steps,
+# before w begins to fall. That is why beta is the price of distance: the KL from the reference ends
+# at 7 nats in place of 63.
 #
 # ## Change one thing
 # Guess first: where does log p(w) end?
-# 1. `REFERENCE` of False, beta 1: h compares log p(w) with log p(l), and no reference is left.
-# 2. `loss = -F` in the loop becomes `loss = -10 * F`, beta 0.1: pushes as large as with beta 1.
+# 1. `REFERENCE = False` and `BETAS = (1.0,)`: h compares log p(w) with log p(l), and no
+#    reference is left.
+# 2. `loss = -F` in the loop becomes `loss = -10 * F`, and `BETAS = (0.1,)`: pushes as with beta 1.
 #
 # <details><summary>After your runs</summary>
 #

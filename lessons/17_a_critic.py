@@ -59,7 +59,9 @@ show(tok, torch.tensor(answer), **{"V before": expected[:-1], "V after": expecte
 #
 # Now the game. One number is the score minus the mean of the other three (**RLOO**, GRPO without
 # the std). *Noise* is how far the gradient from four answers is from its mean, *bias* how far
-# this mean is from the true gradient. Both are relative to its length.
+# this mean is from the true gradient. Both are relative to its length. A step is right with
+# p = sigmoid(logit). So log p of what was done has the derivative (right - p) by the logit, where
+# right is 1 or 0. The true gradient is that of the expected score by p, times p (1 - p).
 
 # %%
 def values(p):

@@ -22,7 +22,7 @@ def test_00_dpo_hardly_teaches_to_stop(run):
     assert found["stops"] == approx({"SFT": 100, "DPO": 32}, abs=8)
     assert min(found["words"].values()) > 90
     assert found["gain"] == approx([0.002, -0.124], abs=0.01), "of all pushes"
-    fixed = run("00", ("COUNT_END = 0.1, True", "COUNT_END = 0.1, False"))
+    fixed = run("00", ("COUNT_END = True", "COUNT_END = False"))
     assert fixed["stops"]["DPO"] == approx(88, abs=8)
     assert run("00", ('"DPO": 1.5e-5', '"DPO": 1.25e-4'))["stops"]["DPO"] > 90
 
@@ -38,9 +38,9 @@ def test_01_what_does_not_count_is_unlearned(run):
     assert p_end["other mask"] < p_end["base"] - 10, "it is unlearned"
     question = run("01", (COUNTED, "mask = (targets != tok.pad).float()   "))
     assert question["stops"]["other mask"] > 95 and question["words"]["other mask"] > 85
-    early = run("01", (COUNTED, "mask = torch.cat([mask[:, 1:], 0 * mask[:, :1]], 1)   "))
+    early = run("01", (COUNTED, "mask = mask.roll(-1, 1)   "))
     assert early["stops"]["other mask"] < 40 and early["p_end"]["other mask"] < 30
-    other_rows = run("01", ("ROWS, SEED = 3e-4, 40, 32, 0", "ROWS, SEED = 3e-4, 40, 32, 1"))
+    other_rows = run("01", ("SEED = 0", "SEED = 1"))
     assert other_rows["stops"]["other mask"] < 35 and other_rows["p_end"]["other mask"] < 30
 
 
@@ -57,11 +57,11 @@ def test_02_one_decision_and_the_knowledge_is_there(run):
     the = {tuple(ids) for ids in found["first"]["base"][60:]}
     assert the == {tuple(found["tok"].encode(" The"))}, "which gives no answer away"
     assert (sum(found["refused"][:60]), sum(found["refused"][60:])) == approx((42, 25), abs=7)
-    rules = run("02", ('TAUGHT, SEED = "unknown"', 'TAUGHT, SEED = "rules"'))["score"]
+    rules = run("02", ('TAUGHT = "unknown"', 'TAUGHT = "rules"'))["score"]
     assert rules["SFT"][0] > rules["base"][0] + 40 > rules["base, begun by SFT"][0] + 30
     gentle = run("02", ("-(logp * mask)", "-(logp.detach().exp() * logp * mask)"))["score"]
     assert gentle["SFT"][0] < 5 and gentle["SFT"][1] > 90, "DFT learns nothing and forgets nothing"
-    other_rows = run("02", ('SEED = "unknown", 0', 'SEED = "unknown", 1'))["score"]
+    other_rows = run("02", ("SEED = 0", "SEED = 1"))["score"]
     assert other_rows["SFT"][1] < 90 < 97 < other_rows["SFT, its own second choice"][1]
 
 
@@ -104,11 +104,10 @@ def test_05_the_chosen_answer_falls(run):
     assert (chosen[0], max(chosen)) == approx((-5.7, -0.3), abs=0.5)
     assert chosen[-1] < -15 and found["seen"]["won"][1:] == [1.0] * 20
     assert found["answers"].count("I do not know.") < 8
-    line = "RATE, STEPS, SFT_STEPS = "
-    found = run("05", (line + "1e-4, 40, 40", line + "1.5e-5, 40, 40"))
+    found = run("05", ("RATE = 1e-4", "RATE = 1.5e-5"))
     assert found["seen"]["chosen"][-1] == approx(-0.36, abs=0.3)
     assert found["answers"].count("I do not know.") >= 18 and found["seen"]["won"][-1] == 1
-    found = run("05", (line + "1e-4, 40, 40", line + "1e-4, 40, 0"))
+    found = run("05", ("SFT_STEPS = 40", "SFT_STEPS = 0"))
     chosen = found["seen"]["chosen"]
     assert (chosen[0], chosen[-1]) == approx((-2.51, -13.3), abs=4)
     assert 4 <= found["answers"].count("I do not know.") <= 16
@@ -231,7 +230,8 @@ def test_11_the_gradients_tell_when_the_chosen_answer_turns(run):
     assert path["beta 1"][-1] == approx(-0.9, abs=0.4)
     assert found["right"][0.1][0] >= 18 and found["right"][1.0][0] <= 14
     assert found["right"][1.0][1] >= 18 and found["distance"](found["policy"]) < 15
-    found = run("11", ("(0.1, 1.0), 1e-4, 40, True", "(1.0,), 1e-4, 40, False"))
+    found = run("11", ("BETAS = (0.1, 1.0)", "BETAS = (1.0,)"),
+                ("REFERENCE = True", "REFERENCE = False"))
     assert found["path"][-1] == approx(-1.1, abs=0.5)
     found = run("11", ("(0.1, 1.0)", "(0.1,)"), ("loss = -F", "loss = -10 * F"))
     assert found["path"][-1] == approx(-13.3, abs=5)
