@@ -18,7 +18,7 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import mine
 import torch
-from course import OUT, ask, tell
+from course import ask, picture, tell
 from mine import answers_of, token_logp, tokens, una_loss
 
 from nanouft import simple, world
@@ -64,8 +64,7 @@ plt.axhline(0, color="grey", lw=1)
 plt.axvline(0.5, color="grey", lw=1, ls=":", label="every answer at the start")
 plt.gca().set(xlabel="implied score", ylabel="push on each token of the answer")
 plt.legend(frameon=False)
-OUT.mkdir(parents=True, exist_ok=True)
-plt.savefig(OUT / "06.png")
+picture("06")
 
 # %% [markdown]
 # The sigmoid never reaches 1. So an answer of score 1 is always pushed up, as SFT does it, but less

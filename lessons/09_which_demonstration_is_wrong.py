@@ -11,11 +11,9 @@
 # paper's aligned LLM). Ours has learned from 600 *other* demonstrations, all right.
 
 # %%
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import torch
-from course import ask, show, tell
+from course import ask, picture, show, tell
 from mine import answers_of, poft_loss, sft_loss, token_logp, tokens
 
 from nanouft import world
@@ -66,8 +64,7 @@ plt.axline((-3, -3), slope=1, color="grey", label="both agree")
 plt.axhline(r_bar.sort().values[240], color="grey", ls="--", label="240 answers are below")
 plt.gca().set(xlabel="mean log p per token, base", ylabel="mean log p per token, helper")
 plt.legend(frameon=False, loc=(0.48, 0.03))
-Path("out/lessons").mkdir(parents=True, exist_ok=True)
-plt.savefig("out/lessons/09.png")
+picture("09")
 
 # %% [markdown]
 # ## What the picture shows

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from course import OUT, ask, tell
+from course import ask, picture, tell
 
 import nanouft
 
@@ -98,8 +98,7 @@ for x, side, text in ((own, "left", " trained, one seed"),
 plt.ylim(0, 320)
 plt.gca().set(xlabel="lead over SFT, points", ylabel="of 5,000 experiments")
 plt.legend(frameon=False)
-OUT.mkdir(parents=True, exist_ok=True)
-plt.savefig(OUT / "22.png")
+picture("22")
 for name in ("poft", "ift", "uft", "sft->dpo", "sft->una", "sft->grpo", "sft, twice the steps"):
     print(f"{name:<21}", *(f"{x:+6.1f}" for x in leads[name]), f"   mean {leads[name].mean():+.2f}")
 

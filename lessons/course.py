@@ -1,9 +1,10 @@
 """All the machinery of the lessons: a guess, a table of tokens, curves, and your own program.
 
-    from course import ask, curves, ours, show, tell
+    from course import ask, curves, ours, picture, show, tell
     guess = ask("Where is log p(chosen) after 40 steps?", "-20 to 0")       # or "a b c"
     show(tok, targets[0], mask=mask[0], p=p[0])         # a line for each token
     curves("05", steps, {"chosen": [-2.5, -0.1]}, "log p, nats")
+    picture("06")                                       # saves a figure of a page's own
     tell(guess, -13.3, "nats")
 
 `python 05_pairs.py --guess -3` answers beforehand, and `--guess none` goes on without a guess. Each
@@ -116,6 +117,11 @@ def curves(name: str, x, lines: dict, ylabel: str) -> None:
         plt.plot(x, y, label=label, lw=3)
     plt.gca().set(xlabel="step", ylabel=ylabel)
     plt.legend(frameon=False)
+    picture(name)
+
+
+def picture(name: str) -> None:
+    """Save the figure that is drawn, out/lessons/05.png of the project, wherever a lesson runs."""
     OUT.mkdir(parents=True, exist_ok=True)
     plt.savefig(OUT / f"{name}.png")
     print(f"picture: {OUT / name}.png")

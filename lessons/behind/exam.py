@@ -29,8 +29,6 @@ from nanouft.plumbing.printing import say
 OUT = Path("out/exam")
 ANSWERS = "<details><summary>Answers</summary>"
 HEAD = "Three digits are enough; logarithms are natural.\n"
-
-
 NUMERIC = [name for name in PARTS if not isinstance(tasks()[name], Part)]       # of simple.py: none
 
 

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import torch
 
+from lessons.behind.keys.mine import AT_ONCE
 from lessons.behind.tasks.call import own_attention, with_gradient
 from lessons.behind.tasks.task import Task
 
@@ -41,8 +42,7 @@ CLIPPED = Task(clipped_loss, answers_again, [
     ("clamp(1 - eps, 1 + eps)", "clamp(max=1 + eps)", "The ratio is clipped above alone. For A < 0 "
      "the push ends below 1 - eps."),
     ("return -", "return ", "The sign is wrong: answers with A > 0 become less likely."),
-    ("((gain * mask).sum(1) / mask.sum(1)).mean()", "(gain * mask).sum() / mask.sum()", "The mean "
-     "is that over all tokens at once. First take that of each answer."),
+    ("((gain * mask).sum(1) / mask.sum(1)).mean()", "(gain * mask).sum() / mask.sum()", AT_ONCE),
     ("((gain * mask).sum(1) / mask.sum(1)).mean()", "gain.mean()", "The tokens outside the answers "
      "count as well. Use the mask."),
     ("(gain * mask).sum(1) / mask.sum(1)", "(gain * mask).sum(1)", "The gains of an answer are "
