@@ -26,7 +26,8 @@ from nanouft.data.batches import Encoded, encode
 from nanouft.data.files import items
 from nanouft.data.holdout import holdout
 from nanouft.data.report import describe, example_lines, length_note
-from nanouft.data.rows import Row, parse, read
+from nanouft.data.row import Row
+from nanouft.data.rows import as_rows, read, usable
 from nanouft.data.selection import NoRows, demo_rows
 from nanouft.generate import longest_answer
 from nanouft.loop import Device
@@ -97,17 +98,17 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     asked = find(cfg.objective)() if cfg.objective else None
     name = ", ".join(cfg.files)
-    raw = [item for file in cfg.files for item in items(file)]
-    counts, refused = count_rows_per_method(raw, name)
+    parsed = as_rows(item for file in cfg.files for item in items(file))
+    counts, refused = count_rows_per_method(parsed, name)
     if not counts:
         raise UserError([*refused][0])
     first = {names[0]: n for names, n in counts.items()}
     most = max([x for x in SHOWN if x in first] or first, key=lambda x: first[x])
     objective = asked or OBJECTIVES[most]()
-    rows, left_out = parse(raw, objective.kinds(), name)
+    rows, left_out = usable(parsed, objective.kinds(), name)
     lines = [*(f"{quantity(n, 'rows')} read by {', '.join(names)}" for names, n in counts.items()),
              *(f"refused by {', '.join(names)}: {e}" for e, names in refused.items())]
-    say(f"{name}: {quantity(len(raw), 'rows')}")
+    say(f"{name}: {quantity(len(parsed), 'rows')}")
     say(*(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines), sep="\n")
     as_run = TrainFlags(data=(*cfg.files,), max_length=cfg.max_length)
     split = Rows(*holdout(rows), left_out)

@@ -6,7 +6,8 @@ from itertools import groupby
 
 from nanouft.data.batches import MISMATCHED, Encoded, Tokens
 from nanouft.data.fields import is_beside_text
-from nanouft.data.rows import Row, is_demo, is_good, is_real_pair, no_answer
+from nanouft.data.row import Row, is_demo, is_good, is_real_pair
+from nanouft.data.rows import no_answer
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.plumbing.printing import LeftOut, quantity, reasons
 
