@@ -628,27 +628,6 @@ def test_what_is_typed_into_a_text_is_told(question, answer, told):
     assert told in "".join(lines) and len(lines) == bool(told)
 
 
-@pytest.mark.parametrize("change, told", [
-    (str.lower, '3: the tokenizer does not reproduce a text: "Is" becomes "is", as in 0'),
-    (lambda x: x.replace("É", "<unk>"), '2: the tokenizer does not reproduce a text: "CAFÉ" '
-     'becomes "CAF<unk>", as in 1'),
-    (lambda x: x.replace("b", ""), '1: the tokenizer does not reproduce a text: "b" becomes '
-     '"", as in 1'),
-    (lambda x: x.replace("\n", " "), '1: the tokenizer does not reproduce a text: "CAFÉ\\n1" '
-     'becomes "CAFÉ 1", as in 2'),
-    (lambda x: " " + x.replace("É", "E\u0301").replace("  ", " "), "")])
-def test_rows_whose_text_does_not_come_back_from_the_tokenizer_are_counted(change, told):
-    """With one example; in a question or in an answer. Spaces don't count, nor how an accent is
-    written."""
-    class Changes(Tokenizer):
-        def encode(self, text):
-            return super().encode(change(text))
-    rows = [one(prompt, answer, where=str(i)) for i, (prompt, answer) in enumerate((
-        ("u Is  it?", "a no"), ("u CAFÉ", "a b"), ("u a", "a CAFÉ\n1")))]
-    _, report = encode(rows, Changes("changes", BYTES, NANO_PATTERN), 64)
-    assert report.lines() == [told] * bool(told)
-
-
 def test_no_row_comes_again_before_all_others_have_come_and_a_step_has_like_lengths():
     """In all small cases: an epoch may end anywhere in a step, or in a pool. The steps of a pool
     come in no order of length, or short rows would always meet the highest rates."""

@@ -22,12 +22,12 @@ from typing import Annotated
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from nanouft.data.batches import Encoded, encode
+from nanouft.data.batches import Encoded, encode, encode_what_fits
 from nanouft.data.files import items
 from nanouft.data.holdout import holdout
-from nanouft.data.report import describe, example_lines, length_note
+from nanouft.data.report import advice, describe, example_lines, length_note
 from nanouft.data.row import Row
-from nanouft.data.rows import as_rows, read, usable
+from nanouft.data.rows import Parsed, as_rows, read, usable
 from nanouft.data.selection import NoRows, demo_rows
 from nanouft.generate import longest_answer
 from nanouft.loop import Device
@@ -47,13 +47,11 @@ from nanouft.run.load import Rows, chosen_rows, count_rows_per_method, encode_ro
 from nanouft.run.memory import memory_note
 from nanouft.run.reference import FrozenModels
 
-SHOWN = ("dpo", "kto", "una", "sft")    # the one of these that reads most rows; else any other
-
 
 @dataclass
 class DataFlags:
     files: list[str] | None = None  # your rows, such as my.jsonl, my.csv or hub:owner/name
-    objective: str = ""             # a method, as in train [one that reads most rows]
+    objective: str = ""             # a method, as in train [one for most of the rows]
     init: str = "base"              # a model, whose chat template writes the rows
     max_length: Count | None = None # longest row in tokens [the context of the model]
     show: Count = 3                 # rows to show
@@ -99,24 +97,39 @@ def main(argv: list[str] | None = None) -> int:
     asked = find(cfg.objective)() if cfg.objective else None
     name = ", ".join(cfg.files)
     parsed = as_rows(item for file in cfg.files for item in items(file))
-    counts, refused = count_rows_per_method(parsed, name)
-    if not counts:
+    chosen, refused = count_rows_per_method(parsed, name)
+    if not chosen:
         raise UserError([*refused][0])
-    first = {names[0]: n for names, n in counts.items()}
-    most = max([x for x in SHOWN if x in first] or first, key=lambda x: first[x])
-    objective = asked or OBJECTIVES[most]()
-    rows, left_out = usable(parsed, objective.kinds(), name)
-    lines = [*(f"{quantity(n, 'rows')} read by {', '.join(names)}" for names, n in counts.items()),
-             *(f"refused by {', '.join(names)}: {e}" for e, names in refused.items())]
-    say(f"{name}: {quantity(len(parsed), 'rows')}")
+    tok, n_ctx = start_tokenizer(cfg.init)
+    room = min(cfg.max_length or n_ctx, n_ctx)
+
+    def fit(objective: Objective, rows: list[Row]) -> list[Row]:
+        encoded, _ = encode_what_fits(rows, tok, room - objective.on_policy)
+        return [e.row for e in encoded]
+    counts, _ = count_rows_per_method(parsed, name, fit)
+    lines = [f"{quantity(n, 'rows')} read by {', '.join(names)}"
+             + f" (too long or refused: {chosen[names] - n:,})" * (n < chosen[names])
+             for names, n in counts.items()]
+    lines += [f"refused by {', '.join(names)}: {e}" for e, names in refused.items()]
+    method, begin = advice([r for _, r in parsed if isinstance(r, Row) and r.prompt])
+    say(textwrap.fill(f"{name}: {quantity(len(parsed), 'rows')}; {begin}", 80))
     say(*(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines), sep="\n")
-    as_run = TrainFlags(data=(*cfg.files,), max_length=cfg.max_length)
+    of_method = {method: n for names, n in counts.items() for method in names}
+    if not of_method.get(method):
+        method = max(of_method, key=lambda x: of_method[x])
+    show(cfg, asked or OBJECTIVES[method](), parsed, tok, n_ctx)
+    return 0
+
+
+def show(cfg: DataFlags, objective: Objective, parsed: Parsed, tok: Tokenizer, n_ctx: int) -> None:
+    """What a run with this method trains on, and its first rows."""
+    rows, left_out = usable(parsed, objective.kinds(), ", ".join(cfg.files or ()))
+    as_run = TrainFlags(data=(*(cfg.files or ()),), max_length=cfg.max_length)
     split = Rows(*holdout(rows), left_out)
     try:
         objective.choose(rows)
     except NoRows:
         chosen_rows(as_run, objective, split)           # UserError: why there are none
-    tok, n_ctx = start_tokenizer(cfg.init)
     say()
     train, _ = encode_rows(as_run, objective, split, n_ctx, tok, 0)
     say(f"{objective.name} trains on: {describe([e.row for e in train])}")
@@ -128,7 +141,6 @@ def main(argv: list[str] | None = None) -> int:
         say("Only the tokens in [[ ]] are trained on:")
     for e in shown:
         say(*example_lines([e], tok), sep="\n")
-    return 0
 
 
 def memory_of_step(as_run: TrainFlags, objective: Objective, train: list[Encoded], init: str,

@@ -128,8 +128,9 @@ def notes_on(r: Row, kept: list[Encoded], ends: Sequence[str], n_ctx: int) -> It
     if any(e.lost_thoughts for e in kept):
         yield ("the chat template drops a part of earlier responses, as it does when the model "
                "generates")
-    asked = [turn.text for turn in r.prompt]
-    answers = [turn.text for side in (r.answer, r.chosen, r.rejected) for turn in side or ()]
+    roles = [both for role, both in r.roles.items() if role != MISMATCHED]
+    asked = [turn.text for context, _ in roles for turn in context]
+    answers = [turn.text for _, trained in roles for turn in trained]
     for end in ends:
         if any(end in text for text in answers):
             yield f'"{end}" is typed into a response, which gets its EOS token anyway'

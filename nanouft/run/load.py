@@ -173,23 +173,26 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
     return chosen
 
 
-def count_rows_per_method(parsed: Parsed, source: str) -> tuple[dict[tuple[str, ...], int],
-                                                                dict[str, list[str]]]:
-    """({methods: how many rows they read}, {why: methods that refuse them})."""
+def count_rows_per_method(
+        parsed: Parsed, source: str, fit: Callable[[Objective, list[Row]], list[Row]] | None = None
+        ) -> tuple[dict[tuple[str, ...], int], dict[str, list[str]]]:
+    """({methods: how many rows they read}, {why: methods that refuse them}). fit: those of the
+    chosen rows that a method can use; by default all."""
     methods: dict[tuple[str, ...], list[str]] = {}      # that learn from these kinds, by default
     for name, cls in OBJECTIVES.items():
         methods.setdefault((*cls().kinds(),), []).append(name)
     counts: dict[tuple[str, ...], int] = {}
     refused: dict[str, list[str]] = {}
     for kinds, names in methods.items():
+        objective = OBJECTIVES[names[0]]()
         try:
-            rows = OBJECTIVES[names[0]]().choose(usable(parsed, kinds, source)[0])
+            rows = objective.choose(usable(parsed, kinds, source)[0])
         except NoRows:
             continue
         except UserError as e:
             refused.setdefault(str(e), []).extend(names)
             continue
-        counts[tuple(names)] = len({r.where for r in rows})
+        counts[tuple(names)] = len({r.where for r in (fit(objective, rows) if fit else rows)})
     return counts, refused
 
 
