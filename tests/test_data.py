@@ -259,7 +259,8 @@ def test_all_rows_that_are_refused_are_counted_under_their_reasons(tmp_path):
     assert '(3: "score" is 2; expected a number from 0 to 1; divide by the highest, as in' in told
     assert told.endswith(", as in my.jsonl, line 4)")
     many = [QA | {"score": "x" * n} for n in range(1, 30) for _ in "ab"]
-    assert fails("58 invalid rows", read_dataset, many).endswith("row 15; 42: other reasons)")
+    told = fails("58 invalid rows", read_dataset, many)
+    assert told.endswith("rows 15 and 16; 42: other reasons)")
 
 
 def test_rows_in_memory_may_hold_what_pandas_and_torch_make():
@@ -481,7 +482,7 @@ EQUAL = "2: chosen and rejected are equal"
                f"1: {NO_ANSWER}"]),
     ("labels", ["2: demonstrations, ", "2: scored answers, ", EQUAL, f"1: {NO_ANSWER}"]),
     ("scores", ["2: demonstrations, ", "1: pairs, ", EQUAL, f"1: {NO_ANSWER}"]),
-    ("prompts", ["10: the same prompt as another row, as in my.jsonl, line 2"])])
+    ("prompts", ["10: the same prompt as another row, as in my.jsonl, lines 2, 3 and 4"])])
 def test_of_each_row_a_method_makes_sequences_or_it_is_told_why_not(kind, why):
     """Also that one grade is of several answers."""
     data = [replace(row, where=f"a/my.jsonl, line {i}", unread={"ticket": [1]})

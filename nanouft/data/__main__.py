@@ -15,6 +15,7 @@ import json
 import logging
 import sys
 import textwrap
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ from nanouft.loop import Device
 from nanouft.models.folders import start_model, start_tokenizer, unread_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Count, Objective
-from nanouft.objectives import OBJECTIVES, find
+from nanouft.objectives import find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_text
@@ -94,42 +95,26 @@ def main(argv: list[str] | None = None) -> int:
     if cfg.keep:
         write_likeliest(cfg.files, cfg.by, cfg.keep, cfg.out)
         return 0
-    asked = find(cfg.objective)() if cfg.objective else None
-    name = ", ".join(cfg.files)
-    parsed = as_rows(item for file in cfg.files for item in items(file))
+    name = ", ".join(cfg.files or ())
+    parsed = as_rows(item for file in cfg.files or () for item in items(file))
     chosen, refused = count_rows_per_method(parsed, name)
     if not chosen:
         raise UserError([*refused][0])
-    tok, n_ctx = start_tokenizer(cfg.init)
-    room = min(cfg.max_length or n_ctx, n_ctx)
-
-    def fit(objective: Objective, rows: list[Row]) -> list[Row]:
-        encoded, _ = encode_what_fits(rows, tok, room - objective.on_policy)
-        return [e.row for e in encoded]
-    counts, _ = count_rows_per_method(parsed, name, fit)
-    lines = [f"{quantity(n, 'rows')} read by {', '.join(names)}"
-             + f" (too long or refused: {chosen[names] - n:,})" * (n < chosen[names])
-             for names, n in counts.items()]
-    lines += [f"refused by {', '.join(names)}: {e}" for e, names in refused.items()]
     method, begin = advice([r for _, r in parsed if isinstance(r, Row) and r.prompt])
-    say(textwrap.fill(f"{name}: {quantity(len(parsed), 'rows')}; {begin}", 80))
-    say(*(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines), sep="\n")
-    of_method = {method: n for names, n in counts.items() for method in names}
-    if not of_method.get(method):
-        method = max(of_method, key=lambda x: of_method[x])
-    show(cfg, asked or OBJECTIVES[method](), parsed, tok, n_ctx)
-    return 0
-
-
-def show(cfg: DataFlags, objective: Objective, parsed: Parsed, tok: Tokenizer, n_ctx: int) -> None:
-    """What a run with this method trains on, and its first rows."""
-    rows, left_out = usable(parsed, objective.kinds(), ", ".join(cfg.files or ()))
+    if not any(method in names for names in chosen):
+        (method, *_), _ = max(chosen.items(), key=lambda one: one[1])
+    objective = find(cfg.objective or method)()
+    rows, left_out = usable(parsed, objective.kinds(), name)
     as_run = TrainFlags(data=(*(cfg.files or ()),), max_length=cfg.max_length)
     split = Rows(*holdout(rows), left_out)
     try:
         objective.choose(rows)
     except NoRows:
         chosen_rows(as_run, objective, split)           # UserError: why there are none
+    tok, n_ctx = start_tokenizer(cfg.init)
+    say(textwrap.fill(f"{name}: {quantity(len(parsed), 'rows')}; {begin}", 80))
+    for line in lines_of_methods(parsed, name, tok, min(cfg.max_length or n_ctx, n_ctx)):
+        say(textwrap.fill(line, 80, subsequent_indent="  "))
     say()
     train, _ = encode_rows(as_run, objective, split, n_ctx, tok, 0)
     say(f"{objective.name} trains on: {describe([e.row for e in train])}")
@@ -141,6 +126,23 @@ def show(cfg: DataFlags, objective: Objective, parsed: Parsed, tok: Tokenizer, n
         say("Only the tokens in [[ ]] are trained on:")
     for e in shown:
         say(*example_lines([e], tok), sep="\n")
+    return 0
+
+
+def lines_of_methods(parsed: Parsed, name: str, tok: Tokenizer, room: int) -> Iterator[str]:
+    """"44 rows read by dpo, orpo (too long or refused: 6)", of each kind of methods. room: the
+    longest row in tokens."""
+    def fit(objective: Objective, rows: list[Row]) -> list[Row]:
+        encoded, _ = encode_what_fits(rows, tok, room - objective.on_policy)
+        return [e.row for e in encoded]
+    chosen, refused = count_rows_per_method(parsed, name)
+    counts, _ = count_rows_per_method(parsed, name, fit)
+    for names, n in counts.items():
+        lost = chosen[names] - n
+        yield (f"{quantity(n, 'rows')} read by {', '.join(names)}"
+               + f" (too long or refused: {lost:,})" * bool(lost))
+    for why, methods in refused.items():
+        yield f"refused by {', '.join(methods)}: {why}"
 
 
 def memory_of_step(as_run: TrainFlags, objective: Objective, train: list[Encoded], init: str,
