@@ -338,7 +338,7 @@ class HFTokenizer(Tokenizer):
             return lines_without_space(back(text)) != lines_without_space(whole)
         said = next((turn.text for turn in turns if differs(turn.text)), "")
         word = next(filter(differs, said.split()), said)        # else only line breaks are lost
-        return word and " becomes ".join(json.dumps(shorten(x, 60), ensure_ascii=False)
+        return word and " becomes ".join(json.dumps(x.strip()[:60], ensure_ascii=False)
                                          for x in (word, back(word)))
 
     def save(self, folder: str | Path) -> None:
