@@ -21,7 +21,7 @@ from textwrap import shorten
 from typing import Any, NamedTuple
 from unicodedata import normalize
 
-from nanouft.models.shapes import MARK, Asked, Shape, parts_of, places_of_texts
+from nanouft.models.shapes import MARK, Shape, marked, parts_of, places_of_texts
 from nanouft.models.tokenizer import (
     ANSWERS,
     CONTROL,
@@ -200,50 +200,49 @@ class HFTokenizer(Tokenizer):
         return whole if framed.count(FRAME) == 1 else framed
 
     @lru_cache(maxsize=1000)
-    def _shape(self, asked: Asked) -> Shape | UserError:
-        """The shape of such a dialogue, or why the template cannot write it."""
+    def _shape(self, talk: Turns, first: int, waits: bool) -> Shape | UserError:
+        """The shape of a dialogue of marks whose answers from turn `first` on are trained, or why
+        the template cannot write it. waits: an answer is to follow."""
         try:
-            return self._ask(asked.marked(), asked.first, asked.waits)
+            text, put_in = self._write(talk, waits), False
+            spans = []
+            for i in range(first, len(talk)):
+                if talk[i].role != "assistant":
+                    continue
+                last = i + 1 == len(talk)
+                begins, upto, is_put_in = self._answer(talk[:i + 1])
+                if last and is_put_in:
+                    text, put_in = upto, True
+                if not text.startswith(upto):
+                    return OneAnswerOnly(GOES_ON)
+                end = upto.rfind(self.end_text, begins)         # a line feed may follow
+                spans.append((begins, len(upto) if end < 0 else end + len(self.end_text)))
         except UserError as e:
             return e
-
-    def _ask(self, marked: Turns, first: int, waits: bool) -> Shape:
-        text, spans, put_in = self._write(marked, waits), [], False
-        for i in range(first, len(marked)):
-            if marked[i].role != "assistant":
-                continue
-            last = i + 1 == len(marked)
-            upto = text if last else self._write(marked[:i + 1])
-            begins = self._prompt_before(marked[:i], upto)
-            if begins is None:
-                upto = self._put_in(marked[:i + 1])
-                begins = self._write(marked[:i], True)
-                if not upto.startswith(begins):
-                    raise UserError("the chat template does not begin a response as its generation "
-                                    f"prompt does ({begins[-20:]!r}); begin each response in that "
-                                    "way, for instance with a thought, or fix the generation "
-                                    "prompt")
-                if last:
-                    text, put_in = upto, True
-            if not text.startswith(upto):
-                raise OneAnswerOnly(GOES_ON)
-            end = upto.rfind(self.end_text, len(begins))        # a line feed may follow
-            spans.append((len(begins), len(upto) if end < 0 else end + len(self.end_text)))
         pieces = MARK.split(text)
         return Shape(pieces[::2], [*map(int, pieces[1::2])], spans, put_in)
 
-    def _prompt_before(self, asked: Turns, upto: str) -> str | None:
-        """The prompt with which this text begins."""
-        prompts = (self._write(asked, True, thinks) for thinks in (None, False, True))
-        return next(filter(upto.startswith, prompts), None)
+    def _answer(self, talk: Turns) -> tuple[int, str, bool]:
+        """Of a dialogue that ends with an answer: (the letter at which the answer begins, the text,
+        whether the answer had to be put in). UserError if it doesn't begin as its prompt ends."""
+        text = self._write(talk)
+        prompts = [self._write(talk[:-1], True, thinks) for thinks in (None, False, True)]
+        for prompt in prompts:
+            if text.startswith(prompt):
+                return len(prompt), text, False
+        text = self._put_in(talk)
+        if not text.startswith(prompts[0]):
+            raise UserError("the chat template does not begin a response as its generation prompt "
+                            f"does ({prompts[0][-20:]!r}); begin each response in that way, for "
+                            "instance with a thought, or fix the generation prompt")
+        return len(prompts[0]), text, True
 
     def _written(self, turns: Turns, first: int, waits: bool) -> Written:
         """A dialogue whose answers from turn `first` on are trained. UserError if the template
         leaves out or rewrites a text: it may only leave out thoughts of earlier answers, and white
         space around a text."""
         parts = [*map(parts_of, turns)]
-        thoughts = tuple((x.opens, x.closes, bool(x.thought)) for x in parts)
-        shape = self._shape(Asked(tuple(turn.role for turn in turns), thoughts, first, waits))
+        shape = self._shape(marked((role for role, _ in turns), parts), first, waits)
         if isinstance(shape, UserError):                # a new one: this one stays in the cache
             raise type(shape)(str(shape))
         texts = [self.as_letters(text) for x in parts for text in (x.thought, x.rest)]

@@ -1,14 +1,13 @@
 """The shape of a dialogue: what a chat template writes around its texts, whatever they are.
 
-    asked = Asked(("user", "assistant"), thoughts, first=1, waits=False)
-    asked.marked()                      # the dialogue with marks in place of its texts
-    places_of_texts(shape, text, texts)             # where they are in a text of this shape
+    marked(roles, parts)                    # the dialogue with marks in place of its texts
+    places_of_texts(shape, text, texts)     # where they are in a text of this shape
 
 hf_tokenizer.py asks a template once for each shape.
 """
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from nanouft.models.tokenizer import ANSWERS, Turn, Turns
@@ -30,19 +29,11 @@ def parts_of(turn: Turn) -> Parts:
     return Parts(*found.groups()) if found else Parts("", "", "", turn.text)
 
 
-class Asked(NamedTuple):
-    """What a template is asked: what it may look at in a dialogue, whatever its words are."""
-    roles: tuple[str, ...]
-    thoughts: tuple[tuple[str, str, bool], ...]     # of each turn: opens, closes, any thought?
-    first: int                                      # the first turn that may be trained
-    waits: bool                                     # True: an answer is to follow
-
-    def marked(self) -> Turns:
-        """The dialogue with marks in place of its texts: of turn i 2i is the thought, 2i + 1 the
-        rest."""
-        return tuple(Turn(role, opens + mark(2 * i) * thinks + closes + mark(2 * i + 1))
-                     for i, (role, (opens, closes, thinks))
-                     in enumerate(zip(self.roles, self.thoughts)))
+def marked(roles: Iterable[str], parts: list[Parts]) -> Turns:
+    """A dialogue with marks in place of its texts: of turn i 2i is the thought, 2i + 1 the rest.
+    Dialogues of one shape have the same."""
+    return tuple(Turn(role, opens + mark(2 * i) * bool(thought) + closes + mark(2 * i + 1))
+                 for i, (role, (opens, thought, closes, _)) in enumerate(zip(roles, parts)))
 
 
 def mark(number: int) -> str:
@@ -52,7 +43,7 @@ def mark(number: int) -> str:
 class Shape(NamedTuple):
     """How a template writes such a dialogue."""
     around: list[str]               # before, between and behind the texts
-    order: list[int]                # numbers of the texts, as in Asked.marked
+    order: list[int]                # numbers of the texts, as in `marked`
     spans: list[tuple[int, int]]    # letters at which trained answers begin and end
     put_in: bool                    # True: the template itself would leave the last thought out
 
