@@ -103,6 +103,8 @@ demos: prompt=a; messages~u a|a g -> u a > a g
 messages~u a|a b; input= a -> u a > a b; input
 system=S; prompt=a; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
 system=S; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
+chosen~u a|a b; rejected~u a|a b -> u a + a b - a b
+chosen~u a|a b|u c|a d; rejected~u a|a b -> u a + a b|u c|a d - a b
 chosen=The sky is blue.; rejected=The sky is black. -> u The sky is + a blue. - a black.
 chosen="\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: good"; \
 rejected="\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: bad" -> \
