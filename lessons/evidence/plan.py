@@ -42,7 +42,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lessons.evidence.verdicts import LIMITS
-from nanouft.compare.by_task import Parts
+from lessons.evidence.by_task import Parts
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_ini
 

@@ -8,7 +8,7 @@ other tests of the papers' claims, and their correction. Intervals are those of 
 from typing import NamedTuple
 
 from nanouft.compare import stats
-from nanouft.compare.by_task import (
+from lessons.evidence.by_task import (
     Difference,
     dominant_task,
     mean_and_variance,

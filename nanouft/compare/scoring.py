@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 
 from nanouft import world
-from nanouft.compare.fingerprint import hash_of_input, short_hash
 from nanouft.compare.splits import draw_keys
 from nanouft.data.rows import Row, read
 from nanouft.plumbing.files import own_file
@@ -30,30 +29,22 @@ class EvalSpec(NamedTuple):
     device: str = "cpu"
     dtype: str = "fp32"
 
-    @property
-    def key(self) -> str:
-        files = [hash_of_input(x) for x in (self.data, own_file(self.reward) or self.reward) if x]
-        return short_hash([*self, *files])
+    def reads(self) -> list[str]:
+        """Files and folders."""
+        return [x for x in (self.data, own_file(self.reward) or self.reward) if x]
 
     def groups(self) -> dict[str, np.ndarray]:
         """{task: (questions,)}: one number for all questions of NanoWorld about the same fact."""
         numbers: dict = {}
+        prompts = world.rows(self.split, "prompts", self.items * len(self.tasks), self.seed,
+                             skills=self.tasks)
         facts = [numbers.setdefault(read_question(text) or text, len(numbers))
-                 for text in (row.prompt[0].text for row in world_rows(self))]
+                 for text in (row.prompt[0].text for row in prompts)]
         return dict(zip(self.tasks, np.array(facts).reshape(len(self.tasks), -1)))
 
     def rows(self) -> list[Row]:
         """Yours."""
         return read([self.data], ["demos", "pairs", "labels"])[0]
-
-    def draws(self) -> int:
-        """Questions of your rows; those of one group are one."""
-        return len({*draw_keys(self.rows())})
-
-
-def world_rows(spec: EvalSpec) -> list[Row]:
-    return world.rows(spec.split, "prompts", spec.items * len(spec.tasks), spec.seed,
-                      skills=spec.tasks)
 
 
 def measure(spec: EvalSpec, name: str) -> Values:
