@@ -1038,7 +1038,7 @@ def test_of_losses_the_least_is_the_best(monkeypatch):
 def test_before_the_seeds_it_is_told_which_lead_they_would_see(of_rates, capsys):
     """More where seeds differ more, less with twice the questions."""
     said = []
-    for luck in (0.001, 0.01):
+    for luck in (0.02, 0.05):
         of_rates({"0.33": 0.4, "1": 0.5, "3": 0.4}, luck)
         words = capsys.readouterr().out
         assert "With 2 seeds and 10 test prompts a lead of" in words and "--items 20:" in words

@@ -155,16 +155,16 @@ def expected_half_width(tries: list[Luck], methods: int, seeds: int, prompts: in
     methods         that were compared: their differences have 2 degrees of freedom for each but one
     seeds, prompts  of the test; comparisons and least belong to it, too
 
-    What is not known is how far the variances between seeds, that of the search and that of the
-    test, are from the true one. Their quotient has an F distribution, of which 400 draws are taken.
+    What is not known is how far variances, those of the search and those of the test, are from the
+    true ones. The quotient of the two has an F distribution, of which 400 draws are taken.
     """
     seed, of_prompts, rest = np.mean([luck[2:] for luck in tries], 0)
-    times = prompts / tries[0].facts
-    of_prompts = max(0.0, of_prompts - rest / tries[0].seeds) / times
-    seed, rest = max(0.0, seed - rest), rest / times
-    quotients = np.random.default_rng(0).f(seeds - 1, 2 * (methods - 1), 400)
-    lucks = [Luck(seeds, prompts, quotient * (seed + rest), of_prompts + rest / seeds, rest)
-             for quotient in quotients]
+    facts, rng = tries[0].facts, np.random.default_rng(0)
+    of_prompts = max(0.0, of_prompts - rest / tries[0].seeds) * facts / prompts
+    seed, rest = max(0.0, seed - rest), rest * facts / prompts
+    quotients = zip(rng.f(seeds - 1, 2 * (methods - 1), 400), rng.f(prompts - 1, facts - 1, 400))
+    lucks = [Luck(seeds, prompts, x * (seed + rest), y * (of_prompts + rest / seeds), rest)
+             for x, y in quotients]
     low, middle, high = np.quantile([luck.interval(redrawn, comparisons, least) for luck in lucks],
                                     [0.1, 0.5, 0.9])
     return float(low), float(middle), float(high)
