@@ -14,7 +14,7 @@ from nanouft.compare.arms import Arm
 from nanouft.compare.plan import Comparison
 from nanouft.compare.runs import cpu_seconds, made_record, scores_of
 from nanouft.compare.scoring import Values
-from nanouft.compare.stats import luck_of
+from nanouft.compare.stats import Luck, least_variance, luck_of, p_value
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity
 from nanouft.run.eval_metrics import wins
@@ -94,17 +94,19 @@ class Result(NamedTuple):
     @property
     def half_width(self) -> float:
         """Half of the 95 % CI of this score alone."""
-        return self.half_width_of(self.scores)
+        return self.luck_of(self.scores).interval(self.redrawn, least=self.least_variance)
 
-    def half_width_of(self, gaps: dict[str, np.ndarray], comparisons: int = 1) -> float:
-        """Of the mean over tasks. Of shares the variance over prompts is at least as if one of two
-        more prompts differed: where none does, more of them still might (Agresti and Min 2005)."""
-        least = 0.0
-        if MEASURES[self.measure].unit == "points":
-            least = sum((1 / len(gaps) / (len({*numbers}) + 2)) ** 2
-                        for numbers in self.groups.values())
-        luck = luck_of([gap / len(gaps) for gap in gaps.values()], [*self.groups.values()])
-        return luck.interval(self.redrawn, comparisons, least)
+    def luck_of(self, gaps: dict[str, np.ndarray]) -> Luck:
+        """What chance does to the mean over tasks."""
+        return luck_of([gap / len(gaps) for gap in gaps.values()], [*self.groups.values()])
+
+    @property
+    def least_variance(self) -> float:
+        return least_variance(self.groups.values()) if self.is_share else 0.0
+
+    @property
+    def is_share(self) -> bool:
+        return MEASURES[self.measure].unit == "points"
 
     @property
     def sample_text(self) -> str:
@@ -136,11 +138,31 @@ class Question(NamedTuple):
         return {part: MEASURES[self.a.measure].sign * (x - self.b.scores[part])
                 for part, x in self.a.scores.items()}
 
+    @property
+    def mean(self) -> float:
+        """Above 0 is better."""
+        return float(np.mean([gap.mean() for gap in self.gaps().values()]))
+
+    def luck(self) -> Luck:
+        return self.a.luck_of(self.gaps())
+
+    def half_width(self, alpha: float = 0.05) -> float:
+        """Half of the interval that decides."""
+        return self.luck().interval(self.a.redrawn, self.n_comparisons, self.a.least_variance,
+                                    alpha)
+
+    def half_width_on_this_file(self, alpha: float = 0.05) -> float:
+        """The narrower claim, of your rows alone."""
+        return self.luck().on_this_file(self.n_comparisons, self.a.least_variance, alpha)
+
     def interval(self) -> tuple[float, float]:
-        """(mean, half of the interval that decides); above 0 is better."""
-        gaps = self.gaps()
-        return (float(np.mean([gap.mean() for gap in gaps.values()])),
-                self.a.half_width_of(gaps, self.n_comparisons))
+        """(mean, half of the interval that decides)."""
+        return self.mean, self.half_width()
+
+    @property
+    def p_value(self) -> float:
+        """Corrected as the interval is: below .05 where that excludes 0."""
+        return p_value(self.mean, self.half_width)
 
     @property
     def verdict(self) -> str:
@@ -149,7 +171,7 @@ class Question(NamedTuple):
     def driven_by(self) -> tuple[str, float]:
         """(the task without which half of a lead is gone, or "", what is left). One prompt can not
         make a lead: the variance over prompts would be too large for a verdict."""
-        gaps, (mean, _) = self.gaps(), self.interval()
+        gaps, mean = self.gaps(), self.mean
         if len(gaps) == 1 or self.verdict not in ("better", "worse"):
             return "", 0.0
         without = {task: float(np.mean([x.mean() for other, x in gaps.items() if other != task]))
