@@ -39,8 +39,8 @@ from nanouft.compare.jobs import (
 )
 from nanouft.compare.plan import Comparison, parse_command, plan, values_of_call
 from nanouft.compare.runs import Run, remove_heavy_weights, remove_unfinished
-from nanouft.compare.search import Found, most_runs, search_rates
-from nanouft.compare.table import note_lines, setup_lines
+from nanouft.compare.search import Found, expected_interval_text, most_runs, search_rates
+from nanouft.compare.table import note_lines, setup_lines, wrapped
 from nanouft.compare.verdicts import verdicts
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
@@ -95,6 +95,9 @@ def compare(given: dict[str, Any], executor: Executor | None = None) -> report.V
                 arms = [arm for arm in c.all_arms if len(arm.stages) == stages]
                 arms.sort(key=lambda arm: not own_file(arm.stages[-1][0]))  # its mistakes first
                 found |= search_rates(c, arms, make)
+            if text := expected_interval_text(c, found):
+                bar.clear()
+                say(*wrapped(text), sep="\n", at=BRIEF)
             tested = [c.initial(), *(c.run(arm, seed) for seed in c.seeds for arm in c.all_arms)]
             make(tested)
         remove_heavy_weights(tested)

@@ -234,6 +234,10 @@ class RunsBar:
     def __exit__(self, *error: object) -> None:
         self.bar.close()
 
+    def clear(self) -> None:
+        """Something else is printed now."""
+        self.bar.clear()
+
     def leave_out(self, runs: Iterable[Run]) -> None:
         """They are there."""
         new = {run.scores for run in runs} - self.known
@@ -252,7 +256,7 @@ class RunsBar:
         seconds = left * longest / (self.workers or 1)
         if seconds > LONG_TIME:
             by = quantity(self.workers, "workers") if self.workers else "one worker"
-            self.bar.clear()
+            self.clear()
             say(f"About {left} trainings, the longest so far {time_text(longest)}: "
                 f"{time_text(seconds)} with {by}", at=BRIEF)
 

@@ -3,9 +3,11 @@
     found = search_rates(c, arms, make)     # {arm: Tried}; c.rates has the chosen ones
 
 The own rate, a third of it and its triple are tried with one seed; if the best of any method is at
-the edge, each method gets one value more. Then its own and the two best get three seeds.
+the edge, each method gets one value more. Then its own and the two best get three seeds, and the
+best mean is taken. From the scores of those it is told how wide the interval of the test will be.
 """
 from collections.abc import Callable, Iterable
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +15,17 @@ import numpy as np
 from nanouft.compare.arms import Arm
 from nanouft.compare.plan import SEARCH_SEEDS, Comparison, short_lr
 from nanouft.compare.runs import Run, scores_of
-from nanouft.compare.verdicts import MEASURES, mean_over_tasks, metric_of
+from nanouft.compare.splits import draw_keys
+from nanouft.compare.stats import expected_half_width, least_variance
+from nanouft.compare.verdicts import (
+    MEASURES,
+    Question,
+    Result,
+    compared_pairs,
+    mean_over_tasks,
+    metric_of,
+    result,
+)
 from nanouft.plumbing.errors import UserError
 
 RATE_FACTORS = (1, 1 / 3, 3, 1 / 9, 9)      # of a rate, in the order in which they are tried
@@ -100,6 +112,37 @@ def choose(c: Comparison, arm: Arm, tried: Tried, finalists: list[float]) -> Tri
         for lr in finalists}
     return Tried(scores, max(finalists, key=lambda lr: (
         np.mean(scores[lr]), -log_distance(lr, c.own_rate(arm)))))
+
+
+# ---- what the test will see ----------------------------------------------------------------------
+def validation_results(c: Comparison, arm: Arm, tried: Tried) -> dict[float, Result]:
+    """Of each rate that has three seeds."""
+    out = {}
+    for lr, scores in tried.scores.items():
+        if len(scores) == len(SEARCH_SEEDS) and not np.isneginf(scores).any():
+            values = [x for seed in SEARCH_SEEDS if (x := scores_of(c.run(arm, seed, lr)))]
+            out[lr] = result(c, arm.name, values, metric_of(c, values[0]), "val")
+    return out
+
+
+def expected_interval_text(c: Comparison, found: Found) -> str:
+    """How wide the interval of a difference will be; "" without a search."""
+    results = {arm: validation_results(c, arm, found[arm]).values() for arm in c.arms if found}
+    pairs = compared_pairs(c.arms) if all(results.values()) and found else []
+    questions = [Question(a, b, len(pairs), 0.0) for one, other in pairs
+                 for a, b in product(results[one], results[other])]
+    if not questions:
+        return ""
+    spec, of_search = c.spec("test"), questions[0].a
+    groups = [*spec.groups().values()] if not c.parts else [
+        np.unique(draw_keys(spec.rows()), return_inverse=True)[1]]
+    low, middle, high = expected_half_width(
+        [q.luck() for q in questions], len(c.arms), c.cfg.seeds,
+        sum(len({*numbers}) for numbers in groups), bool(c.parts), len(pairs),
+        least_variance(groups) if of_search.is_share else 0.0)
+    measure = MEASURES[of_search.measure]
+    return (f"With {c.cfg.seeds} seeds the ± of a difference will be about "
+            f"{measure.with_unit(middle)} ({measure.text(low)} to {measure.text(high)}).")
 
 
 def log_distance(lr: float, own: float) -> float:

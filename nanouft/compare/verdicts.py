@@ -197,9 +197,14 @@ def verdicts(c: Comparison) -> tuple[list[Result], list[Question]]:
     margin = MARGIN if measure != "reward" else OF_SPREAD * float(first[measure]["rows"].std())
     if c.cfg.margin:
         margin = c.cfg.margin / MEASURES[measure].scale
-    pairs = [(a, b) for i, b in enumerate(results[1:], 1) for a in results[i + 1:]
-             if len(c.arms) <= ALL_PAIRS_LIMIT or i == 1]
+    pairs = compared_pairs(results[1:])
     return results, [Question(a, b, len(pairs), margin) for a, b in pairs]
+
+
+def compared_pairs(things: list) -> list[tuple]:
+    """(a, b) of those that are compared: few each with each, many only with the first."""
+    return [(a, b) for i, b in enumerate(things) for a in things[i + 1:]
+            if len(things) <= ALL_PAIRS_LIMIT or i == 0]
 
 
 def values_of(c: Comparison, arm: Arm | None, seeds: range) -> list[Values]:
