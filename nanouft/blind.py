@@ -26,12 +26,12 @@ from nanouft.data.selection import each_question
 from nanouft.models.tokenizer import Turn, Turns
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_text
-from nanouft.plumbing.printing import quantity, quoted, say, visible
+from nanouft.plumbing.printing import quantity, quiet, quoted, say, visible
 from nanouft.run.evaluation import answer_rows
 from nanouft.run.folder import trained_question_keys
 
 VOTE = "vote: 1 or 2 or tie"            # no comma: the first line tells what is between cells
-VOTES = {"1": 1, "2": 2, "tie": 0, "0": 0, "=": 0}
+VOTES = {"1": "1", "2": "2", "tie": "", "0": "", "=": ""}
 SAME = "same"                           # in the key: not in the sheet, because both are equal
 COMPUTED = re.compile(r"[=+@-]|[\W\d_]*$")      # a spreadsheet shows another text: "- Water it."
 
@@ -72,10 +72,11 @@ def write_sheet(models: list, cfg: Any) -> dict[str, Any]:
         raise UserError("--blind: all responses of the two models are equal; nothing to vote on")
     first = [i % 2 for i in range(len(asked))]              # each model is first in half of them
     random.Random(ascii([cfg.seed, asked])).shuffle(first)  # other responses, another order
-    shown = [[i, *map(cell, (prompt, both[k], both[1 - k])), ""]
-             for i, ((prompt, *both), k) in enumerate(zip(asked, first), 1)]
-    key = [[i, x[0], k + 1, 2 - k] for i, (x, k) in enumerate(zip(asked, first), 1)]
-    key += [[i, prompt, SAME, SAME] for i, prompt in enumerate(same, len(asked) + 1)]
+    shown, key = [], []
+    for i, (k, (prompt, *both)) in enumerate(zip(first, asked), 1):
+        shown.append([i, cell(prompt), cell(both[k]), cell(both[1 - k]), ""])
+        key.append([i, prompt, k + 1, 2 - k])           # the number of each model's response
+    key += [["", prompt, SAME, SAME] for prompt in same]
     name = f"sheet {hashlib.sha256(ascii(shown).encode()).hexdigest()[:12]}"
     Path(cfg.blind).parent.mkdir(parents=True, exist_ok=True)
     write_csv(key_of(cfg.blind), [name, "prompt", *(model for model, *_ in models)], key)
@@ -137,14 +138,15 @@ def count_votes(sheets: list[str]) -> dict[str, Any]:
     for sheet in sheets:
         key, votes = read_votes(sheet)
         names = [*key[0]][2:]
-        if names != (models := models or names):
+        models = models or names
+        if models != names:
             raise UserError(f"{sheet}: is about {' and '.join(names)}, and {sheets[0]} about "
                             f"{' and '.join(models)}; count each alone")
         for prompt, lead in votes:
             leads[prompt] = leads.get(prompt, 0) + lead
-        equal = {x["prompt"] for x in key if x[names[0]] == SAME}
-        same |= equal
-        say(f"{sheet}: {quantity(len(votes), 'votes')}, {len(key) - len(equal) - len(votes):,} "
+        of_sheet = {x["prompt"] for x in key if x[names[0]] == SAME}
+        same |= of_sheet
+        say(f"{sheet}: {quantity(len(votes), 'votes')}, {len(key) - len(of_sheet) - len(votes):,} "
             "missing")
     wins, losses = (sum(sign * lead > 0 for lead in leads.values()) for sign in (1, -1))
     n, equal = wins + losses, same - leads.keys()
@@ -176,26 +178,25 @@ def read_votes(sheet: str) -> tuple[list[dict], list[tuple[str, int]]]:
     number = [*rows[0]][0]
     key = next((key for key in keys if [*key[0]][0] == number), None)
     if key is None or VOTE not in rows[0]:
-        raise UserError(f"{sheet}, row 1: no *.key.csv beside it belongs to {number!r} with "
-                        f"{VOTE!r}; put its own key there, or restore these names of columns")
-    first, votes = [*key[0]][2], []
-    asked = {x[number]: x for x in key if x[first] != SAME}
+        raise UserError(f"{sheet}, row 1: no *.key.csv beside it has the column {number!r}, or "
+                        f"{VOTE!r} is missing; put the sheet's own key there")
+    votes, of_number = [], {x[number]: [*x.values()][1:] for x in key if x[number]}
     for row in rows:
         where, vote = f"{sheet}, row {row[number]}", row[VOTE].strip().lower()
-        if row[number] not in asked:
+        if row[number] not in of_number:
             raise UserError(f"{where}: the key has no row of this number; restore the first column")
         if vote and vote not in VOTES:
             raise UserError(f"{where}: the vote {vote[:40]!r} is not 1, 2 or tie")
         if vote:
-            of = asked[row[number]]
-            lead = 0 if not VOTES[vote] else -1 if of[first] == str(VOTES[vote]) else 1
-            votes.append((of["prompt"], lead))
+            prompt, *responses = of_number[row[number]]
+            votes.append((prompt, {"": 0, responses[0]: -1, responses[1]: 1}[VOTES[vote]]))
     return key, votes
 
 
 def table(file: str) -> list[dict]:
     """Rows of a CSV file, by whatever program it was saved."""
-    rows = [*items(file)]
+    with quiet():                       # about long texts in quotation marks, as here
+        rows = [*items(file)]
     for where, item in rows or [(file, UserError("is empty"))]:
         if isinstance(item, UserError):
             raise UserError(f"{where}: {item}")

@@ -31,11 +31,11 @@ def read(file: str) -> list[list[str]]:
     return [*csv.reader(io.StringIO(Path(file).read_text("utf-8-sig")))]
 
 
-def vote(sheet: str, choose, to: str = "", last: tuple = (), **how) -> int:
+def vote(sheet: str, choose, last: tuple = (), **how) -> int:
     """Vote by choose(number, prompt, response 1, response 2), and save in a way of one's own."""
     head, *rows = [[*row[:4], row[4] if i == 0 else choose(*row[:4]), *last]
                    for i, row in enumerate(read(sheet))]
-    with open(to or sheet, "w", encoding="utf-8-sig", newline="") as file:
+    with open(sheet, "w", encoding="utf-8-sig", newline="") as file:
         csv.writer(file, **how).writerows([head, *rows[::-1]])
     return len(rows)
 
@@ -118,14 +118,15 @@ def test_a_fault_is_one_line_and_nothing_is_written_over(capsys):
         assert call(line) == 2 and told in one_error(capsys)
     assert call(f"{ASK} s.csv") == call(f"{ASK} t.csv --seed 9") == 0
     assert call("sample run other --data demos.jsonl --max-new 3 --blind u.csv") == 0
-    vote("s.csv", lambda number, *rest: "left" if number == "3" else "1", to="v.csv")
-    refused("evaluate --votes v.csv", "v.csv, row 3: the vote 'left' is not 1, 2 or tie")
     refused("evaluate --votes s.csv u.csv", "u.csv: is about run and other, and s.csv about start")
-    voted = Path("v.csv").read_bytes()
-    for sheet in ("s.csv", "v.csv"):
-        Path("s.csv").unlink(missing_ok=True)                   # then its key is still there
-        refused(f"{ASK} {sheet}", "exists, and votes may belong to it")
+    vote("s.csv", lambda number, *rest: "left" if number == "3" else "1")
+    Path("v.csv").write_bytes(voted := Path("s.csv").read_bytes())
+    refused("evaluate --votes v.csv", "v.csv, row 3: the vote 'left' is not 1, 2 or tie")
+    refused(f"{ASK} s.csv", "s.csv exists, and votes may belong to it")
+    refused(f"{ASK} v.csv", "v.csv exists, and votes may belong to it")
+    Path("s.csv").unlink()
+    refused(f"{ASK} s.csv", "s.key.csv exists, and votes may belong to it")
     refused("sample start start --data demos.jsonl --max-new 3 --blind w.csv", "nothing to vote on")
     assert Path("v.csv").read_bytes() == voted and not Path("w.csv").exists()
     Path("t.key.csv").replace("s.key.csv")
-    refused("evaluate --votes v.csv", "v.csv, row 1: no *.key.csv beside it belongs to 'sheet ")
+    refused("evaluate --votes v.csv", "v.csv, row 1: no *.key.csv beside it has the column 'sheet ")
