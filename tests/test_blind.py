@@ -1,7 +1,6 @@
 """A blind sheet: who votes cannot tell which model is which, each vote counts for the model that
 gave the response, whatever a spreadsheet does to the file, and no vote is lost."""
 import csv
-import io
 from pathlib import Path
 
 import pytest
@@ -28,49 +27,47 @@ def theirs(here) -> dict[str, str]:
 
 
 def read(file: str) -> list[list[str]]:
-    return [*csv.reader(io.StringIO(Path(file).read_text("utf-8-sig")))]
+    with open(file, encoding="utf-8-sig", newline="") as text:
+        return [*csv.reader(text)]
 
 
-def vote(sheet: str, choose, last: tuple = (), **how) -> int:
-    """Vote by choose(number, prompt, response 1, response 2), and save in a way of one's own."""
-    head, *rows = [[*row[:4], row[4] if i == 0 else choose(*row[:4]), *last]
-                   for i, row in enumerate(read(sheet))]
+def vote(sheet: str, choose, **how) -> None:
+    """Vote by choose(number, prompt, response 1, response 2), sort, and save in a way of one's own,
+    with empty columns behind."""
+    head, *rows = read(sheet)
+    voted = [[*row[:4], choose(*row[:4]), "", ""] for row in rows[::-1]]
     with open(sheet, "w", encoding="utf-8-sig", newline="") as file:
-        csv.writer(file, **how).writerows([head, *rows[::-1]])
-    return len(rows)
+        csv.writer(file, **how).writerows([[*head[:5], "", ""], *voted])
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_who_votes_for_one_model_makes_it_win(seed, theirs, capsys):
-    """Whatever the order is. If all votes are swapped, the other model wins."""
+    """Seven of eight votes, in any order. If they are swapped, the other model wins."""
     assert call(f"{ASK} s.csv --seed {seed}") == 0
     assert "10 prompts: one response of each model (greedy, at most" in capsys.readouterr().out
     for votes, said in (("12", "other is preferred to start"), ("21", "start is preferred to oth")):
-        n = vote("s.csv", lambda _, prompt, one, two: votes[two == theirs[prompt]])
+        vote("s.csv", lambda i, prompt, one, two: votes[(two == theirs[prompt]) != (i == "3")])
         assert call("evaluate --votes s.csv") == 0
         told = capsys.readouterr().out
-        assert said in told and f": {n} of {n} prompts, 95 % CI" in told
+        assert said in told and ": 7 of 8 prompts, 95 % CI 53 to 98 %" in told
 
 
-def test_the_interval_is_that_of_a_published_table():
+@pytest.mark.parametrize("wins, n, low, high", [(81, 263, 0.2553, 0.3662), (0, 20, 0, 0.1611),
+                                               (15, 148, 0.0624, 0.1605), (1, 29, 0.0061, 0.1718)])
+def test_the_interval_is_that_of_a_published_table(wins, n, low, high):
     """Newcombe 1998, Statistics in Medicine 17, 857-872, Table I, method 3."""
-    for wins, n, *ends in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605),
-                           (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)):
-        assert blind.wilson(wins, n) == pytest.approx(ends, abs=5e-5)
-        assert 1 - blind.wilson(n - wins, n)[0] == pytest.approx(ends[1], abs=5e-5)
+    assert blind.wilson(wins, n) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_each_prompt_goes_to_the_model_with_most_of_its_votes(theirs, capsys):
     """Of voters whose sheets have other orders. The last prompt has no vote."""
     for sheet, likes in (("a.csv", 8), ("b.csv", 5), ("c.csv", 1)):
-        made = sample.run(models=["start", "other"], data=DEMOS, max_new=3, blind=sheet, seed=likes)
-        n = made["asked"]
-        vote(sheet, lambda i, prompt, one, two: "" if int(i) == n else "12"[
+        sample.run(None, ["start", "other"], data=DEMOS, max_new=3, blind=sheet, seed=likes)
+        vote(sheet, lambda i, prompt, one, two: "" if i == "8" else "12"[
             (two == theirs[prompt]) == (int(i) <= likes)])
-    got = evaluate.run(votes=["a.csv", "b.csv", "c.csv"], verbose=True)
-    assert f"b.csv: {n - 1} votes, 1 missing" in capsys.readouterr().out
-    assert [*got.values()] == [["start", "other"], 5, n - 6, made["same"], made["same"],
-                               5 / (n - 1), *blind.wilson(5, n - 1), "undecided"]
+    got = [*evaluate.run(votes=["a.csv", "b.csv", "c.csv"], verbose=True).values()]
+    assert "b.csv: 7 votes, 1 missing" in capsys.readouterr().out
+    assert got == [["start", "other"], 5, 2, 2, 2, 5 / 7, *blind.wilson(5, 7), "undecided"]
 
 
 def test_the_order_tells_nothing():
@@ -82,20 +79,20 @@ def test_the_order_tells_nothing():
     assert order(0) == order(0) and order(0)[:6] != order(0, 4)[:6]
     assert not any(word in Path("s.csv").read_text() for word in ("start", "other", "<|end|>"))
     orders = [order(seed) for seed in range(30)]
-    assert {sum(x) for x in orders} == {4}, "each model is first in half of the rows"
-    assert all(4 < sum(x) < 26 for x in zip(*orders)) and len({*map(tuple, orders)}) > 20
+    assert {sum(x) for x in orders} == {4} and all(4 < sum(x) < 26 for x in zip(*orders))
+    assert len({*map(tuple, orders)}) > 20
 
 
 def test_prompts_come_from_rows_of_any_format(here, capsys):
     write_jsonl(here / "talk.jsonl", [{"prompt": [*TALK[:2], {"role": "user", "content": "\0"}]}])
-    assert call("sample run other --data mixed.jsonl signs.jsonl pairs.jsonl demos.jsonl talk.jsonl"
-                " --max-new 9 --system 'Be kind.' --temperature 2 --blind x/s.csv") == 0
-    said, prompt = capsys.readouterr().out, read("x/s.csv")[-1][1]
-    for words in ("73 rows read: 43 used, 30 skipped (20: too long", "held-out prompts are also tr",
-                  "(sampled at temperature 2, at most 9 tokens)"):
-        assert words in said
-    assert prompt == "\n\n".join(["system: Be kind.", "user: user 0", "assistant: assistant 0",
-                                  "user: \\x00"])
+    line = ("sample run other --data mixed.jsonl signs.jsonl pairs.jsonl demos.jsonl wide.jsonl "
+            "talk.jsonl --max-new 46 --system 'Be kind.' --temperature 2 --blind x/")
+    assert call(line + "s.csv") == call(line + "t.csv --seed 1") == 0
+    said, one, two = capsys.readouterr().out, read("x/s.csv")[-1], read("x/t.csv")[-1]
+    assert "74 rows read: 43 used, 31 skipped (21: too long" in said
+    assert "held-out prompts are also tr" in said and "(sampled at temperature 2, at most" in said
+    assert one[1] == "system: Be kind.\n\nuser: user 0\n\nassistant: assistant 0\n\nuser: \\x00"
+    assert not {*one[2:4]} & {*two[2:4]}, "another seed draws other samples"
 
 
 def test_a_spreadsheet_changes_no_text_and_loses_no_vote():
@@ -103,14 +100,14 @@ def test_a_spreadsheet_changes_no_text_and_loses_no_vote():
     for text in ("- Water it.", "=1+1", "+a", "@a", "1/2", "007", "12:30", "5"):
         assert blind.cell(text) == f"'{text}"
     assert [*map(blind.cell, ("A, b", "1 fig", "日", ""))] == ["A, b", "1 fig", "日", "(empty)"]
-    for i, how in enumerate(({"delimiter": ";", "lineterminator": "\r\n"}, {"quoting": 1}, {})):
-        assert call(f"{ASK} {i}.csv") == 0
-        key = {x[0]: x[3] for x in read(f"{i}.key.csv")}        # which response is other's
-        votes = dict(zip([*key][1:], ["1", "2", "", "0", " = ", "TIE"]))
-        vote(f"{i}.csv", lambda i, *rest: votes.get(i, ""), last=("", ""), **how)
-        Path(f"{i}.csv").write_text(Path(f"{i}.csv").read_text().replace("Say", "1. Feb"))
-        got, wins = evaluate.run(votes=f"{i}.csv"), (key["1"] == "1") + (key["2"] == "2")
-        assert (got["wins"], got["losses"], got["ties"] - got["same"]) == (wins, 2 - wins, 3)
+    assert call(f"{ASK} s.csv") == 0
+    key, votes = [x[3] for x in read("s.key.csv")], ["", "1", "2", "", "0", " = ", "TIE", "", ""]
+    wins = (key[1] == "1") + (key[2] == "2")                    # which response is other's
+    for how in ({}, {"quoting": 1}, {"delimiter": ";", "lineterminator": "\r\n"}):
+        vote("s.csv", lambda i, *rest: votes[int(i)], **how)
+        Path("t.csv").write_text(Path("s.csv").read_text().replace("Say", "1. Feb"))
+        got = evaluate.run(votes="t.csv")
+        assert (got["wins"], got["losses"], got["ties"], got["same"]) == (wins, 2 - wins, 5, 2)
 
 
 def test_a_fault_is_one_line_and_nothing_is_written_over(capsys):
@@ -120,13 +117,10 @@ def test_a_fault_is_one_line_and_nothing_is_written_over(capsys):
     assert call("sample run other --data demos.jsonl --max-new 3 --blind u.csv") == 0
     refused("evaluate --votes s.csv u.csv", "u.csv: is about run and other, and s.csv about start")
     vote("s.csv", lambda number, *rest: "left" if number == "3" else "1")
-    Path("v.csv").write_bytes(voted := Path("s.csv").read_bytes())
-    refused("evaluate --votes v.csv", "v.csv, row 3: the vote 'left' is not 1, 2 or tie")
+    refused("evaluate --votes s.csv", "s.csv, row 3: the vote 'left' is not 1, 2 or tie")
     refused(f"{ASK} s.csv", "s.csv exists, and votes may belong to it")
-    refused(f"{ASK} v.csv", "v.csv exists, and votes may belong to it")
-    Path("s.csv").unlink()
+    Path("s.csv").replace("v.csv")
     refused(f"{ASK} s.csv", "s.key.csv exists, and votes may belong to it")
     refused("sample start start --data demos.jsonl --max-new 3 --blind w.csv", "nothing to vote on")
-    assert Path("v.csv").read_bytes() == voted and not Path("w.csv").exists()
     Path("t.key.csv").replace("s.key.csv")
     refused("evaluate --votes v.csv", "v.csv, row 1: no *.key.csv beside it has the column 'sheet ")
