@@ -27,13 +27,11 @@ def theirs(here) -> dict[str, str]:
 
 
 def read(file: str) -> list[list[str]]:
-    with open(file, encoding="utf-8-sig", newline="") as text:
-        return [*csv.reader(text)]
+    return [*csv.reader(Path(file).read_text("utf-8-sig").splitlines(keepends=True))]
 
 
 def vote(sheet: str, choose, **how) -> None:
-    """Vote by choose(number, prompt, response 1, response 2), sort, and save in a way of one's own,
-    with empty columns behind."""
+    """Vote by choose(number, prompt, response 1, response 2), sort, add columns, save."""
     head, *rows = read(sheet)
     voted = [[*row[:4], choose(*row[:4]), "", ""] for row in rows[::-1]]
     with open(sheet, "w", encoding="utf-8-sig", newline="") as file:
@@ -44,7 +42,6 @@ def vote(sheet: str, choose, **how) -> None:
 def test_who_votes_for_one_model_makes_it_win(seed, theirs, capsys):
     """Seven of eight votes, in any order. If they are swapped, the other model wins."""
     assert call(f"{ASK} s.csv --seed {seed}") == 0
-    assert "10 prompts: one response of each model (greedy, at most" in capsys.readouterr().out
     for votes, said in (("12", "other is preferred to start"), ("21", "start is preferred to oth")):
         vote("s.csv", lambda i, prompt, one, two: votes[(two == theirs[prompt]) != (i == "3")])
         assert call("evaluate --votes s.csv") == 0
@@ -79,8 +76,8 @@ def test_the_order_tells_nothing():
     assert order(0) == order(0) and order(0)[:6] != order(0, 4)[:6]
     assert not any(word in Path("s.csv").read_text() for word in ("start", "other", "<|end|>"))
     orders = [order(seed) for seed in range(30)]
-    assert {sum(x) for x in orders} == {4} and all(4 < sum(x) < 26 for x in zip(*orders))
-    assert len({*map(tuple, orders)}) > 20
+    assert {sum(x) for x in orders} == {4} and len({*map(tuple, orders)}) > 20
+    assert all(4 < sum(x) < 26 for x in zip(*orders))
 
 
 def test_prompts_come_from_rows_of_any_format(here, capsys):
@@ -89,8 +86,8 @@ def test_prompts_come_from_rows_of_any_format(here, capsys):
             "talk.jsonl --max-new 46 --system 'Be kind.' --temperature 2 --blind x/")
     assert call(line + "s.csv") == call(line + "t.csv --seed 1") == 0
     said, one, two = capsys.readouterr().out, read("x/s.csv")[-1], read("x/t.csv")[-1]
-    assert "74 rows read: 43 used, 31 skipped (21: too long" in said
-    assert "held-out prompts are also tr" in said and "(sampled at temperature 2, at most" in said
+    for x in ("43 used, 31 skipped (21: too long", "also trained on", "(sampled at temperature 2"):
+        assert x in said
     assert one[1] == "system: Be kind.\n\nuser: user 0\n\nassistant: assistant 0\n\nuser: \\x00"
     assert not {*one[2:4]} & {*two[2:4]}, "another seed draws other samples"
 
@@ -101,8 +98,8 @@ def test_a_spreadsheet_changes_no_text_and_loses_no_vote():
         assert blind.cell(text) == f"'{text}"
     assert [*map(blind.cell, ("A, b", "1 fig", "日", ""))] == ["A, b", "1 fig", "日", "(empty)"]
     assert call(f"{ASK} s.csv") == 0
-    key, votes = [x[3] for x in read("s.key.csv")], ["", "1", "2", "", "0", " = ", "TIE", "", ""]
-    wins = (key[1] == "1") + (key[2] == "2")                    # which response is other's
+    votes = ["", "1", "2", "", "0", " = ", "TIE", "", ""]
+    wins = sum(x[3] == votes[int(x[0])] for x in read("s.key.csv")[1:3])    # of other
     for how in ({}, {"quoting": 1}, {"delimiter": ";", "lineterminator": "\r\n"}):
         vote("s.csv", lambda i, *rest: votes[int(i)], **how)
         Path("t.csv").write_text(Path("s.csv").read_text().replace("Say", "1. Feb"))
@@ -114,7 +111,8 @@ def test_a_fault_is_one_line_and_nothing_is_written_over(capsys):
     def refused(line: str, told: str) -> None:
         assert call(line) == 2 and told in one_error(capsys)
     assert call(f"{ASK} s.csv") == call(f"{ASK} t.csv --seed 9") == 0
-    assert call("sample run other --data demos.jsonl --max-new 3 --blind u.csv") == 0
+    assert "10 prompts: one response of each model (greedy, at most" in capsys.readouterr().out
+    assert call(ASK.replace("start", "run") + " u.csv") == 0
     refused("evaluate --votes s.csv u.csv", "u.csv: is about run and other, and s.csv about start")
     vote("s.csv", lambda number, *rest: "left" if number == "3" else "1")
     refused("evaluate --votes s.csv", "s.csv, row 3: the vote 'left' is not 1, 2 or tie")
