@@ -33,6 +33,11 @@ def test_each_part_has_the_t_of_its_own_freedom(comparisons, seeds, prompts):
         assert half == pytest.approx(by_hand ** 0.5, rel=1e-3)
 
 
+def test_a_half_width_is_corrected_for_the_comparisons():
+    assert stats.half_width(4, 2) == pytest.approx(2 * T2, rel=1e-3)
+    assert stats.half_width(4, 2, comparisons=3) == pytest.approx(2 * T2_OF_3, rel=1e-3)
+
+
 HALVES = {"another file": lambda luck, *more: luck.interval(True, *more),
           "NanoWorld": lambda luck, *more: luck.interval(False, *more),
           "this file": Luck.on_this_file}
@@ -102,3 +107,5 @@ def test_the_half_width_that_is_told_is_in_the_middle_of_those_that_come():
     # three times the prompts: what prompts and answers do is a third
     few, many = (stats.expected_half_width([LUCK], 2, 5, prompts, True) for prompts in (40, 120))
     assert many[1] < few[1]
+    assert few < stats.expected_half_width([LUCK], 2, 5, 40, True, comparisons=3)
+    assert few < stats.expected_half_width([LUCK], 2, 5, 40, True, least=9.0)

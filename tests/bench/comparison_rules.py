@@ -1,11 +1,12 @@
 """How often does a comparison err, what does it see? The rules of stats.py on made-up scores.
 
-    python -m tests.bench.comparison_rules              # all tables, 2,000 comparisons a cell
-    python -m tests.bench.comparison_rules errors 500   # or lead, file, rates, told; fewer
+    python -m tests.bench.comparison_rules              # all tables, 1,000 comparisons a cell
+    python -m tests.bench.comparison_rules errors 200   # or lead, file; fewer comparisons
 
 The truth is known: no lead, or this one. Each comparison on own rows has a file of its own, from
 one population, so that its luck does not cancel. Scores are in points of 100. Four standard
 deviations say what moves a difference: the file, a training, a prompt for all seeds, the rest.
+search_rules.py has what comes before the test.
 """
 import sys
 from collections.abc import Callable
@@ -14,7 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nanouft.compare.stats import Luck, expected_half_width, least_variance, luck_of
+from nanouft.compare import stats
+from nanouft.compare.stats import least_variance, luck_of
 
 
 class Setting(NamedTuple):
@@ -59,12 +61,6 @@ WORLD = {
     "both fail 1 of 5": OF_WORLD._replace(fails=2)}
 OWN_SIZES = [(5, 150), (5, 40), (3, 150), (3, 40), (2, 150), (2, 40)]       # seeds, prompts
 WORLD_SIZES = [(5, 900), (3, 900), (2, 900)]
-TUNED, OFF, FAR_OFF = (-4, -1, 0, -1, -4), (-1.5, 0, -1.5, -5, -12), (-3, 0, -3, -9, -20)
-CURVES = {                  # what 1/9, 1/3, 1, 3 and 9 of the default are worth, of each method
-    "flat": [(0,) * 5] * 2, "tuned, 1 less beside it": [TUNED] * 2,
-    "tuned, 3 less beside it": [(-12, -3, 0, -3, -12)] * 2,
-    "both defaults off by 1.5": [OFF] * 2, "both by 3": [FAR_OFF] * 2,
-    "one default off by 1.5": [TUNED, OFF], "one by 3": [TUNED, FAR_OFF]}
 
 
 def drawn(rng: np.random.Generator, n: int, sigma: float = 0.0) -> np.ndarray:
@@ -110,10 +106,12 @@ def table(title: str, settings: dict[str, Setting], sizes: list, cell: Callable)
         print()
 
 
-def errors(times: int, lead: float = 0, this_file: bool = False) -> None:
-    """False of 100, or a lead seen, where 1, 3 and 6 comparisons share the 5 %; median ±."""
+def errors(times: int, leads: tuple[int, int] = (0, 0), this_file: bool = False) -> None:
+    """False of 100, or a lead seen, where 1, 3 and 6 comparisons share the 5 %; the median ±.
+    leads: on own rows, on NanoWorld."""
     def cell(of: Setting, seeds: int, prompts: int) -> str:
         rng, found = np.random.default_rng(1), []
+        lead = leads[of.file == 0]
         for _ in range(times):
             gap, groups, least, file = difference(rng, of, seeds, prompts, lead)
             luck, mean = luck_of([gap], [groups]), gap.mean() - (file if this_file else 0)
@@ -122,75 +120,22 @@ def errors(times: int, lead: float = 0, this_file: bool = False) -> None:
             found.append([*((mean if lead else abs(mean)) > np.array(halves)), halves[0]])
         shares = " ".join(f"{100 * x:.{0 if lead else 1}f}" for x in np.mean(found, 0)[:3])
         return f"{shares} (±{np.median(found, 0)[3]:.1f})"
-    what = f"a lead of {lead} is seen, of 100" if lead else "false, of 100"
+    own, world = (f"a lead of {x} is seen, of 100" if x else "false, of 100" for x in leads)
     if this_file:           # what the file does is known where the score is linear in it
         linear = {name: of for name, of in OWN.items() if not of.share and not of.tips}
-        return table(f"on this file: {what}", linear, OWN_SIZES, cell)
-    table(f"own rows: {what}", OWN, OWN_SIZES, cell)
-    table(f"NanoWorld: {what}", WORLD, WORLD_SIZES, cell)
+        return table(f"on this file: {own}", linear, OWN_SIZES, cell)
+    table(f"own rows: {own}", OWN, OWN_SIZES, cell)
+    table(f"NanoWorld: {world}", WORLD, WORLD_SIZES, cell)
 
 
-def search(rng: np.random.Generator, worth: tuple) -> tuple[float, float, float]:
-    """What the rate is worth that is the default, is nearest to it of those within a standard error
-    of the best (versions 5 and 6), has the best mean. 540 validation prompts."""
-    def tried(i: int, seeds: int) -> list[float]:
-        return [*(worth[i] + (2.1 ** 2 / 2 + 42 ** 2 / 2 / 540) ** 0.5 * drawn(rng, seeds))]
-    found = {i: tried(i, 1) for i in (1, 2, 3)}
-    best = max(found, key=found.__getitem__)
-    more = 4 if best == 3 or best == 2 and found[3] > found[1] else 0
-    found[more] = tried(more, 1)
-    last = {2, *sorted(found, key=found.__getitem__)[-2:]}
-    means = {i: found[i] + tried(i, 2) for i in sorted(last)}
-    best = max(means, key=lambda i: np.mean(means[i]))
-    behind = {i: np.subtract(means[best], means[i]) for i in means}
-    close = [i for i in means if behind[i].mean() <= behind[i].std(ddof=1) / 3 ** 0.5]
-    return worth[2], worth[min(close, key=lambda i: (abs(i - 2), behind[i].mean()))], worth[best]
-
-
-def rates(times: int) -> None:
-    """Both methods are equally good at their best rate. NanoWorld's test, five seeds."""
-    print("\n| choice of the rate: false, of 100 | default, no search | nearest within a standard "
-          "error | best mean of three |\n|---|---|---|---|")
-    rest = 42 ** 2 / 900
-    for name, (a, b) in CURVES.items():
-        rng, false = np.random.default_rng(1), []
-        for _ in range(times):
-            leads = np.subtract(search(rng, a), search(rng, b))
-            seeds = drawn(rng, 5) * (2.1 ** 2 + rest) ** 0.5 + drawn(rng, 1) / 3
-            half = Luck(5, 900, seeds.var(ddof=1), 1 / 9 + rest / 5, rest).interval(False)
-            false.append(abs(leads + seeds.mean()) > half)
-        print(f"| {name} |", " | ".join(f"{100 * x:.1f}" for x in np.mean(false, 0)), "|")
-
-
-def told(times: int) -> None:
-    """Is the ± of the test in the range that is told after the search? Two methods, three rates."""
-    def tries(rng: np.random.Generator, of: Setting, prompts: int) -> list[Luck]:
-        shared, groups, *_ = difference(rng, of._replace(training=0, rest=0, fails=0), 3, prompts)
-        own = (of.training * rng.standard_normal((2, 3, 3, 1))          # method, rate, seed, prompt
-               + of.rest * rng.standard_normal((2, 3, 3, prompts))) / 2 ** 0.5
-        for method in own[:of.fails]:
-            method -= 40 * (rng.random((3, 3, 1)) < 0.2)
-        return [luck_of([shared + a - b], [groups]) for a in own[0] for b in own[1]]
-
-    def cell(of: Setting, seeds: int, prompts: int) -> str:
-        rng, found = np.random.default_rng(1), []
-        for _ in range(times // 4):
-            gap, groups, *_ = difference(rng, of, seeds, prompts)
-            luck = luck_of([gap], [groups])
-            low, middle, high = expected_half_width(
-                tries(rng, of, prompts * 2 // 3), 2, seeds, luck.facts, of.file > 0)
-            half = luck.interval(of.file > 0)
-            found.append([low <= half <= high, low, middle, high, half])
-        low, middle, high, half = np.median(found, 0)[1:]
-        inside = 100 * np.mean(found, 0)[0]
-        return f"{inside:.0f}: {middle:.1f} ({low:.1f} to {high:.1f}), {half:.1f}"
-    for place, settings, sizes in (("own rows", OWN, OWN_SIZES), ("NanoWorld", WORLD, WORLD_SIZES)):
-        table(f"{place}: inside, of 100: told, printed", {
-            name: of for name, of in settings.items() if not of.share}, sizes, cell)
+def run(tables: dict[str, Callable[[int], object]], times: int) -> None:
+    """Those that the command names, or all."""
+    exact = stats.student               # kept for three digits of the freedom: ten times as fast
+    stats.student = lambda p, freedom: exact(p, float(f"{min(freedom, 1e4):.3g}"))
+    for asked in sys.argv[1:2] or tables:
+        tables[asked](int(*sys.argv[2:3] or [times]))
 
 
 if __name__ == "__main__":
-    TABLES = {"errors": errors, "lead": lambda n: [errors(n, lead) for lead in (20, 10, 5, 2)],
-              "file": lambda n: errors(n, this_file=True), "rates": rates, "told": told}
-    for asked in sys.argv[1:2] or TABLES:
-        TABLES[asked](int(*sys.argv[2:3] or [2000]))
+    run({"errors": errors, "lead": lambda n: [errors(n, (20, 5)), errors(n, (10, 2))],
+         "file": lambda n: errors(n, this_file=True)}, times=1000)
