@@ -16,7 +16,7 @@ from made import NANO, killed_in_step, nano, one_error
 from safetensors.torch import load, save
 
 from nanouft import reward, train
-from nanouft.compare.fingerprint import short_hash
+from nanouft.compare.inputs import short_hash
 from nanouft.compare.splits import draw_keys, split_rows
 from nanouft.data.batches import encode
 from nanouft.data.holdout import holdout, question_keys
