@@ -13,6 +13,7 @@ import inspect
 import json
 import shlex
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,12 +40,14 @@ def hash_of_input(name: str) -> str:
     """Hash of a file, of all files of a model folder that are read, or of a model of the hub; "" if
     there is none. It is read once in a comparison, which begins with forget_hashes()."""
     place = Path(name)
+    if name == "base" or name.startswith("hub:"):       # whatever file has this name
+        return hash_of_model(name)
     if place.is_file():
         return hash_of_file(place)
     if place.is_dir():
         files = {x for pattern in OF_HUB for x in place.glob(pattern) if x.name not in OF_A_RUN}
         return short_hash([x.name, hash_of_file(x)] for x in sorted(files))
-    return hash_of_model(name) if name == "base" or name.startswith("hub:") else ""
+    return ""
 
 
 def forget_hashes() -> None:
@@ -74,11 +77,12 @@ def hash_of_package() -> str:
 def imported_files(file: Path) -> set[Path]:
     """A file of code, the files that it imports from its folder or of nanouft's methods, and the
     files that these import."""
-    root, found, left = file.parent, set[Path](), [file]
+    root, found, left = file.resolve().parent, set[Path](), [file]
     while left:
         if (file := left.pop().resolve()) not in found and file.is_file():
             found.add(file)
-            left += [place / name for place in (file.parent, root)
+            inside = {x for x in file.parents if x.is_relative_to(root)}    # from ..helper import x
+            left += [place / name for place in {root, file.parent} | inside
                      for name in module_files(file) if not name.startswith("nanouft/")]
             left += [METHODS.parents[1] / name for name in module_files(file)
                      if name.startswith("nanouft/objectives/") and name.count("/") == 2]
@@ -97,9 +101,13 @@ def module_files(file: Path) -> Iterator[str]:
 
 @cache
 def imported_names(file: Path) -> tuple[str, ...]:
-    """"a", "a.b" of `from a import b`; of a relative import the same, as from the file's folder."""
+    """"a", "a.b" of `from a import b`; of a relative import the same, as from the file's folder.
+    A file that is not valid Python imports nothing."""
     names: list[str] = []
-    for node in ast.walk(ast.parse(file.read_bytes())):
+    tree = ast.Module([], [])
+    with suppress(SyntaxError, ValueError):
+        tree = ast.parse(file.read_bytes())
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

@@ -233,6 +233,8 @@ def plan(given: dict[str, Any]) -> Comparison:
     if not hash_of_package():
         raise UserError("nanouft's own files have changed since this process imported them; start "
                         "Python again")
+    c.out.mkdir(parents=True, exist_ok=True)
+    (c.out / "lock").touch()            # a mistake below does not make it another's folder
     with quiet() as noted:
         c.parts, where = splits.split_rows(train.data, c.out) if train.data else ({}, {})
     files: dict[str, Any] = {}
