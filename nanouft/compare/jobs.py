@@ -55,7 +55,9 @@ class Lost(Exception):
 
 # ---- in a worker ---------------------------------------------------------------------------------
 def do(job: Job) -> str:
-    """Train or score, in this process. What went wrong, in one line, or ""."""
+    """Train or score, in this process, what is not there. What went wrong, in one line, or ""."""
+    if is_done(job.run) or not job.scores and is_trained(job.run):
+        return ""           # an executor repeats what a lost worker had finished
     if name := changed_input(job.run.inputs):
         return f"{name} has changed since the comparison began, or is another one for this worker"
     torch.set_num_threads(1)

@@ -12,6 +12,7 @@ another name, and renamed.
 import os
 import re
 import shlex
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -113,6 +114,7 @@ def cpu_seconds(run: Run) -> float:
 
 # ---- in a process of its own ---------------------------------------------------------------------
 def train(run: Run) -> None:
+    """The folder, whole or not at all. Scores that it had stay."""
     from nanouft.train import run_from_config  # heavy
     assert run.config
     record: dict[str, Any] = {}
@@ -135,6 +137,8 @@ def train(run: Run) -> None:
         for file in (partial / "run.json", partial / "README.md"):      # they name their folder
             if file.exists():
                 write_text(file, read_text(file).replace(partial.name, run.folder.name))
+        for file in run.folder.glob("scores-*.npz"):        # of weights that have been removed
+            shutil.copy(file, partial)
         rename(partial, run.folder)
 
 

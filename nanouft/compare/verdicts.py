@@ -209,8 +209,11 @@ def compared_pairs(things: list) -> list[tuple]:
 
 def values_of(c: Comparison, arm: Arm | None, seeds: range) -> list[Values]:
     """The scores of each seed; those of the initial model without an arm."""
-    found = [scores_of(c.run(arm, seed) if arm else c.initial()) for seed in seeds]
-    return [*filter(None, found)]
+    runs = [c.run(arm, seed) if arm else c.initial() for seed in seeds]
+    if lost := [run.name for run in runs if not scores_of(run)]:
+        raise UserError(f"{lost[0]}: has no scores, because an input has changed since the "
+                        "comparison began; run the same command again")
+    return [scores for run in runs if (scores := scores_of(run))]
 
 
 def metric_of(c: Comparison, values: Values) -> str:
