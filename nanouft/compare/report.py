@@ -2,6 +2,7 @@
 import contextlib
 import csv
 import io
+import json
 import platform
 import re
 import subprocess
@@ -14,34 +15,41 @@ import torch
 
 from nanouft import __version__
 from nanouft.compare.inputs import LIBRARIES, PACKAGE, current, hash_of_input
-from nanouft.compare.notes import notes
+from nanouft.compare.jobs import time_text
+from nanouft.compare.notes import count_test, failures, lost_tasks, notes
 from nanouft.compare.picture import method_of, picture
 from nanouft.compare.plan import COPY_SEEDS, SEARCH_SEEDS, Comparison, short_lr
-from nanouft.compare.search import Found
+from nanouft.compare.runs import Run, cpu_seconds
+from nanouft.compare.scoring import EXAMPLES
+from nanouft.compare.search import Found, validation_results
 from nanouft.compare.table import (
     conclusion,
     difference_lines,
+    mean_text,
     note_lines,
+    rate_lines,
     score_table,
     setup_lines,
     signed_interval,
     wrapped,
 )
-from nanouft.compare.verdicts import MEASURES, Measure, Question, Result
+from nanouft.compare.verdicts import MEASURES, Question, Result, values_of
 from nanouft.objective import Objective
 from nanouft.pictures.colours import style_of
 from nanouft.plumbing.files import own_file, write_text
-from nanouft.plumbing.printing import Picture, Table, say
+from nanouft.plumbing.printing import Picture, Table, quantity, say, visible
 from nanouft.run.device import cores
 
 Lines = list[list[str]]             # of cells, the head first
+LONGEST_EXAMPLE = 600               # letters of a prompt or answer in the report
 
 
 class Verdict(NamedTuple):
     """What came of a comparison. A cell of a notebook shows its text."""
     folder: Path
-    table: Table                # for each method: name, mean, half_width
-    differences: Table          # for each pair: name, mean, half_width, verdict
+    table: Table                # for each method: name, mean, half_width, learning_rate, steps
+    differences: Table          # for each pair: name, mean, half_width, verdict, p, corrected_for,
+                                # seeds, n_prompts
     text: str                   # as the command prints it
     notes: list[str]            # what may make a verdict unfair, skipped rows too
 
@@ -58,21 +66,27 @@ def verdict_of(c: Comparison, results: list[Result], questions: list[Question],
     """In the units of the printed table."""
     measure = MEASURES[results[0].measure]
     table = Table({"name": x.name, "mean": measure.scale * x.mean,
-                   "half_width": measure.scale * x.half_width} for x in results)
+                   "half_width": measure.scale * x.half_width,
+                   "learning_rate": c.rate(x.arm) if x.arm else None,
+                   "steps": round(x.steps)} for x in results)
     differences = Table()
     for q in questions:
         mean, half = (measure.scale * x for x in q.interval())
         differences.append({"name": q.name, "mean": measure.sign * mean, "half_width": half,
-                            "verdict": q.verdict})
+                            "verdict": q.verdict, "p": q.p_value,
+                            "corrected_for": q.n_comparisons, "seeds": len(c.seeds),
+                            "n_prompts": q.a.n_prompts})
     return Verdict(c.folder, table, differences, text, noticed)
 
 
 def write_report(c: Comparison, found: Found, results: list[Result],
                  questions: list[Question]) -> Verdict:
     """Print the table, and write the files."""
-    result, noticed = conclusion(questions), notes(c, found, results)
-    table = [*score_table(c, results), "", *difference_lines(c, questions),
-             *(line for text in noticed for line in note_lines(text))]
+    result = conclusion(questions, [*lost_tasks(results),
+                                    *failures(c, found, results, questions[0].margin)])
+    noticed = notes(c, found, results, count_test(c))
+    table = [*score_table(c, results), "", *difference_lines(c, questions), "",
+             *rate_lines(c, found), *(line for text in noticed for line in note_lines(text))]
     verdict = verdict_of(c, results, questions, "\n".join([*wrapped(result), "", *table]), noticed)
     say(verdict.text)
     c.folder.mkdir(parents=True, exist_ok=True)
@@ -112,14 +126,17 @@ def prompt_scores(c: Comparison, results: list[Result]) -> Lines:
 
 def difference_rows(questions: list[Question]) -> Lines:
     """Each difference, as it was measured, of all and by task; of a task it is not corrected."""
-    out = [["method", "minus", "part", "difference", "half_width", "corrected_for", "verdict"]]
+    out = [["method", "minus", "part", "difference", "half_width", "on_this_file", "p",
+            "corrected_for", "seeds", "prompts", "verdict"]]
     for q in questions:
         parts = {"all": q} | {x: q.of_task(x) for x in q.a.scores if len(q.a.scores) > 1}
         for part, of_part in parts.items():
             mean, half = of_part.interval()
+            narrow = f"{q.half_width_on_this_file():.5f}" if q.a.redrawn else ""
             out.append([q.a.name, q.b.name, part, f"{MEASURES[q.a.measure].sign * mean:.5f}",
-                        f"{half:.5f}", str(of_part.n_comparisons),
-                        q.verdict if of_part is q else ""])
+                        f"{half:.5f}", narrow, f"{of_part.p_value:.5f}",
+                        str(of_part.n_comparisons), str(len(q.a.seed_scores())),
+                        str(of_part.a.n_prompts), q.verdict if of_part is q else ""])
     return out
 
 
@@ -129,18 +146,20 @@ def report_text(c: Comparison, found: Found, results: list[Result], questions: l
     measure = MEASURES[results[0].measure]
     good, bad = ("above", "below") if measure.sign > 0 else ("below", "above")
     over = "seeds and prompts." if not c.parts else (
-        "seeds, prompts, and bootstrap samples of the training rows. The seeds have drawn them "
-        "together, each row as often as any other. The variance due to the file itself is taken "
-        "to be a third larger than that which such samples give between seeds.")
+        "seeds, prompts and files of rows. The seeds have drawn bootstrap samples of the training "
+        "rows together, each row as often as any other, and what these do to a seed is taken for "
+        "what another file would do to all.")
     return "\n".join([
         f"# {'Confirmation: ' * c.cfg.confirm}{', '.join(arm.name for arm in c.arms)}",
         f"**{result}**", "", *setup_lines(c), "", environment_text(c.stage_plan.device), "",
-        "![scores and paired differences](picture.svg)", "", caption(results), "",
         "```text", *table, "```", "",
         f"A CI is over {over} Differences are paired by seed and prompt. The CI that is printed "
         f"decides: {good} 0 is better, {bad} 0 worse, inside the margin equivalent, else "
-        "undecided.", "", *settings_section(c), *seed_section(c, results, questions),
-        *task_section(results, questions), *rate_section(measure, found),
+        "undecided; p is below .05 where it excludes 0.", "",
+        "![scores and paired differences](picture.svg)", "", caption(results), "",
+        *rate_section(c, found), *seed_section(c, results, questions),
+        *task_section(results, questions), *example_section(c), *settings_section(c),
+        "## Cost", cost_text(c, found), "",
         "## Reproduce", "From the same folder, with the same files; below it the trainings that "
         "were evaluated:", "```bash", c.command, *training_commands(c), "```", ""])
 
@@ -207,23 +226,67 @@ def task_section(results: list[Result], questions: list[Question]) -> list[str]:
     measure, tasks = MEASURES[results[0].measure], [*results[0].scores]
     if len(tasks) == 1:
         return []
-    means = [[x.name, *(f"{measure.text(of.mean)} ± {measure.text(of.half_width)}"
-                        for of in map(x.of_task, tasks))] for x in results]
-    gaps = [[q.name, *(signed_interval(q.of_task(task)) for task in tasks)] for q in questions]
-    return ["## By task", "Means, and paired differences, each ± its 95 % CI. They are not "
-            "corrected for the number of tasks or of comparisons: exploratory.", "",
-            *as_markdown(["", *tasks], *means, *gaps)]
+    means = [[x.name, *(measure.text(x.of_task(task).mean) for task in tasks)] for x in results]
+    gaps = [[q.name, *(task_difference(q.of_task(task)) for task in tasks)] for q in questions]
+    return ["## By task", "Means, and paired differences ± 95 % CI. They are not corrected for the "
+            "number of tasks or of comparisons: exploratory. A dash: the CI is wider than ±50 "
+            "points.", "", *as_markdown(["", *tasks], *means, *gaps)]
 
 
-def rate_section(measure: Measure, found: Found) -> list[str]:
+def task_difference(q: Question) -> str:
+    """An interval that most scores would be in says nothing, so it is not printed."""
+    mean, _, half = signed_interval(q).partition(" ± ")
+    return f"{mean} ± {half if q.half_width() < 0.5 else '-'}"
+
+
+def example_section(c: Comparison) -> list[str]:
+    """Answers to the same prompts, whoever is right."""
+    models = [("initial model", None), *((arm.name, arm) for arm in c.arms)]
+    texts = [(name, values_of(c, arm, c.seeds[:1])[0][EXAMPLES]) for name, arm in models]
+    lines = []
+    for i, prompt in enumerate(texts[0][1]["prompt"]):
+        lines += ["", quoted_text(prompt)] if i else [quoted_text(prompt)]
+        lines += [f"    {name}: {quoted_text(of['answer'][i])}" for name, of in texts]
+    which = "test row" if c.parts else "test prompt of each task"
+    return ["## Examples", f"The first {which}, and what each method's model with seed "
+            f"{c.seeds[0]} responds:", "", "~~~text", *lines, "~~~", ""]
+
+
+def quoted_text(text: str) -> str:
+    """In one line; a long text is cut."""
+    text = json.dumps(str(text), ensure_ascii=False)
+    return visible(text if len(text) <= LONGEST_EXAMPLE else f"{text[:LONGEST_EXAMPLE]}...")
+
+
+def rate_section(c: Comparison, found: Found) -> list[str]:
     """The score of each learning rate with each seed."""
-    lines = [[arm.name, short_lr(lr), *(
-        measure.text(measure.sign * x) if x > -float("inf") else "diverged" for x in scores),
-        *[""] * (len(SEARCH_SEEDS) - len(scores)), "taken" * (lr == tried.taken)]
-        for arm, tried in found.items() for lr, scores in sorted(tried.scores.items())]
+    lines = []
+    for arm, tried in found.items():
+        results = validation_results(c, arm, tried)
+        for lr, scores in sorted(tried.scores.items()):
+            measure = MEASURES[next(iter(results.values())).measure]
+            cells = [measure.text(measure.sign * x) if x > -float("inf") else "diverged"
+                     for x in scores]
+            cells += [""] * (len(SEARCH_SEEDS) - len(scores))
+            mean = mean_text(results[lr]) if lr in results else ""
+            lines.append([arm.name, short_lr(lr), *cells, mean, "taken" * (lr == tried.taken)])
     seeds = [f"seed {seed}" for seed in SEARCH_SEEDS]
-    return ["## Learning rates", "Scores on validation prompts:", "",
-            *as_markdown(["method", "learning rate", *seeds, ""], *lines)] if lines else []
+    return ["## Learning rates", "Scores on validation prompts; mean ± 95 % CI of those with three "
+            "seeds:", "", *as_markdown(["method", "learning rate", *seeds, "mean", ""], *lines)
+            ] if lines else []
+
+
+def cost_text(c: Comparison, found: Found) -> str:
+    """CPU time of all runs that the result rests on."""
+    searched = {c.run(arm, seed, lr) for arm, tried in found.items()
+                for lr, scores in tried.scores.items() for seed in SEARCH_SEEDS[:len(scores)]}
+    tested = {c.initial(), *(c.run(arm, seed) for arm in c.all_arms for seed in c.seeds)}
+
+    def cost(runs: set[Run]) -> str:
+        return time_text(sum(map(cpu_seconds, runs)))
+    return (f"CPU time of training and scoring: {cost(searched | tested)} in "
+            f"{quantity(len(searched | tested), 'runs')}, of them {cost(searched)} in "
+            f"{len(searched)} for the search of learning rates.")
 
 
 def training_commands(c: Comparison) -> list[str]:
