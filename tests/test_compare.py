@@ -21,6 +21,9 @@ import numpy as np
 import pytest
 import torch
 from made import CPU, NANO, write_jsonl
+from nanouft.compare.progress import RunsBar
+from nanouft.compare.testset_reuse import PastTest, earlier_tests, record_test
+from nanouft.compare.workers import missing_jobs
 from safetensors.torch import load_file
 from tqdm import tqdm
 
@@ -44,9 +47,6 @@ from nanouft.compare import (
     verdicts,
     workers,
 )
-from nanouft.compare.progress import RunsBar
-from nanouft.compare.testset_reuse import PastTest, earlier_tests, record_test
-from nanouft.compare.workers import missing_jobs
 from nanouft.data.batches import encode
 from nanouft.data.rows import read
 from nanouft.gpt import BASE, shipped_base

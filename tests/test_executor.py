@@ -15,10 +15,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from nanouft.compare.progress import RunsBar
 
 from nanouft.compare import __main__ as compare
 from nanouft.compare import executor, plan, power, runs, workers
-from nanouft.compare.progress import RunsBar
 from nanouft.plumbing.errors import UserError
 from nanouft.run.config import RunConfig
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 from commands import OF_RUN, change_behind_its_time, dpo, is_like
 from made import NANO, killed_in_step, nano, one_error
+from nanouft.compare.fingerprint import short_hash
 from safetensors.torch import load, save
 
 from nanouft import reward, train
-from nanouft.compare.fingerprint import short_hash
 from nanouft.compare.splits import draw_keys, split_rows
 from nanouft.data.batches import encode
 from nanouft.data.holdout import holdout, question_keys

@@ -48,8 +48,8 @@ def hash_of_input(name: str) -> str:
 
 
 def forget_hashes() -> None:
-    hash_of_input.cache_clear()
-    hash_of_package.cache_clear()
+    for known in (hash_of_input, hash_of_package, imported_names):
+        known.cache_clear()
 
 
 # ---- code ----------------------------------------------------------------------------------------
@@ -135,12 +135,18 @@ def current(name: str) -> str:
     if name == "nanouft":
         return hash_of_package()
     if name in LIBRARIES:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            return ""
+        return installed_version(name)
     of_method = (PACKAGE.parent / name).is_file() and (PACKAGE.parent / name).parent == METHODS
     return hash_of_input(str(PACKAGE.parent / name) if of_method else name)
+
+
+@cache
+def installed_version(name: str) -> str:
+    """"" if it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
 
 
 def changed_input(inputs: Inputs) -> str:

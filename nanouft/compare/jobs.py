@@ -74,7 +74,7 @@ def do(job: Job) -> str:
     return " ".join(error.split())[:LONGEST_ERROR]
 
 
-def main() -> None:
+def remote_main() -> None:
     """The process of a job on a worker of another's executor: a pickled job from stdin, its error
     to stdout."""
     job = pickle.load(sys.stdin.buffer)
@@ -132,7 +132,7 @@ def workers_of(executor: Executor) -> Submit:
     """Those of an executor. A worker needs nothing but Python's standard library to start a
     process, whose own error tells what else it lacks."""
     def submit(job: Job) -> Future:
-        words = [sys.executable, "-m", "nanouft.compare.jobs"]
+        words = [sys.executable, "-c", "from nanouft.compare import jobs; jobs.remote_main()"]
         try:
             return executor.submit(subprocess.run, words, input=pickle.dumps(job),
                                    capture_output=True, cwd=os.getcwd())
@@ -349,7 +349,3 @@ def missing_file(job: Job) -> str:
             return ""
         time.sleep(0.5)
     return "a worker has made it, but its files are not here; all machines need the same folder"
-
-
-if __name__ == "__main__":
-    main()

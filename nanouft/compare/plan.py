@@ -83,6 +83,7 @@ class Comparison:
     row_notes: list[str] = field(default_factory=list)  # of your rows, known before training
     rates: dict[Arm, float] = field(default_factory=dict)   # chosen, of arms without their labels
     samples: dict[tuple, dict[int, Path]] = field(default_factory=dict)     # of training rows
+    runs: dict[tuple, Run] = field(default_factory=dict)    # that were asked for
 
     @property
     def out(self) -> Path:
@@ -157,11 +158,16 @@ class Comparison:
                              tasks=tasks)
 
     def run(self, arm: Arm, seed: int, lr: float | None = None) -> Run:
-        """The training of one arm with one seed; at the chosen rate if none is said. The copies of
-        a method that is named twice have other seeds, in the search too."""
+        """The training of one arm with one seed; at the chosen rate if none is said."""
+        key = arm.unlabelled, seed, lr or self.rate(arm)
+        if key not in self.runs:
+            self.runs[key] = self.plan_run(*key)
+        return self.runs[key]
+
+    def plan_run(self, arm: Arm, seed: int, lr: float) -> Run:
+        """The copies of a method that is named twice have other seeds, in the search too."""
         stage, before, trying = arm.stages[-1], arm.chain[:-1], seed in SEARCH_SEEDS
         own_seed = seed + COPY_SEEDS * arm.copy
-        lr = lr or self.rate(arm)
         after = self.run(before[-1], seed) if before else None
         init = str(after.folder) if after else self.train.init
         config = self.configs[stage].with_flags(lr=float(f"{lr:.4g}"), seed=own_seed, init=init,

@@ -4,6 +4,7 @@
     measure(spec, "out/sft")["score"]["sort"]              # (questions,) of NanoWorld's task
     measure(spec, "out/sft")["nll"]["rows"]                # of your rows
 """
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -38,16 +39,21 @@ class EvalSpec(NamedTuple):
 
     def groups(self) -> dict[str, np.ndarray]:
         """{task: (questions,)}: one number for all questions of NanoWorld about the same fact."""
-        numbers: dict = {}
-        prompts = world.rows(self.split, "prompts", self.items * len(self.tasks), self.seed,
-                             skills=self.tasks)
-        facts = [numbers.setdefault(read_question(text) or text, len(numbers))
-                 for text in (row.prompt[0].text for row in prompts)]
-        return dict(zip(self.tasks, np.array(facts).reshape(len(self.tasks), -1)))
+        return fact_numbers(self)
 
     def rows(self) -> list[Row]:
         """Yours."""
         return read([self.data], ["demos", "pairs", "labels"])[0]
+
+
+@cache
+def fact_numbers(spec: EvalSpec) -> dict[str, np.ndarray]:
+    numbers: dict = {}
+    prompts = world.rows(spec.split, "prompts", spec.items * len(spec.tasks), spec.seed,
+                         skills=spec.tasks)
+    facts = [numbers.setdefault(read_question(text) or text, len(numbers))
+             for text in (row.prompt[0].text for row in prompts)]
+    return dict(zip(spec.tasks, np.array(facts).reshape(len(spec.tasks), -1)))
 
 
 def measure(spec: EvalSpec, name: str) -> Values:

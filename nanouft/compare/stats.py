@@ -43,12 +43,10 @@ class Luck(NamedTuple):
     prompts: float
     rest: float
 
-    def moments(self, least: float = 0.0) -> tuple[float, float]:
-        """(variance, degrees of freedom) of the mean, where rows are not drawn. least: that the
-        variance is never below (least_variance)."""
+    def moments(self) -> tuple[float, float]:
+        """(variance, degrees of freedom) of the mean, where rows are not drawn."""
         over_seeds, in_both = self.seed / self.seeds, self.rest / self.seeds
-        variance = max(over_seeds, self.prompts, in_both, over_seeds + self.prompts - in_both,
-                       least)
+        variance = max(over_seeds, self.prompts, in_both, over_seeds + self.prompts - in_both)
         # Satterthwaite's: few where the seeds differ, many where only the prompts do
         freedom = (self.seeds - 1) * max(1.0, (variance / over_seeds) ** 2) if over_seeds else (
             math.inf)
@@ -60,7 +58,8 @@ class Luck(NamedTuple):
         for another file, seed and prompt; of NanoWorld's for another seed and prompt."""
         if redrawn:
             return self.sum_of_parts(self.seed, comparisons, least, alpha)
-        return half_width(*self.moments(least), comparisons, alpha)
+        variance, freedom = self.moments()      # a floor must not narrow: it adds no freedom
+        return half_width(max(variance, least), freedom, comparisons, alpha)
 
     def on_this_file(self, comparisons: int = 1, least: float = 0.0, alpha: float = 0.05) -> float:
         """Half of the interval for another seed and prompt, of rows that each seed has drawn."""
