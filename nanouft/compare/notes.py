@@ -1,4 +1,4 @@
-"""What an interval does not say: tasks that are lost, runs that fail, what makes a verdict unfair."""
+"""What an interval does not say: lost tasks, failed runs, and what may make a verdict unfair."""
 import json
 import shlex
 from collections.abc import Iterator
@@ -22,29 +22,26 @@ def lost_tasks(results: list[Result]) -> Iterator[str]:
     """Tasks of NanoWorld that a method destroys: LOST points are gone, and half of what was there
     before."""
     for x in results[1:]:
-        gone = []
         for task, before in results[0].scores.items() if not x.redrawn else ():
             was, now = before.mean(), x.scores[task].mean()
             if was - now >= max(LOST, was / 2):
                 text = MEASURES[x.measure].text
-                gone.append(f"task {task}: {text(was)} before training, {text(now)} after")
-        if gone:
-            yield f"{x.name} lost {'; '.join(gone)}."
+                yield f"{x.name} lost task {task}: {text(was)} before training, {text(now)} after."
 
 
 def failures(c: Comparison, found: Found, results: list[Result], margin: float) -> Iterator[str]:
     """A method whose runs at its learning rate do not all succeed, those of the search too. An
     interval supposes that seeds scatter alike."""
-    for x in filter(lambda x: x.arm, results):
-        tried = found.get(x.arm)
-        scores = np.array([*MEASURES[x.measure].sign * x.seed_scores(),
-                           *(tried.scores[tried.taken] if tried else ())])
-        seeds = np.array([*c.seeds, *SEARCH_SEEDS])[:len(scores)] + COPY_SEEDS * x.arm.copy
-        failed = seeds[are_failures(scores, margin)]
-        if len(failed):
-            yield (f"{x.name} failed in {len(failed)} of {len(seeds)} runs (seeds "
-                   f"{', '.join(map(str, failed))}), so its mean depends on how many of "
-                   f"{len(c.seeds)} fail.")
+    measure = MEASURES[results[0].measure]
+    for x, arm in zip(results[1:], c.arms):
+        searched = found[arm].scores[found[arm].taken] if arm in found else []
+        scores = np.array([*measure.sign * x.seed_scores(), *searched])
+        failed = [f"seed {seed + COPY_SEEDS * arm.copy}: {measure.text(measure.sign * score)}"
+                  for seed, score, fails in zip([*c.seeds, *SEARCH_SEEDS], scores,
+                                                are_failures(scores, margin)) if fails]
+        if failed:
+            yield (f"{x.name} failed in {len(failed)} of {len(scores)} runs ({', '.join(failed)}), "
+                   f"so its mean depends on how many of {len(c.seeds)} fail.")
 
 
 def are_failures(scores: np.ndarray, margin: float) -> np.ndarray:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from textwrap import shorten
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from nanouft.compare.jobs import time_text
 from nanouft.compare.notes import count_test, failures, lost_tasks, notes
 from nanouft.compare.picture import method_of, picture
 from nanouft.compare.plan import COPY_SEEDS, SEARCH_SEEDS, Comparison, short_lr
-from nanouft.compare.runs import Run, cpu_seconds
+from nanouft.compare.runs import cpu_seconds
 from nanouft.compare.scoring import EXAMPLES
 from nanouft.compare.search import Found, validation_results
 from nanouft.compare.table import (
@@ -33,11 +34,11 @@ from nanouft.compare.table import (
     signed_interval,
     wrapped,
 )
-from nanouft.compare.verdicts import MEASURES, Question, Result, values_of
+from nanouft.compare.verdicts import MEASURES, Measure, Question, Result, values_of
 from nanouft.objective import Objective
 from nanouft.pictures.colours import style_of
-from nanouft.plumbing.files import own_file, write_text
-from nanouft.plumbing.printing import Picture, Table, quantity, say, visible
+from nanouft.plumbing.files import write_text
+from nanouft.plumbing.printing import Picture, Table, say, visible
 from nanouft.run.device import cores
 
 Lines = list[list[str]]             # of cells, the head first
@@ -157,7 +158,7 @@ def report_text(c: Comparison, found: Found, results: list[Result], questions: l
         f"decides: {good} 0 is better, {bad} 0 worse, inside the margin equivalent, else "
         "undecided; p is below .05 where it excludes 0.", "",
         "![scores and paired differences](picture.svg)", "", caption(results), "",
-        *rate_section(c, found), *seed_section(c, results, questions),
+        *rate_section(c, measure, found), *seed_section(c, results, questions),
         *task_section(results, questions), *example_section(c), *settings_section(c),
         "## Cost", cost_text(c, found), "",
         "## Reproduce", "From the same folder, with the same files; below it the trainings that "
@@ -197,13 +198,11 @@ def settings_section(c: Comparison) -> list[str]:
 
 
 def file_hashes(c: Comparison) -> list[str]:
-    """Of the initial model, your rows and your code."""
-    names = {*(c.train.data or ()), c.train.init}
-    hashes = dict.fromkeys(sorted(names)) | {
+    """Of nanouft and the methods, the initial model, your rows and your code."""
+    hashes = {file: hash_of_input(file) for file in c.train.data or ()} | {
         name: x for arm in c.all_arms for name, x in c.run(arm, c.seeds[0]).inputs
-        if own_file(name) and not name.startswith("nanouft/")}
-    texts = [f"{name} {x or hash_of_input(name)}" for name, x in hashes.items()]
-    return [f"SHA-256, its first digits: {'; '.join(texts)}.", ""]
+        if name not in LIBRARIES}
+    return [f"SHA-256, its first digits: {'; '.join(map(' '.join, hashes.items()))}.", ""]
 
 
 def settings_text(objective: Objective) -> str:
@@ -229,47 +228,43 @@ def task_section(results: list[Result], questions: list[Question]) -> list[str]:
     means = [[x.name, *(measure.text(x.of_task(task).mean) for task in tasks)] for x in results]
     gaps = [[q.name, *(task_difference(q.of_task(task)) for task in tasks)] for q in questions]
     return ["## By task", "Means, and paired differences ± 95 % CI. They are not corrected for the "
-            "number of tasks or of comparisons: exploratory. A dash: the CI is wider than ±50 "
+            "number of tasks or of comparisons: exploratory. Without ±: the CI is wider than ±50 "
             "points.", "", *as_markdown(["", *tasks], *means, *gaps)]
 
 
 def task_difference(q: Question) -> str:
-    """An interval that most scores would be in says nothing, so it is not printed."""
-    mean, _, half = signed_interval(q).partition(" ± ")
-    return f"{mean} ± {half if q.half_width() < 0.5 else '-'}"
+    """Without an interval that says nothing."""
+    text = signed_interval(q)
+    return text if q.half_width() < 0.5 else text.partition(" ")[0]
 
 
 def example_section(c: Comparison) -> list[str]:
     """Answers to the same prompts, whoever is right."""
-    models = [("initial model", None), *((arm.name, arm) for arm in c.arms)]
-    texts = [(name, values_of(c, arm, c.seeds[:1])[0][EXAMPLES]) for name, arm in models]
+    models = {"initial model": None} | {arm.name: arm for arm in c.arms}
+    texts = {name: values_of(c, arm, c.seeds[:1])[0][EXAMPLES] for name, arm in models.items()}
     lines = []
-    for i, prompt in enumerate(texts[0][1]["prompt"]):
-        lines += ["", quoted_text(prompt)] if i else [quoted_text(prompt)]
-        lines += [f"    {name}: {quoted_text(of['answer'][i])}" for name, of in texts]
+    for i, prompt in enumerate(texts["initial model"]["prompt"]):
+        lines += ["", in_one_line(prompt)]
+        lines += [f"    {name}: {in_one_line(of['answer'][i])}" for name, of in texts.items()]
     which = "test row" if c.parts else "test prompt of each task"
     return ["## Examples", f"The first {which}, and what each method's model with seed "
-            f"{c.seeds[0]} responds:", "", "~~~text", *lines, "~~~", ""]
+            f"{c.seeds[0]} responds:", "", "~~~text", *lines[1:], "~~~", ""]
 
 
-def quoted_text(text: str) -> str:
-    """In one line; a long text is cut."""
-    text = json.dumps(str(text), ensure_ascii=False)
-    return visible(text if len(text) <= LONGEST_EXAMPLE else f"{text[:LONGEST_EXAMPLE]}...")
+def in_one_line(text: str) -> str:
+    return visible(json.dumps(shorten(str(text), LONGEST_EXAMPLE), ensure_ascii=False))
 
 
-def rate_section(c: Comparison, found: Found) -> list[str]:
+def rate_section(c: Comparison, measure: Measure, found: Found) -> list[str]:
     """The score of each learning rate with each seed."""
     lines = []
     for arm, tried in found.items():
-        results = validation_results(c, arm, tried)
+        means = {lr: mean_text(x) for lr, x in validation_results(c, arm, tried).items()}
         for lr, scores in sorted(tried.scores.items()):
-            measure = MEASURES[next(iter(results.values())).measure]
             cells = [measure.text(measure.sign * x) if x > -float("inf") else "diverged"
                      for x in scores]
-            cells += [""] * (len(SEARCH_SEEDS) - len(scores))
-            mean = mean_text(results[lr]) if lr in results else ""
-            lines.append([arm.name, short_lr(lr), *cells, mean, "taken" * (lr == tried.taken)])
+            lines.append([arm.name, short_lr(lr), *cells, *[""] * (len(SEARCH_SEEDS) - len(cells)),
+                          means.get(lr, ""), "taken" * (lr == tried.taken)])
     seeds = [f"seed {seed}" for seed in SEARCH_SEEDS]
     return ["## Learning rates", "Scores on validation prompts; mean ± 95 % CI of those with three "
             "seeds:", "", *as_markdown(["method", "learning rate", *seeds, "mean", ""], *lines)
@@ -280,12 +275,9 @@ def cost_text(c: Comparison, found: Found) -> str:
     """CPU time of all runs that the result rests on."""
     searched = {c.run(arm, seed, lr) for arm, tried in found.items()
                 for lr, scores in tried.scores.items() for seed in SEARCH_SEEDS[:len(scores)]}
-    tested = {c.initial(), *(c.run(arm, seed) for arm in c.all_arms for seed in c.seeds)}
-
-    def cost(runs: set[Run]) -> str:
-        return time_text(sum(map(cpu_seconds, runs)))
-    return (f"CPU time of training and scoring: {cost(searched | tested)} in "
-            f"{quantity(len(searched | tested), 'runs')}, of them {cost(searched)} in "
+    runs = searched | {c.initial(), *(c.run(arm, seed) for arm in c.all_arms for seed in c.seeds)}
+    total, search = (time_text(sum(map(cpu_seconds, x))) for x in (runs, searched))
+    return (f"CPU time of training and scoring: {total} in {len(runs)} runs, of them {search} in "
             f"{len(searched)} for the search of learning rates.")
 
 

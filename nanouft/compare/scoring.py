@@ -66,11 +66,11 @@ def measure(spec: EvalSpec, name: str) -> Values:
     if not spec.data:
         answers = score_tasks(model, tok, spec.split, spec.items, spec.seed, spec.tasks,
                               spec.longest)[1]
-        first = [next(x for x in answers if x["family"] == task) for task in spec.tasks]
+        firsts = [next(x for x in answers if x["family"] == task) for task in spec.tasks]
         return {what: {task: np.array([x[key] for x in answers if x["family"] == task], float)
                        for task in spec.tasks} for what, key in
                 (("score", "score"), ("stops", "ended"))} | {
-            EXAMPLES: {key: np.array([x[key] for x in first]) for key in ("prompt", "answer")}}
+            EXAMPLES: {key: np.array([x[key] for x in firsts]) for key in ("prompt", "answer")}}
     rows = spec.rows()
     measurements = evaluate.measure_kinds("", model, tok, rows, on.exact())
     if spec.reward:
