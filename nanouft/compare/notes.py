@@ -1,22 +1,77 @@
-"""Why a verdict may be unfair although its interval is right."""
+"""What an interval does not say: lost tasks, failed runs, and what may make a verdict unfair."""
+import json
 import shlex
 from collections.abc import Iterator
 
 import numpy as np
 
-from nanouft.compare import stats
-from nanouft.compare.plan import Comparison, short_lr
+from nanouft.compare.inputs import short_hash
+from nanouft.compare.plan import COPY_SEEDS, SEARCH_SEEDS, Comparison, short_lr
 from nanouft.compare.row_notes import each_note_once
 from nanouft.compare.runs import made_record
 from nanouft.compare.search import Found, Tried, at_edge
-from nanouft.compare.verdicts import MARGIN, MEASURES, Question, Result
+from nanouft.compare.verdicts import MEASURES, Question, Result
+from nanouft.plumbing.files import read_text, write_text
 
 UNEQUAL_EOS = 0.1       # of all responses: from here on a difference of their ends is told
+LOST = 0.2              # of all points: a task that loses less is not destroyed
 
 
-def notes(c: Comparison, found: Found, results: list[Result]) -> list[str]:
+# ---- beside the result ---------------------------------------------------------------------------
+def lost_tasks(results: list[Result]) -> Iterator[str]:
+    """Tasks of NanoWorld that a method destroys: LOST points are gone, and half of what was there
+    before."""
+    for x in results[1:]:
+        for task, before in results[0].scores.items() if not x.redrawn else ():
+            was, now = before.mean(), x.scores[task].mean()
+            if was - now >= max(LOST, was / 2):
+                text = MEASURES[x.measure].text
+                yield f"{x.name} lost task {task}: {text(was)} before training, {text(now)} after."
+
+
+def failures(c: Comparison, found: Found, results: list[Result], margin: float) -> Iterator[str]:
+    """A method whose runs at its learning rate do not all succeed, those of the search too. An
+    interval supposes that seeds scatter alike."""
+    measure = MEASURES[results[0].measure]
+    for x, arm in zip(results[1:], c.arms):
+        searched = found[arm].scores[found[arm].taken] if arm in found else []
+        scores = np.array([*measure.sign * x.seed_scores(), *searched])
+        failed = [f"seed {seed + COPY_SEEDS * arm.copy}: {measure.text(measure.sign * score)}"
+                  for seed, score, fails in zip([*c.seeds, *SEARCH_SEEDS], scores,
+                                                are_failures(scores, margin)) if fails]
+        if failed:
+            yield (f"{x.name} failed in {len(failed)} of {len(scores)} runs ({', '.join(failed)}), "
+                   f"so its mean depends on how many of {len(c.seeds)} fail.")
+
+
+def are_failures(scores: np.ndarray, margin: float) -> np.ndarray:
+    """(runs,) True for a run that is below the median of the better half by ten margins, and by
+    five times as far as that half is apart. In scores more is better."""
+    better = np.sort(scores)[len(scores) // 2:]
+    return np.median(better) - scores > max(10 * margin, 5 * np.ptp(better))
+
+
+# ---- how often these prompts were asked ----------------------------------------------------------
+def count_test(c: Comparison) -> int:
+    """This is test 1, 2 ... on these prompts in this folder; the same runs are one test. Who tests
+    until it suits finds a difference that is not there."""
+    spec, file = c.spec("test"), c.out / "tests.jsonl"
+    prompts = spec.data or f"{spec.split} {spec.seed}"
+    runs = sorted(c.run(arm, seed).folder.name for arm in c.arms for seed in c.seeds)
+    test = json.dumps({"prompts": prompts, "methods": [arm.typed for arm in c.arms],
+                       "by": c.cfg.by, "runs": short_hash(runs)})
+    tests = read_text(file).splitlines() if file.exists() else []
+    if test not in tests:
+        tests.append(test)
+        write_text(file, "".join(f"{line}\n" for line in tests))
+    return sum(json.loads(x)["prompts"] == prompts for x in tests[:tests.index(test) + 1])
+
+
+# ---- notes ---------------------------------------------------------------------------------------
+def notes(c: Comparison, found: Found, results: list[Result], tests: int) -> list[str]:
+    """tests: of these prompts, with this one."""
     measure, arms = MEASURES[results[0].measure], results[1:]
-    texts = c.row_notes + [*floor_ceiling(c, results), *failed_seeds(c, results)]
+    texts = c.row_notes + [*floor_ceiling(c, results)]
     texts += [text for arm, tried in found.items() for text in rate_at_edge(arm.name, tried)]
     texts += [*unequal_compute(arms), *unequal_ends(arms)]
     texts += each_note_once({arm.name: made_record(c.run(arm, c.seeds[0])).get("notes", ())
@@ -24,10 +79,10 @@ def notes(c: Comparison, found: Found, results: list[Result]) -> list[str]:
     texts += [measure.trained] if measure.trained else []
     texts += [f"{arm.name} optimises the reward of this test" for arm in c.arms
               if any("reward" in c.configs[stage].given for stage in arm.stages)]
-    if len(c.seeds) < 3:
-        two, three, five = (stats.student(0.025, freedom) for freedom in (1, 2, 4))
-        texts.append(f"with two seeds a 95 % CI is ±{two:.1f} standard errors; with three "
-                     f"{three:.1f}, with five {five:.1f}: give --seeds 3 or more")
+    if tests > 1:
+        texts.append(f"this is test {tests} on these prompts in this folder, and each may find by "
+                     "chance a difference that is not there"
+                     + "; --confirm tests once with new seeds and prompts" * (not c.cfg.confirm))
     return texts
 
 
@@ -43,21 +98,6 @@ def floor_ceiling(c: Comparison, results: list[Result]) -> Iterator[str]:
                    f"{', '.join(at_end)}, a {name} that hides differences{other}")
 
 
-def failed_seeds(c: Comparison, results: list[Result]) -> Iterator[str]:
-    """A seed that is far from the others: by ten margins, and four times as far as these are from
-    each other. The interval supposes that seeds scatter alike."""
-    measure = MEASURES[results[0].measure]
-    for x in results[1:]:
-        scores = x.seed_scores()
-        for i, seed in enumerate(c.seeds if len(scores) > 2 else ()):
-            others = np.delete(scores, i)
-            away = scores[i] - np.median(others)
-            if abs(away) > max(10 * MARGIN, 4 * np.ptp(others)):
-                yield (f"{x.name}: seed {seed} is {measure.text(away, '+')} from the others. A "
-                       "method that fails on some seeds needs more of them (--seeds 10), because "
-                       "five often have none that fails")
-
-
 def rate_at_edge(name: str, tried: Tried) -> Iterator[str]:
     """Might a rate beyond those that were searched be better?"""
     if len(tried.scores) > 2 and at_edge(tried.taken, tried.scores):
@@ -68,25 +108,18 @@ def rate_at_edge(name: str, tried: Tried) -> Iterator[str]:
 
 
 def unequal_compute(arms: list[Result]) -> Iterator[str]:
-    """A line for each chain beside single methods, and one that says in what those, or the chains
-    alone, differ."""
-    single = [x for x in arms if x.arm and len(x.arm.stages) == 1]
+    """Rows that each method trains on in all its steps, if they differ; and for a chain that takes
+    more steps than any single method, one that would not."""
+    names: dict[int, list[str]] = {}
     for x in arms:
-        first, *more = x.arm.stages if x.arm else ((),)
-        if more and single and all(other.steps < x.steps for other in single):
-            equal = shlex.join([*first, "--steps", f"{x.steps:.0f}"])
-            yield (f"{x.name} takes {x.steps:.0f} steps, the others fewer, so compute is not "
-                   f"matched; add \"{equal}\" as a baseline that is")
-    unequal = []
-    for what, of in (("steps", lambda x: x.steps), ("batch size", lambda x: x.rows / x.steps),
-                     ("sequences per row", lambda x: x.sequences / x.rows)):
-        amounts = {x.name: of(x) for x in single or arms}
-        least = min(amounts, key=amounts.__getitem__)
-        times = {name: float(f"{x / amounts[least]:.2g}") for name, x in amounts.items()}
-        unequal += [f"{name} has {x:g} times the {what} of {least}"
-                    for name, x in times.items() if x != 1]
-    if unequal:
-        yield f"compute is not equal: {'; '.join(unequal)}"
+        names.setdefault(round(x.rows), []).append(x.name)
+    single = [x.steps for x in arms if x.arm and len(x.arm.stages) == 1]
+    baselines = [shlex.join([*x.arm.stages[0], "--steps", f"{x.steps:.0f}"]) for x in arms
+                 if x.arm and single and x.steps > max(single)]
+    if len(names) > 1:
+        amounts = "; ".join(f"{rows:,} rows in {', '.join(of)}" for rows, of in names.items())
+        more = " and ".join(f'"{x}"' for x in dict.fromkeys(baselines))
+        yield f"compute is not equal: {amounts}" + f"; a baseline that is: {more}" * bool(more)
 
 
 def unequal_ends(arms: list[Result]) -> Iterator[str]:
@@ -101,5 +134,10 @@ def caveats(q: Question, sign: int) -> list[str]:
     """What to know of a verdict. sign: -1 where the lead beside it is not that of q.a over q.b."""
     task, rest = q.driven_by()
     texts = [f"driven by task {task}: without it {MEASURES[q.a.measure].text(sign * rest, '+')}"]
-    return texts * bool(task) + ["all scores are the same to the last digit"] * (
-        not any(gap.any() for gap in q.gaps().values()))
+    texts *= bool(task)
+    if any(q.a.weights) and q.a.weights == q.b.weights:
+        texts.append("both trained to the same weights: what differs between them never acted")
+    elif not any(gap.any() for gap in q.gaps().values()):
+        texts.append("all scores are the same to the last digit; ± is "
+                     + ("what one prompt more might change" if q.a.is_share else "unknown"))
+    return texts

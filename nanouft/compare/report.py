@@ -2,46 +2,55 @@
 import contextlib
 import csv
 import io
+import json
 import platform
 import re
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from textwrap import shorten
 from typing import NamedTuple
 
 import torch
 
 from nanouft import __version__
 from nanouft.compare.inputs import LIBRARIES, PACKAGE, current, hash_of_input
-from nanouft.compare.notes import notes
+from nanouft.compare.jobs import time_text
+from nanouft.compare.notes import count_test, failures, lost_tasks, notes
 from nanouft.compare.picture import method_of, picture
 from nanouft.compare.plan import COPY_SEEDS, SEARCH_SEEDS, Comparison, short_lr
-from nanouft.compare.search import Found
+from nanouft.compare.runs import cpu_seconds
+from nanouft.compare.scoring import EXAMPLES
+from nanouft.compare.search import Found, validation_results
 from nanouft.compare.table import (
     conclusion,
     difference_lines,
+    mean_text,
     note_lines,
+    rate_lines,
     score_table,
     setup_lines,
     signed_interval,
     wrapped,
 )
-from nanouft.compare.verdicts import MEASURES, Measure, Question, Result
+from nanouft.compare.verdicts import MEASURES, Measure, Question, Result, values_of
 from nanouft.objective import Objective
 from nanouft.pictures.colours import style_of
-from nanouft.plumbing.files import own_file, write_text
-from nanouft.plumbing.printing import Picture, Table, say
+from nanouft.plumbing.files import write_text
+from nanouft.plumbing.printing import Picture, Table, say, visible
 from nanouft.run.device import cores
 
 Lines = list[list[str]]             # of cells, the head first
+LONGEST_EXAMPLE = 600               # letters of a prompt or answer in the report
 
 
 class Verdict(NamedTuple):
     """What came of a comparison. A cell of a notebook shows its text."""
     folder: Path
-    table: Table                # for each method: name, mean, half_width
-    differences: Table          # for each pair: name, mean, half_width, verdict
+    table: Table                # for each method: name, mean, half_width, learning_rate, steps
+    differences: Table          # for each pair: name, mean, half_width, verdict, p, corrected_for,
+                                # seeds, n_prompts
     text: str                   # as the command prints it
     notes: list[str]            # what may make a verdict unfair, skipped rows too
 
@@ -58,21 +67,27 @@ def verdict_of(c: Comparison, results: list[Result], questions: list[Question],
     """In the units of the printed table."""
     measure = MEASURES[results[0].measure]
     table = Table({"name": x.name, "mean": measure.scale * x.mean,
-                   "half_width": measure.scale * x.half_width} for x in results)
+                   "half_width": measure.scale * x.half_width,
+                   "learning_rate": c.rate(x.arm) if x.arm else None,
+                   "steps": round(x.steps)} for x in results)
     differences = Table()
     for q in questions:
         mean, half = (measure.scale * x for x in q.interval())
         differences.append({"name": q.name, "mean": measure.sign * mean, "half_width": half,
-                            "verdict": q.verdict})
+                            "verdict": q.verdict, "p": q.p_value,
+                            "corrected_for": q.n_comparisons, "seeds": len(c.seeds),
+                            "n_prompts": q.a.n_prompts})
     return Verdict(c.folder, table, differences, text, noticed)
 
 
 def write_report(c: Comparison, found: Found, results: list[Result],
                  questions: list[Question]) -> Verdict:
     """Print the table, and write the files."""
-    result, noticed = conclusion(questions), notes(c, found, results)
-    table = [*score_table(c, results), "", *difference_lines(c, questions),
-             *(line for text in noticed for line in note_lines(text))]
+    result = conclusion(questions, [*lost_tasks(results),
+                                    *failures(c, found, results, questions[0].margin)])
+    noticed = notes(c, found, results, count_test(c))
+    table = [*score_table(c, results), "", *difference_lines(c, questions), "",
+             *rate_lines(c, found), *(line for text in noticed for line in note_lines(text))]
     verdict = verdict_of(c, results, questions, "\n".join([*wrapped(result), "", *table]), noticed)
     say(verdict.text)
     c.folder.mkdir(parents=True, exist_ok=True)
@@ -112,14 +127,17 @@ def prompt_scores(c: Comparison, results: list[Result]) -> Lines:
 
 def difference_rows(questions: list[Question]) -> Lines:
     """Each difference, as it was measured, of all and by task; of a task it is not corrected."""
-    out = [["method", "minus", "part", "difference", "half_width", "corrected_for", "verdict"]]
+    out = [["method", "minus", "part", "difference", "half_width", "on_this_file", "p",
+            "corrected_for", "seeds", "prompts", "verdict"]]
     for q in questions:
         parts = {"all": q} | {x: q.of_task(x) for x in q.a.scores if len(q.a.scores) > 1}
         for part, of_part in parts.items():
             mean, half = of_part.interval()
+            narrow = f"{q.half_width_on_this_file():.5f}" if q.a.redrawn else ""
             out.append([q.a.name, q.b.name, part, f"{MEASURES[q.a.measure].sign * mean:.5f}",
-                        f"{half:.5f}", str(of_part.n_comparisons),
-                        q.verdict if of_part is q else ""])
+                        f"{half:.5f}", narrow, f"{of_part.p_value:.5f}",
+                        str(of_part.n_comparisons), str(len(q.a.seed_scores())),
+                        str(of_part.a.n_prompts), q.verdict if of_part is q else ""])
     return out
 
 
@@ -129,18 +147,20 @@ def report_text(c: Comparison, found: Found, results: list[Result], questions: l
     measure = MEASURES[results[0].measure]
     good, bad = ("above", "below") if measure.sign > 0 else ("below", "above")
     over = "seeds and prompts." if not c.parts else (
-        "seeds, prompts, and bootstrap samples of the training rows. The seeds have drawn them "
-        "together, each row as often as any other. The variance due to the file itself is taken "
-        "to be a third larger than that which such samples give between seeds.")
+        "seeds, prompts and files of rows. The seeds have drawn bootstrap samples of the training "
+        "rows together, each row as often as any other, and what these do to a seed is taken for "
+        "what another file would do to all.")
     return "\n".join([
         f"# {'Confirmation: ' * c.cfg.confirm}{', '.join(arm.name for arm in c.arms)}",
         f"**{result}**", "", *setup_lines(c), "", environment_text(c.stage_plan.device), "",
-        "![scores and paired differences](picture.svg)", "", caption(results), "",
         "```text", *table, "```", "",
         f"A CI is over {over} Differences are paired by seed and prompt. The CI that is printed "
         f"decides: {good} 0 is better, {bad} 0 worse, inside the margin equivalent, else "
-        "undecided.", "", *settings_section(c), *seed_section(c, results, questions),
-        *task_section(results, questions), *rate_section(measure, found),
+        "undecided; p is below .05 where it excludes 0.", "",
+        "![scores and paired differences](picture.svg)", "", caption(results), "",
+        *rate_section(c, measure, found), *seed_section(c, results, questions),
+        *task_section(results, questions), *example_section(c), *settings_section(c),
+        "## Cost", cost_text(c, found), "",
         "## Reproduce", "From the same folder, with the same files; below it the trainings that "
         "were evaluated:", "```bash", c.command, *training_commands(c), "```", ""])
 
@@ -178,13 +198,11 @@ def settings_section(c: Comparison) -> list[str]:
 
 
 def file_hashes(c: Comparison) -> list[str]:
-    """Of the initial model, your rows and your code."""
-    names = {*(c.train.data or ()), c.train.init}
-    hashes = dict.fromkeys(sorted(names)) | {
+    """Of nanouft and the methods, the initial model, your rows and your code."""
+    hashes = {file: hash_of_input(file) for file in c.train.data or ()} | {
         name: x for arm in c.all_arms for name, x in c.run(arm, c.seeds[0]).inputs
-        if own_file(name) and not name.startswith("nanouft/")}
-    texts = [f"{name} {x or hash_of_input(name)}" for name, x in hashes.items()]
-    return [f"SHA-256, its first digits: {'; '.join(texts)}.", ""]
+        if name not in LIBRARIES}
+    return [f"SHA-256, its first digits: {'; '.join(map(' '.join, hashes.items()))}.", ""]
 
 
 def settings_text(objective: Objective) -> str:
@@ -207,23 +225,60 @@ def task_section(results: list[Result], questions: list[Question]) -> list[str]:
     measure, tasks = MEASURES[results[0].measure], [*results[0].scores]
     if len(tasks) == 1:
         return []
-    means = [[x.name, *(f"{measure.text(of.mean)} ± {measure.text(of.half_width)}"
-                        for of in map(x.of_task, tasks))] for x in results]
-    gaps = [[q.name, *(signed_interval(q.of_task(task)) for task in tasks)] for q in questions]
-    return ["## By task", "Means, and paired differences, each ± its 95 % CI. They are not "
-            "corrected for the number of tasks or of comparisons: exploratory.", "",
-            *as_markdown(["", *tasks], *means, *gaps)]
+    means = [[x.name, *(measure.text(x.of_task(task).mean) for task in tasks)] for x in results]
+    gaps = [[q.name, *(task_difference(q.of_task(task)) for task in tasks)] for q in questions]
+    return ["## By task", "Means, and paired differences ± 95 % CI. They are not corrected for the "
+            "number of tasks or of comparisons: exploratory. Without ±: the CI is wider than ±50 "
+            "points.", "", *as_markdown(["", *tasks], *means, *gaps)]
 
 
-def rate_section(measure: Measure, found: Found) -> list[str]:
+def task_difference(q: Question) -> str:
+    """Without an interval that says nothing."""
+    text = signed_interval(q)
+    return text if q.half_width() < 0.5 else text.partition(" ")[0]
+
+
+def example_section(c: Comparison) -> list[str]:
+    """Answers to the same prompts, whoever is right."""
+    models = {"initial model": None} | {arm.name: arm for arm in c.arms}
+    texts = {name: values_of(c, arm, c.seeds[:1])[0][EXAMPLES] for name, arm in models.items()}
+    lines = []
+    for i, prompt in enumerate(texts["initial model"]["prompt"]):
+        lines += ["", in_one_line(prompt)]
+        lines += [f"    {name}: {in_one_line(of['answer'][i])}" for name, of in texts.items()]
+    which = "test row" if c.parts else "test prompt of each task"
+    return ["## Examples", f"The first {which}, and what each method's model with seed "
+            f"{c.seeds[0]} responds:", "", "~~~text", *lines[1:], "~~~", ""]
+
+
+def in_one_line(text: str) -> str:
+    return visible(json.dumps(shorten(str(text), LONGEST_EXAMPLE), ensure_ascii=False))
+
+
+def rate_section(c: Comparison, measure: Measure, found: Found) -> list[str]:
     """The score of each learning rate with each seed."""
-    lines = [[arm.name, short_lr(lr), *(
-        measure.text(measure.sign * x) if x > -float("inf") else "diverged" for x in scores),
-        *[""] * (len(SEARCH_SEEDS) - len(scores)), "taken" * (lr == tried.taken)]
-        for arm, tried in found.items() for lr, scores in sorted(tried.scores.items())]
+    lines = []
+    for arm, tried in found.items():
+        means = {lr: mean_text(x) for lr, x in validation_results(c, arm, tried).items()}
+        for lr, scores in sorted(tried.scores.items()):
+            cells = [measure.text(measure.sign * x) if x > -float("inf") else "diverged"
+                     for x in scores]
+            lines.append([arm.name, short_lr(lr), *cells, *[""] * (len(SEARCH_SEEDS) - len(cells)),
+                          means.get(lr, ""), "taken" * (lr == tried.taken)])
     seeds = [f"seed {seed}" for seed in SEARCH_SEEDS]
-    return ["## Learning rates", "Scores on validation prompts:", "",
-            *as_markdown(["method", "learning rate", *seeds, ""], *lines)] if lines else []
+    return ["## Learning rates", "Scores on validation prompts; mean ± 95 % CI of those with three "
+            "seeds:", "", *as_markdown(["method", "learning rate", *seeds, "mean", ""], *lines)
+            ] if lines else []
+
+
+def cost_text(c: Comparison, found: Found) -> str:
+    """CPU time of all runs that the result rests on."""
+    searched = {c.run(arm, seed, lr) for arm, tried in found.items()
+                for lr, scores in tried.scores.items() for seed in SEARCH_SEEDS[:len(scores)]}
+    runs = searched | {c.initial(), *(c.run(arm, seed) for arm in c.all_arms for seed in c.seeds)}
+    total, search = (time_text(sum(map(cpu_seconds, x))) for x in (runs, searched))
+    return (f"CPU time of training and scoring: {total} in {len(runs)} runs, of them {search} in "
+            f"{len(searched)} for the search of learning rates.")
 
 
 def training_commands(c: Comparison) -> list[str]:

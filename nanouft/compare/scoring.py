@@ -15,6 +15,9 @@ from nanouft.data.rows import Row, read
 from nanouft.plumbing.files import own_file
 from nanouft.world.answers import read_question
 
+EXAMPLES = "example texts"      # among the measures, because they are kept with them
+EXAMPLE_TOKENS = 60             # of an example, where responses are not measured
+
 Values = dict[str, dict[str, np.ndarray]]       # {measure: {task or "rows": (questions,)}}
 
 
@@ -54,17 +57,20 @@ def fact_numbers(spec: EvalSpec) -> dict[str, np.ndarray]:
 
 
 def measure(spec: EvalSpec, name: str) -> Values:
-    """What evaluate measures of a model, row by row."""
+    """What evaluate measures of a model, row by row; and a few answers to read, always to the same
+    prompts: NanoWorld's first of each task, or that of your first row."""
     from nanouft import evaluate
-    from nanouft.run.evaluation import score_tasks
+    from nanouft.run.evaluation import answer_rows, score_tasks
     from nanouft.run.load import open_for_inference
     model, tok, on = open_for_inference(name, spec.device, spec.dtype)
     if not spec.data:
         answers = score_tasks(model, tok, spec.split, spec.items, spec.seed, spec.tasks,
                               spec.longest)[1]
+        firsts = [next(x for x in answers if x["family"] == task) for task in spec.tasks]
         return {what: {task: np.array([x[key] for x in answers if x["family"] == task], float)
                        for task in spec.tasks} for what, key in
-                (("score", "score"), ("stops", "ended"))}
+                (("score", "score"), ("stops", "ended"))} | {
+            EXAMPLES: {key: np.array([x[key] for x in firsts]) for key in ("prompt", "answer")}}
     rows = spec.rows()
     measurements = evaluate.measure_kinds("", model, tok, rows, on.exact())
     if spec.reward:
@@ -80,7 +86,14 @@ def measure(spec: EvalSpec, name: str) -> Values:
             out[what] = {"rows": linearised(m.sums, m.counts)}
             out[f"{what} groups"] = {"rows": np.array([keys.index(of_row[w]) for w in m.where])}
             out |= {f"{what} {more}": {"rows": x} for more, x in m.also.items()}
-    return out
+    first = measurements.get("greedy answers") or next(iter(measurements.values()))
+    row = next(r for r in rows if r.where == first.where[0])
+    if "responses" in first.also:                       # the one whose reward is measured
+        text = str(first.also["responses"][0])
+    else:
+        text = tok.decode(answer_rows(model, tok, [row], max_new=EXAMPLE_TOKENS)[0].ids).strip()
+    prompt = "\n".join(turn.text for turn in row.prompt)
+    return out | {EXAMPLES: {"prompt": np.array([prompt]), "answer": np.array([text])}}
 
 
 def linearised(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:

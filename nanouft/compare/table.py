@@ -4,8 +4,17 @@ from collections.abc import Iterable
 
 from nanouft.compare.notes import caveats
 from nanouft.compare.plan import COPY_SEEDS, SEARCH_SEEDS, Comparison, short_lr
+from nanouft.compare.search import Found, validation_results
 from nanouft.compare.splits import PURPOSES
-from nanouft.compare.verdicts import MEASURES, Question, Result, mean_over_tasks, values_of
+from nanouft.compare.stats import student
+from nanouft.compare.verdicts import (
+    MEASURES,
+    Question,
+    Result,
+    compared_pairs,
+    mean_over_tasks,
+    values_of,
+)
 from nanouft.plumbing.printing import quantity
 
 
@@ -43,6 +52,9 @@ def setup_lines(c: Comparison) -> list[str]:
     copies = (f" (those of a second name {COPY_SEEDS} more)" if any(arm.copy for arm in c.arms)
               else "")
     confirmed = "Confirmation: new seeds and prompts. " * c.cfg.confirm
+    two, five = (student(0.025 / len(compared_pairs(c.arms)), freedom) for freedom in (1, 4))
+    blind = (f" With two seeds a CI is up to ±{two:.1f} standard errors (with five ±{five:.1f}), "
+             "so only a huge difference will be seen." * (len(c.seeds) == 2))
     steps = number_range(x.steps for x in plans)
     unit = "step" if steps == "1" else "steps"
     return wrapped(
@@ -50,11 +62,12 @@ def setup_lines(c: Comparison) -> list[str]:
         f"{plans[0].dtype}. Each stage: {steps} {unit} at batch size "
         f"{number_range(x.batch_size for x in plans)}, on {number_range(x.rows for x in plans)} "
         f"training examples. Learning rate: {search}. Evaluated: seeds {c.seeds[0]} to "
-        f"{c.seeds[-1]}{copies}.")
+        f"{c.seeds[-1]}{copies}.{blind}")
 
 
-def conclusion(questions: list[Question]) -> str:
-    """Which method is ahead, and by how much; or that nothing is decided."""
+def conclusion(questions: list[Question], more: Iterable[str] = ()) -> str:
+    """Which method is ahead, and by how much; or that nothing is decided. more: sentences that
+    belong to it."""
     measure, beaten = MEASURES[questions[0].a.measure], dict[str, list[str]]()
     for q in questions:
         mean, half = q.interval()
@@ -66,13 +79,20 @@ def conclusion(questions: list[Question]) -> str:
                 + f" ({told})" * bool(told))
     sentences = [f"{winner} is better than {', '.join(losers)}."
                  for winner, losers in beaten.items()]
-    sentences += [f"{q.a.name} and {q.b.name} are equivalent." for q in questions
+    sentences += [f"{q.a.name} and {q.b.name} are equivalent "
+                  f"({'; '.join([signed_interval(q), *caveats(q, 1)])})." for q in questions
                   if q.verdict == "equivalent"]
-    if undecided := [q.name for q in questions if q.verdict == "undecided"]:
-        sentences.append(f"Undecided, because the CI includes 0: {'; '.join(undecided)}."
-                         if sentences else "nothing is decided: each CI includes 0.")
-    sample = questions[0].a.sample_text
-    return " ".join([f"Result ({measure.title}; {sample}; ± is a 95 % CI):", *sentences])
+    undecided = [f"{q.name} {signed_interval(q)}" for q in questions if q.verdict == "undecided"]
+    if undecided:
+        sentences.append(f"Undecided, because the CI includes 0: {'; '.join(undecided)}.")
+    first = questions[0]
+    return " ".join([f"Result ({measure.title}; {first.a.sample_text}; ± is the 95 % CI of a "
+                     f"difference{corrected_text(first)}):", *sentences, *more])
+
+
+def corrected_text(q: Question) -> str:
+    return (f", Bonferroni-corrected for {q.n_comparisons} comparisons"
+            if q.n_comparisons > 1 else "")
 
 
 def score_table(c: Comparison, results: list[Result]) -> list[str]:
@@ -82,7 +102,7 @@ def score_table(c: Comparison, results: list[Result]) -> list[str]:
     titles = [textwrap.wrap(title, width) for title, width in columns]
     lines = [["", *(x[0] if len(x) > 1 else "" for x in titles)], ["", *(x[-1] for x in titles)]]
     for x in results:
-        cells = [f"{measure.text(x.mean)} ± {measure.text(x.half_width)}"]
+        cells = [mean_text(x)]
         cells += [MEASURES[what].text(x.others[what]) if what in x.others else ""
                   for what in others]
         if x.arm:
@@ -111,21 +131,47 @@ def legends(c: Comparison, results: list[Result]) -> list[str]:
         texts.append("Learning rate: of a chain's last stage.")
     if any(x.sequences != x.rows for x in results):
         texts.append("Sequences: trained on; two of a pair, and all that are sampled.")
+    texts.append("CPU s: of one seed's training and scoring.")
     return [*filter(None, texts)]
 
 
 def difference_lines(c: Comparison, questions: list[Question]) -> list[str]:
     first, over = questions[0], "seeds, prompts and training rows" if c.parts else (
         "seeds and prompts")
-    measure, shared = MEASURES[first.a.measure], (
-        f", Bonferroni-corrected for {first.n_comparisons} comparisons" * (first.n_comparisons > 1))
-    out = wrapped(f"Paired differences: mean ± 95 % CI over {over}{shared}. "
-                  f"{equivalence_text(first)}{' Less is better.' * (measure.sign < 0)}")
+    measure = MEASURES[first.a.measure]
+    on_file = (" In brackets the ± of a narrower claim: on this file of rows, not on another like "
+               "it." * bool(c.parts))
+    out = wrapped(f"Paired differences: mean ± 95 % CI over {over}, and p"
+                  f"{corrected_text(first)}. {equivalence_text(first)}"
+                  f"{' Less is better.' * (measure.sign < 0)}{on_file}")
     for q in questions:
+        narrow = f"  (± {measure.text(q.half_width_on_this_file())})" if c.parts else ""
         out.append(f"  {q.name:{max(len(x.name) for x in questions)}}  "
-                   f"{signed_interval(q):>14}  {q.verdict}")
+                   f"{signed_interval(q):>14}{narrow}  {'p ' + p_text(q.p_value):8}  {q.verdict}")
         out += wrapped("; ".join(caveats(q, measure.sign)), " " * 4, " " * 4)
     return out
+
+
+def p_text(p: float) -> str:
+    """"= .0213", "< .001". It is below .05 where p is."""
+    return "< .001" if p < 0.001 else f"= {p:.3g}".replace("= 0.", "= .")
+
+
+def rate_lines(c: Comparison, found: Found) -> list[str]:
+    """The mean of each learning rate that has three seeds."""
+    out = wrapped(f"Learning rates: mean of {len(SEARCH_SEEDS)} seeds on validation prompts ± 95 % "
+                  "CI; the best mean is taken (*).") if found else []
+    for arm, tried in found.items():
+        means = ", ".join(f"{short_lr(lr)}{'*' * (lr == tried.taken)} {mean_text(x)}"
+                          for lr, x in validation_results(c, arm, tried).items())
+        out += wrapped(f"{arm.name}: {means}", " " * 4, "  ")
+    return out
+
+
+def mean_text(x: Result) -> str:
+    """"61.2 ± 3.0"."""
+    measure = MEASURES[x.measure]
+    return f"{measure.text(x.mean)} ± {measure.text(x.half_width)}"
 
 
 def equivalence_text(q: Question) -> str:

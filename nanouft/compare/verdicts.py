@@ -109,9 +109,13 @@ class Result(NamedTuple):
         return MEASURES[self.measure].unit == "points"
 
     @property
+    def n_prompts(self) -> int:
+        return sum(map(len, self.groups.values()))
+
+    @property
     def sample_text(self) -> str:
         """"n = 5 seeds x 900 prompts"; of your rows also how many draws they are."""
-        rows = sum(map(len, self.groups.values()))
+        rows = self.n_prompts
         draws = sum(len({*numbers}) for numbers in self.groups.values())
         what = quantity(rows, "prompts") if not self.redrawn or rows == draws else (
             f"{quantity(rows, 'rows')} in {quantity(draws, 'groups')}")
