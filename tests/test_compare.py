@@ -786,7 +786,8 @@ def test_questions_that_never_differ_are_not_called_equivalent_where_they_are_fe
     few, many = (of_gaps(np.zeros((3, n))) for n in (6, 200))
     assert few.interval() == (0, pytest.approx(1.96 / 8, abs=1e-3))         # Agresti and Min
     assert (few.verdict, many.verdict) == ("undecided", "equivalent")
-    assert notes.caveats(few, 1) == ["all scores are the same to the last digit"]
+    assert notes.caveats(few, 1) == ["all scores are the same to the last digit; ± is what one "
+                                     "prompt more might change"]
 
 
 @pytest.mark.parametrize("side", [1, -1])
@@ -817,7 +818,7 @@ def test_a_floor_and_unequal_ends_are_noted():
 
 
 @pytest.mark.parametrize("line, told", [
-    ("sft 'big=sft --batch-size 32'", "big has 4 times the batch size of sft"),
+    ("sft 'big=sft --batch-size 32'", "(rows in all steps): sft 16; big 64"),
     ("sft sft+dpo", 'add "sft --steps 4" as a baseline that is')])
 def test_what_is_not_equal_is_named(line, told):
     assert told in " ".join(compared(f"{line} {SMALL}")[0].notes)
@@ -872,11 +873,12 @@ def test_reports_of_other_commands_have_other_folders():
 
 
 @pytest.mark.parametrize("gaps, told", [
-    ((0.2, 0.0), "b is better than a by 20.0 ± 0.0 points. c and a are equivalent."),
+    ((0.2, 0.0), "b is better than a by 20.0 ± 0.0 points. c and a are equivalent "
+                 "(+0.0 ± 0.0; all scores are the same"),
     ((-0.2, -0.3), "a is better than b by 20.0 ± 0.0 points, c by 30.0 ± 0.0 points."),
     ((0.2, np.array([[1.0, -1.0]])), "b is better than a by 20.0 ± 0.0 points. Undecided, because "
-                                     "the CI includes 0: c - a."),
-    ((np.array([[1.0, -1.0]]),), "nothing is decided: each CI includes 0.")])
+                                     "the CI includes 0: c - a +0.0 ±"),
+    ((np.array([[1.0, -1.0]]),), "of a difference): Undecided, because the CI includes 0: b - a")])
 def test_the_first_sentences_say_which_method_is_ahead(gaps, told, monkeypatch):
     monkeypatch.setattr(verdicts.Result, "least_variance", 0.0)
     questions = []

@@ -117,9 +117,10 @@ def unequal_compute(arms: list[Result]) -> Iterator[str]:
     baselines = [shlex.join([*x.arm.stages[0], "--steps", f"{x.steps:.0f}"]) for x in arms
                  if x.arm and single and x.steps > max(single)]
     if len(names) > 1:
-        amounts = "; ".join(f"{rows:,} rows in {', '.join(of)}" for rows, of in names.items())
+        amounts = "; ".join(f"{', '.join(of)} {rows:,}" for rows, of in names.items())
         more = " and ".join(f'"{x}"' for x in dict.fromkeys(baselines))
-        yield f"compute is not equal: {amounts}" + f"; a baseline that is: {more}" * bool(more)
+        yield (f"compute is not equal (rows in all steps): {amounts}"
+               + f"; add {more} as a baseline that is" * bool(more))
 
 
 def unequal_ends(arms: list[Result]) -> Iterator[str]:

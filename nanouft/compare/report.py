@@ -18,7 +18,7 @@ from nanouft import __version__
 from nanouft.compare.inputs import LIBRARIES, PACKAGE, current, hash_of_input
 from nanouft.compare.jobs import time_text
 from nanouft.compare.notes import count_test, failures, lost_tasks, notes
-from nanouft.compare.picture import method_of, picture
+from nanouft.compare.picture import picture
 from nanouft.compare.plan import COPY_SEEDS, SEARCH_SEEDS, Comparison, short_lr
 from nanouft.compare.runs import cpu_seconds
 from nanouft.compare.scoring import EXAMPLES
@@ -36,7 +36,6 @@ from nanouft.compare.table import (
 )
 from nanouft.compare.verdicts import MEASURES, Measure, Question, Result, values_of
 from nanouft.objective import Objective
-from nanouft.pictures.colours import style_of
 from nanouft.plumbing.files import write_text
 from nanouft.plumbing.printing import Picture, Table, say, visible
 from nanouft.run.device import cores
@@ -146,31 +145,22 @@ def report_text(c: Comparison, found: Found, results: list[Result], questions: l
                 result: str, table: list[str]) -> str:
     measure = MEASURES[results[0].measure]
     good, bad = ("above", "below") if measure.sign > 0 else ("below", "above")
-    over = "seeds and prompts." if not c.parts else (
-        "seeds, prompts and files of rows. The seeds have drawn bootstrap samples of the training "
-        "rows together, each row as often as any other, and what these do to a seed is taken for "
-        "what another file would do to all.")
+    of_file = (" The seeds have drawn bootstrap samples of the training rows together, each row as "
+               "often as any other. What these do to one seed is taken for what another file of "
+               "rows would do to all." * bool(c.parts))
     return "\n".join([
         f"# {'Confirmation: ' * c.cfg.confirm}{', '.join(arm.name for arm in c.arms)}",
         f"**{result}**", "", *setup_lines(c), "", environment_text(c.stage_plan.device), "",
         "```text", *table, "```", "",
-        f"A CI is over {over} Differences are paired by seed and prompt. The CI that is printed "
-        f"decides: {good} 0 is better, {bad} 0 worse, inside the margin equivalent, else "
-        "undecided; p is below .05 where it excludes 0.", "",
-        "![scores and paired differences](picture.svg)", "", caption(results), "",
+        f"Differences are paired by seed and prompt. The CI that is printed decides: {good} 0 is "
+        f"better, {bad} 0 worse, inside the margin equivalent, else undecided; p is below .05 "
+        f"where it excludes 0.{of_file}", "",
+        "![scores and paired differences](picture.svg)", "",
         *rate_section(c, measure, found), *seed_section(c, results, questions),
         *task_section(results, questions), *example_section(c), *settings_section(c),
         "## Cost", cost_text(c, found), "",
         "## Reproduce", "From the same folder, with the same files; below it the trainings that "
         "were evaluated:", "```bash", c.command, *training_commands(c), "```", ""])
-
-
-def caption(results: list[Result]) -> str:
-    """What the marks of the picture are."""
-    marks = ", ".join(f"{style_of(method_of(x)).mark} {x.name}" for x in results)
-    return (f"Above: {marks}; each with the 95 % CI of its mean, and below it a dot for each seed. "
-            "Below: the differences with their CI; blue is better, orange worse, grey undecided or "
-            "equivalent.")
 
 
 def settings_section(c: Comparison) -> list[str]:
@@ -226,16 +216,11 @@ def task_section(results: list[Result], questions: list[Question]) -> list[str]:
     if len(tasks) == 1:
         return []
     means = [[x.name, *(measure.text(x.of_task(task).mean) for task in tasks)] for x in results]
-    gaps = [[q.name, *(task_difference(q.of_task(task)) for task in tasks)] for q in questions]
+    gaps = [[q.name, *(signed_interval(of) if of.half_width() < 0.5 else "-"
+                       for of in map(q.of_task, tasks))] for q in questions]
     return ["## By task", "Means, and paired differences ± 95 % CI. They are not corrected for the "
-            "number of tasks or of comparisons: exploratory. Without ±: the CI is wider than ±50 "
+            "number of tasks or of comparisons: exploratory. A dash: the CI is wider than ±50 "
             "points.", "", *as_markdown(["", *tasks], *means, *gaps)]
-
-
-def task_difference(q: Question) -> str:
-    """Without an interval that says nothing."""
-    text = signed_interval(q)
-    return text if q.half_width() < 0.5 else text.partition(" ")[0]
 
 
 def example_section(c: Comparison) -> list[str]:

@@ -119,8 +119,7 @@ def legends(c: Comparison, results: list[Result]) -> list[str]:
     """What the columns are."""
     first, spec = values_of(c, None, c.seeds[:1])[0], c.spec("test")
     longest = f"at most {spec.longest or c.stage_plan.model.longest} tokens long."
-    texts = [f"{results[-1].sample_text}; ± is the 95 % confidence interval (CI) of this mean "
-             "alone."]
+    texts = ["± is the 95 % confidence interval (CI) of this mean alone."]
     texts += [MEASURES[x].legend.format(reward=spec.reward, longest=longest)
               for x in (results[0].measure, *results[-1].others)]
     lengths = [f"{role} {mean_over_tasks(first[f'prefers {role} tokens']):.1f} tokens"
@@ -147,7 +146,7 @@ def difference_lines(c: Comparison, questions: list[Question]) -> list[str]:
     for q in questions:
         narrow = f"  (± {measure.text(q.half_width_on_this_file())})" if c.parts else ""
         out.append(f"  {q.name:{max(len(x.name) for x in questions)}}  "
-                   f"{signed_interval(q):>14}{narrow}  {'p ' + p_text(q.p_value):8}  {q.verdict}")
+                   f"{signed_interval(q):>14}{narrow}  {'p ' + p_text(q.p_value):9}  {q.verdict}")
         out += wrapped("; ".join(caveats(q, measure.sign)), " " * 4, " " * 4)
     return out
 
