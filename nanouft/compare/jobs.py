@@ -29,7 +29,16 @@ import torch
 from tqdm import tqdm
 
 from nanouft.compare.inputs import changed_input
-from nanouft.compare.runs import Run, is_done, is_trained, made_record, score, scores_of, train
+from nanouft.compare.runs import (
+    Run,
+    is_done,
+    is_trained,
+    made_record,
+    score,
+    scores_of,
+    train,
+    wall_seconds,
+)
 from nanouft.plumbing.errors import UserError, out_of_memory
 from nanouft.plumbing.printing import BRIEF, progress, quantity, say
 
@@ -228,7 +237,7 @@ class RunsBar:
     def __init__(self, total: int, workers: int | None):
         self.bar, self.workers = progress(total, "runs", unit="run"), workers
         self.known = set[Path]()            # scores that are counted, or were there
-        self.seconds: list[float] = []      # of each training that was made
+        self.n_made, self.longest, self.told = 0, 0.0, 0.0     # seconds of a run
 
     def __enter__(self) -> "RunsBar":
         return self
@@ -249,17 +258,19 @@ class RunsBar:
     def count(self, run: Run) -> None:
         self.known.add(run.scores)
         self.bar.update()
-        self.seconds.append(made_record(run).get("wall", 0.0))
-        if len(self.seconds) == 1 + (self.workers or 1):        # one may be of the initial model
-            self.tell_costs()
+        self.n_made += 1
+        self.longest = max(self.longest, wall_seconds(run))
+        if self.n_made > (self.workers or 1) and self.longest > 2 * self.told:
+            self.tell_costs()           # one may be of the initial model
 
     def tell_costs(self) -> None:
-        left, longest = self.bar.total - self.bar.n, max(self.seconds)
-        seconds = left * longest / (self.workers or 1)
+        """And again when others take more than twice as long."""
+        left, self.told = self.bar.total - self.bar.n, self.longest
+        seconds = left * self.longest / (self.workers or 1)
         if seconds > LONG_TIME:
             by = quantity(self.workers, "workers") if self.workers else "one worker"
             self.clear()
-            say(f"About {left} trainings, the longest so far {time_text(longest)}: "
+            say(f"About {left} more trainings, the longest so far {time_text(self.longest)}: "
                 f"{time_text(seconds)} with {by}", at=BRIEF)
 
 

@@ -108,8 +108,15 @@ def scores_of(run: Run) -> Values | None:
 
 def cpu_seconds(run: Run) -> float:
     """Of its training and scoring."""
-    scoring = read_arrays(run.scores).get("seconds", 0.0)
-    return float(made_record(run).get("seconds", 0.0)) + float(scoring)
+    return told_by_both(run, "seconds")
+
+
+def wall_seconds(run: Run) -> float:
+    return told_by_both(run, "wall")
+
+
+def told_by_both(run: Run, name: str) -> float:
+    return float(made_record(run).get(name, 0.0)) + float(read_arrays(run.scores).get(name, 0.0))
 
 
 # ---- in a process of its own ---------------------------------------------------------------------
@@ -160,11 +167,11 @@ def own_turn(config: RunConfig) -> Iterator[None]:
 
 def score(run: Run) -> None:
     """The scores; heavy weights that no other run starts from are removed."""
-    start = cpu_time()
+    start, began = cpu_time(), time.monotonic()
     values = measure(run.spec, str(run.folder) if run.config else run.init)
     arrays: Any = {f"{what}/{part}": x for what, of in values.items() for part, x in of.items()}
     run.folder.mkdir(parents=True, exist_ok=True)
-    write_arrays(run.scores, seconds=cpu_time() - start, **arrays)
+    write_arrays(run.scores, seconds=cpu_time() - start, wall=time.monotonic() - began, **arrays)
     if not run.starts_others:
         remove_heavy_weights([run])
 
