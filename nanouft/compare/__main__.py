@@ -99,6 +99,7 @@ def compare(given: dict[str, Any], executor: Executor | None = None) -> report.V
                 bar.clear()
                 say(*wrapped(text), sep="\n", at=BRIEF)
             tested = [c.initial(), *(c.run(arm, seed) for seed in c.seeds for arm in c.all_arms)]
+            bar.expect_only(tested)
             make(tested)
         remove_heavy_weights(tested)
         return report.write_report(c, found, *verdicts(c))

@@ -249,6 +249,10 @@ class RunsBar:
         """Something else is printed now."""
         self.bar.clear()
 
+    def expect_only(self, runs: Iterable[Run]) -> None:
+        """These are the last."""
+        self.bar.total = self.bar.n + len({run.scores for run in runs} - self.known)
+
     def leave_out(self, runs: Iterable[Run]) -> None:
         """They are there."""
         new = {run.scores for run in runs} - self.known

@@ -29,7 +29,7 @@ from nanouft.compare.verdicts import (
 from nanouft.plumbing.errors import UserError
 
 RATE_FACTORS = (1, 1 / 3, 3, 1 / 9, 9)      # of a rate, in the order in which they are tried
-FINALIST_RUNS = 4   # of an arm with two more seeds: the own rate is mostly one of the two best
+FINALIST_RUNS = 6   # of an arm with two more seeds: the own rate, and the two best
 Make = Callable[[Iterable[Run]], None]
 
 
@@ -42,7 +42,7 @@ Found = dict[Arm, Tried]
 
 
 def most_runs(c: Comparison) -> int:
-    """Of a comparison: of each arm one try more than asked for, two finalists with two more seeds
+    """Of a comparison: of each arm one try more than asked for, three finalists with two more seeds
     each, and the seeds; and the initial model."""
     search = (c.cfg.tries + 1 + FINALIST_RUNS) * (c.cfg.tries > 1)
     return len(c.all_arms) * (search + c.cfg.seeds) + 1
