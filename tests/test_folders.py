@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,7 +33,7 @@ from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.plumbing.safetensors_files import read_tensors, save_tensors
 from nanouft.run import checkpoint, evaluation
 from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
-from nanouft.run.folder import fingerprint, hash_of, is_scored, new_folder, read_lines
+from nanouft.run.folder import fingerprint, hash_of, is_scored, locked, new_folder, read_lines
 
 STEPS = 5
 SCALER = grad_scaler(Device())          # of fp32, which scales nothing
@@ -495,6 +497,18 @@ def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(run, place
             new_folder(name, "dpo")
         assert str(refused.value) == (f"--out {name}: exists and is not an empty folder; choose "
                                       f"another name{remedy}")
+
+
+def test_a_process_that_was_forked_meanwhile_does_not_keep_a_folder_locked(tmp_path):
+    """A worker of a ProcessPoolExecutor: the second comparison in a program waited for ever."""
+    if "fork" not in get_all_start_methods():
+        pytest.skip("no process is forked here")
+    with ProcessPoolExecutor(1, get_context("fork")) as pool:
+        for _ in range(2):
+            with locked(tmp_path):
+                assert pool.submit(int).result() == 0
+                with pytest.raises(UserError, match="is in use"), locked(tmp_path):
+                    pass
 
 
 @pytest.mark.parametrize("out", [None, "out", "out/deep/run", "file/run"])

@@ -153,6 +153,13 @@ def lock(file: int) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def unlock(file: int) -> None:
+    """Unlock an open file for every process that has it, one that was forked meanwhile too."""
+    with suppress(ImportError, OSError):    # Windows forks none; a network drive has no locks
+        import fcntl
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
 def remove(path: Path) -> None:
     """Delete a folder, or whatever is in its place. Of a link, only the link is deleted. UserError
     for the working directory, the home folder and every folder around them."""
