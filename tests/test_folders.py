@@ -29,7 +29,7 @@ from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
-from nanouft.plumbing.files import read_json, remove, write_json
+from nanouft.plumbing.files import hash_of_file, read_json, remove, write_json
 from nanouft.plumbing.safetensors_files import read_tensors, save_tensors
 from nanouft.run import checkpoint, evaluation
 from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
@@ -323,7 +323,10 @@ def test_hashes_that_are_kept_have_the_digits_of_before(tmp_path, monkeypatch):
     assert [key[:16] for key in (*question_keys([row]), *draw_keys([row]))] == [
         "ecf236033f7ada98", "daee236667ba88a4"]
     assert fingerprint(zeros, encode([row], NANO, 64)[0], "more") == "baf8dc33bcabff51240bd4d9"
-    assert split_rows(["rows"], Path())[0]["train"].parent.name == "rows-a16d1cfc"
+    parts = split_rows(["rows"], Path())[0]
+    assert {part: hash_of_file(file)[:8] for part, file in parts.items()} == {
+        "train": "0a24b493", "val": "9c18f6ca", "test": "30f480e4", "confirm": "914817a2"}
+    assert parts["train"].parent.name == "rows-a0bb0949"
     assert short_hash(["a", 1]) == "2657442b"
 
 

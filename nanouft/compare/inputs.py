@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from nanouft.models.folders import OF_A_RUN, OF_HUB, hash_of_model
@@ -116,6 +117,13 @@ def imported_names(file: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def remove_bytecode(file: Path) -> None:
+    """Python takes what it has compiled for the file's text if only length and second are the
+    same."""
+    with suppress(OSError, NotImplementedError):
+        Path(cache_from_source(str(file))).unlink(missing_ok=True)
+
+
 def method_files(config: RunConfig) -> set[Path]:
     """The files of its method, and of the methods that train models for it."""
     objective = config.objective()
@@ -132,6 +140,7 @@ def inputs_of(names: Iterable[str], config: RunConfig | None = None) -> Inputs:
     files, code = {*filter(None, names)}, method_files(config) if config else set()
     code |= {Path(name) for name in files if name.endswith(".py")}
     for file in (x for start in code for x in imported_files(start)):
+        remove_bytecode(file)
         places = [x for x in (PACKAGE.parent, Path.cwd()) if file.is_relative_to(x)]
         files.add(str(file.relative_to(places[0]) if places else file))
     named = ["nanouft", *LIBRARIES, *sorted(files)]
