@@ -52,7 +52,7 @@ def hash_of_input(name: str) -> str:
 
 
 def forget_hashes() -> None:
-    for known in (hash_of_input, hash_of_package, imported_names):
+    for known in (hash_of_input, hash_of_package, imported_names, installed_version):
         known.cache_clear()
 
 
