@@ -28,11 +28,12 @@ What to open for one question:
     how a file becomes token ids            run/load.py, its first lines
     how to write a loss of your own         objective.py; own.py opens its file
     arms and seeds of a comparison          compare/plan.py; the verdict, compare/verdicts.py
+    which of two models people prefer       blind.py
     a task of NanoWorld                     world/answers.py; world/tasks.py; world/__init__.py,
                                             MIXTURE; run/evaluation.py, ABOUT
 plumbing serves every program and has no machine learning in it.
 """
 from nanouft.plumbing.start import start_command
 
-__version__ = "7.0.0.dev4"
+__version__ = "7.0.0.dev5"
 start_command()                     # before torch is imported

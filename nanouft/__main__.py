@@ -9,9 +9,9 @@ from nanouft.plumbing.printing import say
 MENU = {                # what most people need, and what each leaves behind
     "nanouft.train": "a trained model, curves and scores: out/METHOD",
     "nanouft.compare": "which loss is better? A verdict: out/compare",
-    "nanouft.sample": "a chat with models, in the terminal; no file",
+    "nanouft.sample": "a chat with models, or a sheet to vote on: --blind",
     "nanouft.data": "what a run would train on of your rows; no file",
-    "nanouft.evaluate": "scores of models with intervals; no file",
+    "nanouft.evaluate": "scores of models, or votes, with intervals; no file",
     "nanouft.simple": "one file to read, with eight methods; no file",
 }
 MORE = {                # what `--help all` lists too

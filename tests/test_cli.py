@@ -76,6 +76,9 @@ REFUSED = {     # command line: a word that the message must hold
     "train --epochs 1 --steps 1": "--epochs",
     "train --init nowhere --data none.jsonl": "No such file",
     "sample base --temp 0": "did you mean --temperature",
+    "sample start run --data demos.jsonl": "needs --blind", "evaluate start --votes s.csv": "key",
+    "sample start --data demos.jsonl --blind s.csv": "two models",
+    "sample start run --data demos.jsonl --blind s.xlsx": "must end with .csv",
     "train --data demos.jsonl --objective rloo --init start --reward r.py:length --max-length 12":
         "--max-new",
     "train --objective rloo --init start --data demos.jsonl": "--reward",

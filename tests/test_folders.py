@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +18,7 @@ from made import NANO, killed_in_step, nano, one_error
 from safetensors.torch import load, save
 
 from nanouft import reward, train
-from nanouft.compare.fingerprint import short_hash
+from nanouft.compare.inputs import short_hash
 from nanouft.compare.splits import draw_keys, split_rows
 from nanouft.data.batches import encode
 from nanouft.data.holdout import holdout, question_keys
@@ -27,11 +29,11 @@ from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
-from nanouft.plumbing.files import read_json, remove, write_json
+from nanouft.plumbing.files import hash_of_file, read_json, remove, write_json
 from nanouft.plumbing.safetensors_files import read_tensors, save_tensors
 from nanouft.run import checkpoint, evaluation
 from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
-from nanouft.run.folder import fingerprint, hash_of, is_scored, new_folder, read_lines
+from nanouft.run.folder import fingerprint, hash_of, is_scored, locked, new_folder, read_lines
 
 STEPS = 5
 SCALER = grad_scaler(Device())          # of fp32, which scales nothing
@@ -321,8 +323,11 @@ def test_hashes_that_are_kept_have_the_digits_of_before(tmp_path, monkeypatch):
     assert [key[:16] for key in (*question_keys([row]), *draw_keys([row]))] == [
         "ecf236033f7ada98", "daee236667ba88a4"]
     assert fingerprint(zeros, encode([row], NANO, 64)[0], "more") == "baf8dc33bcabff51240bd4d9"
-    assert split_rows(["rows"], Path())[0]["train"].parent.name == "rows-a16d1cfc"
-    assert short_hash(["a", 1]) == "2657442b"
+    parts = split_rows(["rows"], Path())[0]
+    assert {part: hash_of_file(file)[:8] for part, file in parts.items()} == {
+        "train": "0a24b493", "val": "9c18f6ca", "test": "30f480e4", "confirm": "914817a2"}
+    assert parts["train"].parent.name == "rows-a0bb0949"
+    assert short_hash(["a", 1]) == "2657442bb4"
 
 
 NAMED = ["--init hub:them/x", "--data pairs.jsonl hub:them/x:train", "--objective=r.py",
@@ -495,6 +500,18 @@ def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(run, place
             new_folder(name, "dpo")
         assert str(refused.value) == (f"--out {name}: exists and is not an empty folder; choose "
                                       f"another name{remedy}")
+
+
+def test_a_process_that_was_forked_meanwhile_does_not_keep_a_folder_locked(tmp_path):
+    """A worker of a ProcessPoolExecutor: the second comparison in a program waited for ever."""
+    if "fork" not in get_all_start_methods():
+        pytest.skip("no process is forked here")
+    with ProcessPoolExecutor(1, get_context("fork")) as pool:
+        for _ in range(2):
+            with locked(tmp_path):
+                assert pool.submit(int).result() == 0
+                with pytest.raises(UserError, match="is in use"), locked(tmp_path):
+                    pass
 
 
 @pytest.mark.parametrize("out", [None, "out", "out/deep/run", "file/run"])

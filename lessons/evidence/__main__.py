@@ -16,9 +16,9 @@ import textwrap
 from dataclasses import dataclass
 
 from lessons.evidence import judge, plan, table
+from lessons.evidence.by_task import mean_without
 from lessons.evidence.judge import Line
 from lessons.evidence.plan import MODELS, UNIT
-from nanouft.compare.by_task import mean_without
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import one_of
 from nanouft.plumbing.printing import say

@@ -1,6 +1,6 @@
 """From kept scores to the lines that `python -m lessons.evidence` prints.
 
-verdicts.py has the tests, nanouft/compare/by_task.py the task that a verdict rests on.
+verdicts.py has the tests, by_task.py the task that a verdict rests on.
 """
 import json
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from functools import cache
 import numpy as np
 
 from lessons.evidence import plan
+from lessons.evidence.by_task import Difference, mean_and_variance
 from lessons.evidence.plan import FROZEN, UNIT, Run, parse_question
 from lessons.evidence.verdicts import LIMITS, Finding, findings_of, points, verdict
 from nanouft.compare import stats
-from nanouft.compare.by_task import Difference, mean_and_variance
 
 Kept = Mapping[str, np.ndarray]
 LAKES = plan.HERE.parents[1] / "frozen_lake" / "hundred.json"

@@ -29,6 +29,7 @@ validation scores. results/searches.csv.gz has C1 to C6, tries.csv.xz all later 
 R1 and R4 (after half of the steps: run, training, rate, each task, share of answers that stop).
 From R10 on tries are trainings of a plan, and kept as all others are.
 """
+import configparser
 import hashlib
 import io
 import json
@@ -41,10 +42,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lessons.evidence.by_task import Parts
 from lessons.evidence.verdicts import LIMITS
-from nanouft.compare.by_task import Parts
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import read_ini
+from nanouft.plumbing.files import read_text
 
 HERE = Path(__file__).parent
 TASKS = ("rules", "rules_new", "list", "sum", "sort", "reverse", "truth", "unknown", "fact")
@@ -89,6 +90,13 @@ class Run:
     def also(self) -> tuple[str, ...]:
         """What is measured beside scores and ends."""
         return tuple(self.run.get("also", "").split())
+
+
+def read_ini(file: Path) -> configparser.ConfigParser:
+    ini = configparser.ConfigParser(delimiters="=", interpolation=None)
+    ini.optionxform = str               # type: ignore[assignment]  # names keep their capitals
+    ini.read_string(read_text(file))
+    return ini
 
 
 @cache

@@ -12,9 +12,9 @@ import io
 import numpy as np
 
 from lessons.evidence import judge, plan
+from lessons.evidence.by_task import Difference, dominant_task, mean_and_variance, weights
 from lessons.evidence.judge import Line, asked_on_each, in_points
 from nanouft.compare import stats
-from nanouft.compare.by_task import Difference, dominant_task, mean_and_variance, weights
 from nanouft.plumbing.files import write_text
 from nanouft.plumbing.printing import say
 

@@ -7,14 +7,14 @@ other tests of the papers' claims, and their correction. Intervals are those of 
 """
 from typing import NamedTuple
 
-from nanouft.compare import stats
-from nanouft.compare.by_task import (
+from lessons.evidence.by_task import (
     Difference,
     dominant_task,
     mean_and_variance,
     mean_without,
     rests_on_dominant_task,
 )
+from nanouft.compare import stats
 
 MARGIN = 0.02       # of "not inferior" and "as good": two points
 LIMITS = {"better": (0.0,), "not inferior": (-MARGIN,), "as good": (-MARGIN, MARGIN),

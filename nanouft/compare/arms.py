@@ -48,6 +48,11 @@ class Arm(NamedTuple):
         return self.label or self.words
 
     @property
+    def unlabelled(self) -> "Arm":
+        """What trains it, whatever its name."""
+        return self._replace(label="")
+
+    @property
     def typed(self) -> str:
         return f"{self.label}={self.words}" if self.label else self.words
 
@@ -69,6 +74,9 @@ def read_arms(texts: list[str]) -> list[Arm]:
         arms.append(arm._replace(copy=twins))
     if len(arms) < 2:
         raise UserError("name two methods or more: python -m nanouft.compare sft dpo")
+    for stage in (stage for arm in arms for stage in arm.stages):
+        with name_stage_in_errors(stage):
+            find(stage[0])
     return arms
 
 
@@ -126,13 +134,6 @@ def name_stage_in_errors(stage: Stage) -> Iterator[list[str]]:
         raise UserError(f"{shlex.join(stage)}: {e}") from None
 
 
-def check_names(arms: list[Arm]) -> None:
-    """UserError for a name that is not a method."""
-    for stage in (stage for arm in arms for stage in arm.stages):
-        with name_stage_in_errors(stage):
-            find(stage[0])
-
-
 class StagePlan(NamedTuple):
     """What a stage trains with."""
     lr: float                   # its own, or that of its flags
@@ -140,7 +141,6 @@ class StagePlan(NamedTuple):
     steps: int
     rows: int                   # rows that it can read
     answers: int                # of a row: two of a pair; of a prompt those that it samples
-    needs_others: bool          # does it train other models first?
     device: str
     dtype: str                  # precision
     model: SimpleNamespace      # of the initial model .cfg, its sizes, and .longest (evaluate.py)
@@ -171,10 +171,8 @@ def plan_stage(stage: Stage, cfg: RunConfig) -> StagePlan:
             device = fp32_if_small(device, cfg.dtype, model.n_params())
         plan = plan_run(cfg, objective, rows, model, tok)
     answers = sum(role in ("chosen", "rejected", "answer", "demo") for role in plan.train[0].seqs)
-    first = objective.first_models
     return StagePlan(plan.lr, plan.batch_size, plan.steps, len(plan.train),
                      max(1, answers) * objective.samples,
-                     first is not None and getattr(objective, first.setting) is None,
                      device.name, device.dtype,
                      SimpleNamespace(cfg=model.cfg, longest=longest_answer(model, tok)),
                      tuple(text for text in noted if text != plan.leak))

@@ -2,11 +2,11 @@
 
     parts, where = split_rows(["my.jsonl"], Path("out/compare"))
     parts["train"], where["train.jsonl, line 2"]    # its file; "my.jsonl, line 8"
-    bootstrap_sample(parts["train"], 3, range(5))   # the rows that seed 3 of 0 to 4 trains on
+    bootstrap_samples(parts["train"], range(5))[3]  # the rows that seed 3 of 0 to 4 trains on
 """
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,32 +68,35 @@ def split_rows(files: Sequence[str], out: Path) -> tuple[dict[str, Path], dict[s
     of_part = {part: [(where, item) for where, item in all_rows
                       if where not in unread and part_of.get(where, "train") == part]
                for part in PURPOSES}
-    lines = {part: "".join(json.dumps(item, default=str) + "\n" for _, item in items_of_part)
-             for part, items_of_part in of_part.items()}
-    folder = out / f"rows-{hashlib.sha256(json.dumps(lines).encode()).hexdigest()[:8]}"
+    content = json.dumps([[item for _, item in of_part[part]] for part in PURPOSES], default=str)
+    folder = out / f"rows-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
-    for part, text in lines.items():
-        if not (folder / f"{part}.jsonl").exists():
-            write_text(folder / f"{part}.jsonl", text)
-    return ({part: folder / f"{part}.jsonl" for part in lines},
+    for part, items_of_part in of_part.items():
+        write_lines(folder / f"{part}.jsonl", (item for _, item in items_of_part))
+    return ({part: folder / f"{part}.jsonl" for part in of_part},
             {f"{part}.jsonl, line {i}": where for part, items_of_part in of_part.items()
              for i, (where, _) in enumerate(items_of_part, 1)})
 
 
-def bootstrap_sample(train: Path, seed: int, seeds: range, copy: int = 0) -> Path:
-    """The training rows of a seed: as many questions, drawn with replacement, with all their rows.
+def bootstrap_samples(train: Path, seeds: range, copy: int = 0) -> dict[int, Path]:
+    """{seed: its training rows}: as many questions, drawn with replacement, with all their rows.
     So the seeds differ as other rows of the same kind would make them differ. All seeds draw
     together, each question as often as any other, so that their mean is that of the file.
     copy: of a method that is named twice, which draws otherwise."""
-    file = train.with_name(f"train-{seed}-of-{len(seeds)}-{copy}.jsonl")
-    if file.exists():                   # the folder's name has a hash of all rows
-        return file
     all_rows = [*items(str(train))]
     row_of = dict(all_rows)
     groups = [*rows_by_draw(all_rows, str(train))[0].values()]
     every = np.tile(np.arange(len(groups)), len(seeds))
-    drawn = np.random.default_rng([seeds.start, len(seeds), copy, 19]).permutation(every)
-    drawn = drawn.reshape(len(seeds), -1)[seeds.index(seed)]
-    write_text(file, "".join(json.dumps(row_of[where], default=str) + "\n"
-                             for i in sorted(drawn) for where in groups[i]))
-    return file
+    shuffled = np.random.default_rng([seeds.start, len(seeds), copy, 19]).permutation(every)
+    files = {}
+    for seed, drawn in zip(seeds, shuffled.reshape(len(seeds), -1)):
+        files[seed] = train.with_name(f"train-{seed}-of-{len(seeds)}-{copy}.jsonl")
+        write_lines(files[seed], (row_of[where] for i in sorted(drawn) for where in groups[i]))
+    return files
+
+
+def write_lines(file: Path, rows: Iterable) -> None:
+    """What is there already, to the byte, stays."""
+    text = "".join(json.dumps(row, default=str) + "\n" for row in rows)
+    if not file.exists() or file.read_bytes() != text.encode():
+        write_text(file, text)

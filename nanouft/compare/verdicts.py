@@ -6,26 +6,20 @@
 A confidence interval is over seeds and prompts. All comparisons share 5 % (Bonferroni), and the
 interval that is printed decides: above 0 is better, below 0 worse, inside the margin equivalent.
 """
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nanouft.compare import runs
 from nanouft.compare.arms import Arm
-from nanouft.compare.by_task import (
-    Difference,
-    dominant_task,
-    luck_of,
-    mean_and_variance,
-    mean_without,
-    rests_on_dominant_task,
-)
-from nanouft.compare.plan import ALL_PAIRS_LIMIT, SEARCH_SEEDS, Comparison
+from nanouft.compare.plan import Comparison
+from nanouft.compare.runs import cpu_seconds, made_record, scores_of
 from nanouft.compare.scoring import Values
+from nanouft.compare.stats import Luck, least_variance, luck_of, p_value
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity
 from nanouft.run.eval_metrics import wins
 
+ALL_PAIRS_LIMIT = 4     # methods that are all compared with each other; more: with the first
 MARGIN = 0.02           # two points of 100, or .02 nats per token
 OF_SPREAD = 0.1         # of rewards: this part of their standard deviation before training
 
@@ -49,16 +43,12 @@ class Measure(NamedTuple):
     def with_unit(self, x: float) -> str:
         return f"{self.text(x)} {self.unit}".rstrip()
 
-    def range_text(self, low: float, high: float) -> str:
-        """"20.2 to 34.1 points", of leads. A score has none above 100: "" if all would be."""
-        if self.unit == "points" and high >= 1:
-            return f"{self.with_unit(low)} or more" if low < 1 else ""
-        return f"{self.text(low)} to " * (self.text(low) != self.text(high)) + self.with_unit(high)
-
 
 MEASURES = {                            # the first that the rows allow is the metric
-    "reward": Measure("reward"),
-    "score": Measure("score, 0-100", "points"),
+    "reward": Measure("reward", legend="Reward: the mean over test prompts of {reward}, for one "
+                      "response to each, sampled at temperature 1, {longest}"),
+    "score": Measure("score, 0-100", "points", legend="Score: of 100, the mean over tasks and "
+                     "prompts of the exact score of one greedy response, {longest}"),
     "prefers": Measure("chosen more likely, %", "points", trained="pair losses optimise the "
                        "metric of this test; --reward evaluates sampled responses instead",
                        legend="Chosen more likely: by the log-prob of the whole response, so "
@@ -82,26 +72,20 @@ class Result(NamedTuple):
     groups: dict[str, np.ndarray]       # {the same: (questions,)}
     measure: str
     others: dict[str, float]            # other measures, their means
+    redrawn: bool                       # has each seed drawn its training rows?
     arm: Arm | None = None
-    redrawn: bool = False
-    cost: dict[str, float] = {}
-
-    @property
-    def from_zero(self) -> Difference:
-        return Difference(self.scores, self.groups, (tuple(self.groups),), redrawn=self.redrawn)
+    steps: float = 0
+    rows: float = 0                     # trained on, in all steps
+    sequences: float = 0                # two of a pair, and all that are sampled
+    seconds: float = 0                  # CPU seconds of training and scoring
+    weights: tuple[str, ...] = ()       # of each seed a hash
 
     def of_task(self, part: str) -> "Result":
-        """Of one task."""
         return self._replace(scores={part: self.scores[part]}, groups={part: self.groups[part]})
 
-    @property
-    def sample_text(self) -> str:
-        """"n = 5 seeds x 900 prompts"; of your rows also how many draws they are."""
-        rows = sum(map(len, self.groups.values()))
-        draws = sum(len({*numbers}) for numbers in self.groups.values())
-        what = quantity(rows, "prompts") if not self.redrawn or rows == draws else (
-            f"{quantity(rows, 'rows')} in {quantity(draws, 'groups')}")
-        return f"n = {len(self.seed_scores())} seeds x {what}"
+    def seed_scores(self) -> np.ndarray:
+        """(seeds,) the score of each."""
+        return np.mean([x.mean(1) for x in self.scores.values()], 0)
 
     @property
     def mean(self) -> float:
@@ -110,11 +94,32 @@ class Result(NamedTuple):
     @property
     def half_width(self) -> float:
         """Half of the 95 % CI of this score alone."""
-        return luck_of(self.from_zero).interval(self.redrawn)
+        return self.luck_of(self.scores).interval(self.redrawn, least=self.least_variance)
 
-    def seed_scores(self) -> np.ndarray:
-        """(seeds,) the score of each."""
-        return np.mean([x.mean(1) for x in self.scores.values()], 0)
+    def luck_of(self, gaps: dict[str, np.ndarray]) -> Luck:
+        """What chance does to the mean over tasks."""
+        return luck_of([gap / len(gaps) for gap in gaps.values()], [*self.groups.values()])
+
+    @property
+    def least_variance(self) -> float:
+        return least_variance(self.groups.values()) if self.is_share else 0.0
+
+    @property
+    def is_share(self) -> bool:
+        return MEASURES[self.measure].unit == "points"
+
+    @property
+    def n_prompts(self) -> int:
+        return sum(map(len, self.groups.values()))
+
+    @property
+    def sample_text(self) -> str:
+        """"n = 5 seeds x 900 prompts"; of your rows also how many draws they are."""
+        rows = self.n_prompts
+        draws = sum(len({*numbers}) for numbers in self.groups.values())
+        what = quantity(rows, "prompts") if not self.redrawn or rows == draws else (
+            f"{quantity(rows, 'rows')} in {quantity(draws, 'groups')}")
+        return f"n = {len(self.seed_scores())} seeds x {what}"
 
 
 class Question(NamedTuple):
@@ -124,57 +129,60 @@ class Question(NamedTuple):
     n_comparisons: int                  # comparisons that share the 5 %
     margin: float
 
+    @property
+    def name(self) -> str:
+        return f"{self.a.name} - {self.b.name}"
+
     def of_task(self, part: str) -> "Question":
         """Of one task, not corrected."""
         return self._replace(a=self.a.of_task(part), b=self.b.of_task(part), n_comparisons=1)
 
-    def difference(self) -> Difference:
+    def gaps(self) -> dict[str, np.ndarray]:
         """What `a` scores more than `b` (of a loss: less), seed by seed, prompt by prompt."""
-        gaps = {part: MEASURES[self.a.measure].sign * (x - self.b.scores[part])
+        return {part: MEASURES[self.a.measure].sign * (x - self.b.scores[part])
                 for part, x in self.a.scores.items()}
-        return self.a.from_zero._replace(gaps=gaps)
 
     @property
-    def is_identical(self) -> bool:
-        """To the last digit?"""
-        return not any(gap.any() for gap in self.difference().gaps.values())
+    def mean(self) -> float:
+        """Above 0 is better."""
+        return float(np.mean([gap.mean() for gap in self.gaps().values()]))
+
+    def luck(self) -> Luck:
+        return self.a.luck_of(self.gaps())
+
+    def half_width(self, alpha: float = 0.05) -> float:
+        """Half of the interval that decides."""
+        return self.luck().interval(self.a.redrawn, self.n_comparisons, self.a.least_variance,
+                                    alpha)
+
+    def half_width_on_this_file(self, alpha: float = 0.05) -> float:
+        """The narrower claim, of your rows alone."""
+        return self.luck().on_this_file(self.n_comparisons, self.a.least_variance, alpha)
 
     def interval(self) -> tuple[float, float]:
-        """(mean, half of the interval that decides); above 0 is better."""
-        difference = self.difference()
-        mean = sum(gap.mean() for gap in difference.gaps.values()) / len(difference.gaps)
-        luck = luck_of(difference)
-        return float(mean), luck.interval(self.a.redrawn, self.n_comparisons, self.least_variance)
+        """(mean, half of the interval that decides)."""
+        return self.mean, self.half_width()
 
     @property
-    def least_variance(self) -> float:
-        """Of the variance."""
-        return least_variance(self.a.groups) if MEASURES[self.a.measure].unit == "points" else 0.0
+    def p_value(self) -> float:
+        """Corrected as the interval is: below .05 where that excludes 0."""
+        return p_value(self.mean, self.half_width)
 
     @property
     def verdict(self) -> str:
         return verdict_word(*self.interval(), self.margin)
 
-    @property
-    def distance(self) -> float:
-        """Of a lead: half widths of the interval from 0 to the mean."""
-        mean, half = self.interval()
-        return abs(mean) / half if half else np.inf
-
     def driven_by(self) -> tuple[str, float]:
-        """(the one task that makes a lead, or "", the difference without it)."""
-        leads = self.verdict in ("better", "worse")
-        of_tasks = self.difference()
-        if not leads or not rests_on_dominant_task(of_tasks):
+        """(the task without which half of a lead is gone, or "", what is left). One prompt can not
+        make a lead: the variance over prompts would be too large for a verdict."""
+        gaps, mean = self.gaps(), self.mean
+        if len(gaps) == 1 or self.verdict not in ("better", "worse"):
             return "", 0.0
-        task = dominant_task(of_tasks)
-        return task, float(mean_without(of_tasks, task))
-
-
-def least_variance(groups: dict[str, np.ndarray]) -> float:
-    """Of a difference of shares. Where no question differs, more of them still might: as if one of
-    two more questions did (Agresti and Min 2005)."""
-    return sum((1 / len(groups) / (len({*numbers}) + 2)) ** 2 for numbers in groups.values())
+        without = {task: float(np.mean([x.mean() for other, x in gaps.items() if other != task]))
+                   for task in gaps}
+        task = min(without, key=lambda name: without[name] * np.sign(mean))
+        rests = without[task] * np.sign(mean) < abs(mean) / 2
+        return (task, without[task]) if rests else ("", 0.0)
 
 
 def verdict_word(mean: float, half: float, margin: float) -> str:
@@ -183,115 +191,74 @@ def verdict_word(mean: float, half: float, margin: float) -> str:
     return "undecided" if abs(mean) <= half else "better" if mean > 0 else "worse"
 
 
-def metric_of(c: Comparison, scores: Values) -> str:
+def verdicts(c: Comparison) -> tuple[list[Result], list[Question]]:
+    first = values_of(c, None, c.seeds[:1])[0]
+    measure = metric_of(c, first)
+    results = [result(c, "initial model", [first] * len(c.seeds), measure)]
+    for arm in c.arms:
+        values = [with_reward_accuracy(x, first) for x in values_of(c, arm, c.seeds)]
+        results.append(result(c, arm.name, values, measure)._replace(arm=arm, **work_of(c, arm)))
+    margin = MARGIN if measure != "reward" else OF_SPREAD * float(first[measure]["rows"].std())
+    if c.cfg.margin:
+        margin = c.cfg.margin / MEASURES[measure].scale
+    pairs = compared_pairs(results[1:])
+    return results, [Question(a, b, len(pairs), margin) for a, b in pairs]
+
+
+def compared_pairs(things: list) -> list[tuple]:
+    """(a, b) of those that are compared: few each with each, many only with the first."""
+    return [(a, b) for i, b in enumerate(things) for a in things[i + 1:]
+            if len(things) <= ALL_PAIRS_LIMIT or i == 0]
+
+
+def values_of(c: Comparison, arm: Arm | None, seeds: range) -> list[Values]:
+    """The scores of each seed; those of the initial model without an arm."""
+    runs = [c.run(arm, seed) if arm else c.initial() for seed in seeds]
+    if lost := [run.name for run in runs if not scores_of(run)]:
+        raise UserError(f"{lost[0]}: has no scores, because an input has changed since the "
+                        "comparison began; run the same command again")
+    return [scores for run in runs if (scores := scores_of(run))]
+
+
+def metric_of(c: Comparison, values: Values) -> str:
     """The metric, of the test and of the search of learning rates."""
-    if c.cfg.by and c.cfg.by not in scores:
+    if c.cfg.by and c.cfg.by not in values:
         raise UserError(f"--by {c.cfg.by}: these rows only allow "
-                        f"{', '.join(x for x in scores if ' ' not in x)}")
-    return c.cfg.by or next(x for x in MEASURES if x in scores)
+                        f"{', '.join(x for x in values if ' ' not in x)}")
+    return c.cfg.by or next(x for x in MEASURES if x in values)
 
 
 def mean_over_tasks(parts: dict[str, np.ndarray]) -> float:
     return float(np.mean([x.mean() for x in parts.values()]))
 
 
-def verdicts(c: Comparison) -> tuple[list[Result], list[Question]]:
-    start = c.initial_job()
-    assert start.eval_spec
-    first = runs.scores_of(start) or {}
-    measure = metric_of(c, first)
-    groups = first[f"{measure} groups"] if c.parts else start.eval_spec.groups()
-    results = [result("initial model", [first] * len(c.seeds), groups, measure)]
-    for arm in c.arms:
-        scores = [with_reward_accuracy(x, first) for seed in c.seeds
-                  if (x := runs.scores_of(c.job(arm, seed)))]
-        results.append(result(arm.name, scores, groups, measure)._replace(
-            arm=arm, redrawn=bool(c.parts), cost=mean_cost(c, arm)))
-    compared = compared_pairs(c, results[1:])
-    margin = MARGIN if measure != "reward" else OF_SPREAD * float(first[measure]["rows"].std())
-    if c.cfg.margin:
-        margin = c.cfg.margin / MEASURES[measure].scale
-    return results, [Question(a, b, len(compared), margin) for a, b in compared]
-
-
-def with_reward_accuracy(scores: Values, first: Values) -> Values:
+def with_reward_accuracy(values: Values, first: Values) -> Values:
     """And of pairs the reward accuracy: how often the chosen response gained more log-prob over the
     initial model than the rejected one."""
-    if "prefers margin" not in scores:
-        return scores
-    gain = scores["prefers margin"]["rows"] - first["prefers margin"]["rows"]
-    return {"accuracy": {"rows": wins(gain)}} | scores
+    if "prefers margin" not in values:
+        return values
+    gain = values["prefers margin"]["rows"] - first["prefers margin"]["rows"]
+    return {"accuracy": {"rows": wins(gain)}} | values
 
 
-def compared_pairs(c: Comparison, arms: list) -> list[tuple]:
-    """(a, b) of those that are compared, from as many things as there are arms."""
-    return [(a, b) for i, b in enumerate(arms) for j, a in enumerate(arms[i + 1:], i + 1)
-            if len(arms) <= ALL_PAIRS_LIMIT or i == 0]
+def result(c: Comparison, name: str, of_seeds: list[Values], measure: str,
+           part: str = "test") -> Result:
+    groups = of_seeds[0][f"{measure} groups"] if c.parts else c.spec(part).groups()
+    scores = {task: np.array([x[measure][task] for x in of_seeds]) for task in groups}
+    others = {what: float(np.mean([mean_over_tasks(x[what]) for x in of_seeds]))
+              for what in of_seeds[0] if what != measure and " " not in what}
+    return Result(name, scores, groups, measure, others, bool(c.parts))
 
 
-def search_result(c: Comparison, arm: Arm, lr: float) -> Result | None:
-    """The scores of a rate that was tried with several seeds; None if one of them diverged."""
-    tries = [x for seed in SEARCH_SEEDS if (x := runs.scores_of(c.job(arm, seed, lr)))]
-    if len(tries) < len(SEARCH_SEEDS):
-        return None
-    measure = metric_of(c, tries[0])
-    groups = tries[0][f"{measure} groups"] if c.parts else c.eval_spec("val").groups()
-    return result(arm.name, tries, groups, measure)._replace(arm=arm, redrawn=bool(c.parts))
-
-
-def lead_and_error(a: Result, b: Result) -> tuple[float, float]:
-    """(what `a` scores more than `b`, its standard error)."""
-    mean, variance, _ = mean_and_variance(Question(a, b, 1, 0.0).difference())
-    return float(mean), float(variance) ** 0.5
-
-
-class MissedRate(NamedTuple):
-    """A learning rate that scored more in the search than the one that was taken, by no more than a
-    standard error."""
-    lr: float
-    lead: float
-    error: float
-
-
-def missed_rate(c: Comparison, arm: Arm) -> MissedRate | None:
-    tried = {lr: c.search_scores[arm][lr] for lr in c.finalists.get(arm, ())}
-    best = max(tried, key=tried.__getitem__, default=0.0)
-    if not tried or best == c.lr(arm):
-        return None
-    top, taken = search_result(c, arm, best), search_result(c, arm, c.lr(arm))
-    return MissedRate(best, *lead_and_error(top, taken)) if top and taken else None
-
-
-def arm_with_doubtful_rate(c: Comparison, q: Question) -> str:
-    """The arm whose rate may be why it is behind: with its best one the other's lead might be
-    undecided."""
-    behind = {"better": q.b.arm, "worse": q.a.arm}.get(q.verdict)
-    other, (mean, half) = behind and missed_rate(c, behind), q.interval()
-    return behind.name if behind and other and could_undo(other, abs(mean) - half) else ""
-
-
-def could_undo(other: MissedRate, beyond: float) -> bool:
-    """Might that rate take so much from a lead? By what its own interval has."""
-    return beyond < other.lead + 2 * other.error
-
-
-def result(name: str, scores_of_seeds: list[Values], groups: dict, measure: str) -> Result:
-    scores = {part: np.array([x[measure][part] for x in scores_of_seeds]) for part in groups}
-    others = {what: float(np.mean([mean_over_tasks(x[what]) for x in scores_of_seeds]))
-              for what in scores_of_seeds[0] if what != measure and " " not in what}
-    return Result(name, scores, groups, measure, others)
-
-
-def mean_cost(c: Comparison, arm: Arm) -> dict[str, float]:
-    """Steps, rows, sequences trained on and CPU seconds of all stages, the mean over seeds."""
-    total = dict.fromkeys(("steps", "rows", "sequences", "seconds"), 0.0)
+def work_of(c: Comparison, arm: Arm) -> dict[str, Any]:
+    """Steps, rows, sequences trained on and CPU seconds of all stages, the mean over seeds; and the
+    weights of each seed."""
+    work = {"steps": 0.0, "rows": 0.0, "sequences": 0.0, "seconds": 0.0}
     for part in arm.chain:
-        stage_plan = c.stage_plans[part.stages[-1]]
-        for seed in c.seeds:
-            spent = runs.made_record(c.job(part, seed).folder)
-            rows = spent.get("rows", stage_plan.steps * stage_plan.batch_size)
-            for what, x in (("steps", spent.get("steps", stage_plan.steps)), ("rows", rows),
-                            ("sequences", stage_plan.answers * rows),
-                            ("seconds", spent["seconds"])):
-                total[what] += x / len(c.seeds)
-    return total
+        plan, runs = c.stage_plans[part.stages[-1]], [c.run(part, seed) for seed in c.seeds]
+        steps = float(np.mean([made_record(run)["steps"] for run in runs]))
+        work["steps"] += steps
+        work["rows"] += steps * plan.batch_size
+        work["sequences"] += steps * plan.batch_size * plan.answers
+        work["seconds"] += float(np.mean([*map(cpu_seconds, runs)]))
+    return {**work, "weights": tuple(made_record(run)["weights"] for run in runs)}

@@ -2,7 +2,6 @@
 
 A file is written under another name and renamed once, so a reader finds the old one or the new one.
 """
-import configparser
 import hashlib
 import json
 import os
@@ -62,17 +61,6 @@ def parse_json(text: str, where: str, hint: str = "") -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as e:
         raise UserError(f"{where}: is not valid JSON ({e}){hint}") from None
-
-
-def read_ini(file: Path) -> configparser.ConfigParser:
-    """A plan: read_ini(file)["compare"]["arms"]. UserError if it is none."""
-    ini = configparser.ConfigParser(delimiters="=", interpolation=None)
-    ini.optionxform = str               # type: ignore[assignment]  # names keep their capitals
-    try:
-        ini.read_string(read_text(file))
-    except configparser.Error as e:
-        raise UserError(f"{file}: is not a valid plan ({' '.join(str(e).split())})") from None
-    return ini
 
 
 def read_json(file: Path) -> dict:
@@ -163,6 +151,13 @@ def lock(file: int) -> None:
         msvcrt.locking(file, msvcrt.LK_NBLCK, 1)                # type: ignore
     else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def unlock(file: int) -> None:
+    """Unlock an open file for every process that has it, one that was forked meanwhile too."""
+    with suppress(ImportError, OSError):    # Windows forks none; a network drive has no locks
+        import fcntl
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def remove(path: Path) -> None:

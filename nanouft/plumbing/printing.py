@@ -134,9 +134,6 @@ class Table(list):
 
 
 # ---- a progress bar ------------------------------------------------------------------------------
-bar_class = tqdm            # a worker of nanouft.compare has another
-
-
 def bar_interval() -> float:
     """Seconds between two lines of a bar: few where it moves, many in a file."""
     return 0.5 if sys.stderr.isatty() or "ipykernel" in sys.modules else 30
@@ -147,7 +144,7 @@ def progress(total: int, what: str, rows: Iterable | None = None, begun: int = 0
     """A progress bar for `total` rows; it iterates over `rows` if they are given. It appears after
     two seconds and disappears at the end. The bar of `training` counts steps, appears at once, and
     stays with its last loss. unit: what others count, such as students."""
-    return bar_class(
+    return tqdm(
         rows, total=total, initial=begun, desc=what, unit="step" if training else unit,
         disable=not is_shown(BRIEF), delay=0 if training else 2, leave=training, miniters=0,
         mininterval=bar_interval())

@@ -154,4 +154,4 @@ def measure_rewards(rows: list[Row], texts: list[str], score: Score) -> Measurem
     """The reward of one answer to each row."""
     reward = np.asarray(score(rows, texts), float)
     return Measurement({"reward": float(reward.mean())}, reward, np.ones(len(reward)),
-                       tuple(r.where for r in rows))
+                       tuple(r.where for r in rows), {"responses": np.array(texts)})

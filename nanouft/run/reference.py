@@ -5,15 +5,12 @@
 
 Many methods need the initial model's log-probs (DPO and its relatives, KTO, UNA, UFT). They are
 made here once, before the first step, and kept in memory beside the tokens: Tokens.ref_logp, from
-where each batch takes Seqs.ref_logp. A resumed run makes them again; only the runs of a comparison
-that would all make the same have them in a file (compare/cached_log_probs.py). Of sampled answers
-they are made in each rollout (rollout.py). The files of the methods compute other numbers.
+where each batch takes Seqs.ref_logp. A resumed run makes them again. Of sampled answers they are
+made in each rollout (rollout.py). The files of the methods compute other numbers.
 """
 import copy
-import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,9 +26,7 @@ from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import read_arrays, write_arrays
 from nanouft.plumbing.printing import progress
-from nanouft.run.folder import lock_when_free
 
 Numbers = list[dict[str, np.ndarray]]           # per row: {role: (L-1,) numbers, one per target}
 
@@ -44,22 +39,18 @@ class FrozenModels:
     device: Device = Device()
     open: Callable[[str], tuple[GPT, Tokenizer]] = start_model      # folder -> model, tokenizer
     tok: Tokenizer | None = None    # of the run; other tokenizers are compared with it
-    file: Path | None = None        # of what `add_reference` reads, there or not yet (once)
 
     def prepare(self, data: list[Encoded], objective: Objective,
                 seed: int = 0) -> list[Encoded]:
         """The rows, with the numbers of other models that the method reads."""
         self.add_reference(data, objective)
-        return objective.prepare(data, replace(self, file=None), seed)      # it may change the rows
+        return objective.prepare(data, self, seed)      # it may change the rows
 
     def add_reference(self, data: list[Encoded], objective: Objective, what: str = "rows") -> None:
         """Write ref_logp, the initial model's log-probs, beside the tokens. Metrics of pairs and
         grades read them even if the loss does not. what: these rows, on the progress bar."""
         if objective.reference or objective.kinds() != ["demos"]:
-            def read() -> Numbers:
-                return self.logps(data, what=what)
-            logps_of_rows = read_or_compute(self.file, data, read) if self.file else read()
-            for e, logp in zip(data, logps_of_rows):
+            for e, logp in zip(data, self.logps(data, what=what)):
                 for role, t in e.seqs.items():
                     t.ref_logp = logp[role]
 
@@ -112,21 +103,6 @@ class FrozenModels:
             total += [row["answer"].sum() / e.seqs["answer"].mask[1:].sum()
                       for row, e in zip(scored, encoded)]
         return list(total / len(folders))
-
-
-def read_or_compute(file: Path, data: list[Encoded], read: Callable[[], Numbers]) -> Numbers:
-    """What `read` gives, from this file if it can be read; else the file is written, and meanwhile
-    others wait. It has all rows or none: in other batches a row would have other last digits."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with lock_when_free(file.parent, f"{file.stem}.lock"):
-        if not (kept := read_arrays(file)):
-            start = sum(os.times()[:4])
-            numbers = [row[role] for e, row in zip(data, read()) for role in e.seqs]
-            kept = {"logp": np.concatenate(numbers)}
-            write_arrays(file, **kept, reader=os.getpid(), seconds=sum(os.times()[:4]) - start)
-    ends = np.cumsum([len(t.ids) - 1 for e in data for t in e.seqs.values()])
-    parts = iter(np.split(kept["logp"], ends[:-1]))
-    return [{role: next(parts) for role in e.seqs} for e in data]
 
 
 @torch.no_grad()

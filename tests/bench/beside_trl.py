@@ -19,17 +19,18 @@ import numpy as np
 import torch
 
 from nanouft import world
-from nanouft.compare import runs
-from nanouft.compare.fingerprint import hash_package
+from nanouft.compare.runs import ONLY_TRAIN
 from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.data.row import Row
 from nanouft.generate import MAX_NEW
 from nanouft.loop import Device, Step, Update, make_optimizer, steps
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.files import remove
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.config import RunConfig
 from nanouft.run.reference import FrozenModels
+from nanouft.train import run_from_config
 
 SAMPLES = 4         # answers that GRPO samples to each prompt
 DTYPES: dict[str, tuple[str, str, dict]] = {    # how it is told, our precision, TRL's settings
@@ -62,11 +63,12 @@ class Subject:
 
 def nano() -> Subject:
     """The base after SFT, which is trained once. Its bar is shown."""
-    config = RunConfig.of("sft", {"seed": 0, "init": "base", "device": "cpu"} | runs.ONLY_TRAIN)
-    sft = runs.Job(Path("out/bench/sft"), config)
+    folder = "out/bench/sft"
+    remove(Path(folder))
+    flags = {"seed": 0, "init": "base", "device": "cpu", "out": folder} | ONLY_TRAIN
     with contextlib.redirect_stdout(io.StringIO()):
-        runs.run_part(sft, hash_package())
-    return Subject(str(sft.folder), rows=32, turns=40)
+        run_from_config(RunConfig.of("sft", flags))
+    return Subject(folder, rows=32, turns=40)
 
 
 def against_trl(name: str, subject: Subject, dtype: str) -> str:

@@ -15,10 +15,10 @@ import pytest
 
 from lessons.evidence import __main__ as command
 from lessons.evidence import judge, plan, table, verdicts
+from lessons.evidence.by_task import dominant_task, mean_without, rests_on_dominant_task
 from lessons.evidence.plan import SKILLS, UNIT
 from nanouft import train
 from nanouft.compare import runs, stats
-from nanouft.compare.by_task import dominant_task, mean_without, rests_on_dominant_task
 from nanouft.compare.scoring import EvalSpec, measure
 from nanouft.plumbing.errors import UserError
 from nanouft.run.flags import as_flags

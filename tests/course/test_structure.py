@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 # "NN" stands for the lessons, which have numbers; lessons/behind counts as its folders.
 ORDER = {
     "nanouft": """plumbing gpt batch models generate data objective loop on_policy rollout own
-        objectives world simple run pictures reward evaluate pretrain sample train
+        objectives world simple run pictures reward blind evaluate pretrain sample train
         trainer compare pushes playground __main__""",
     "frozen_lake": """lake planning policies train temporal_residual record figure results_table
         __main__""",
