@@ -613,14 +613,14 @@ def test_what_is_noticed_of_rows_names_your_own_file_and_line(capsys):
                     "seen, ", leak)
     assert skipped == (
         "1 row skipped (1: rejected is missing or empty, as in some.jsonl, line 37)")
-    assert re.match("dpo: .* chosen and rejected are equal, as in some.jsonl, line (3[89]|4.)[)]$",
-                    of_dpo)
+    assert re.match("dpo: .* chosen and rejected are equal, as in some.jsonl, lines (3[89]|4.), "
+                    "(3[89]|4.) and (3[89]|4.)[)]$", of_dpo)
     assert not re.search("trained on|skipped|train-0", " ".join(others))
     before = " ".join(capsys.readouterr().out.partition("Result")[0].split())
     assert [before.count(f"Note: {x}") for x in verdict.notes] == [1] * 3 + [0] * len(others)
     write_jsonl(Path("odd.jsonl"), [{"prompt": str(i), "chosen": "a", "rejected": "b",
                                      "score_chosen": 8.5, "score_rejected": 1} for i in range(60)])
-    with pytest.raises(UserError, match=r'^una: .*as in odd[.]jsonl, line \d+[)]$'):
+    with pytest.raises(UserError, match=r'^una: .*as in odd[.]jsonl, lines \d+, \d+ and \d+'):
         planned("una 'a=una --beta 1' --data odd.jsonl --device cpu")
 
 
