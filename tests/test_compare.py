@@ -596,7 +596,7 @@ def test_numbers_of_rows_scatter_as_a_ratio_does():
 
 def test_a_prompt_that_another_group_trains_on_is_told():
     write_jsonl(Path("same.jsonl"), [{**PAIRS[0], "group": i} for i in range(40)])
-    leak, *_ = planned(f"sft dpo {OF_ROWS.replace('pairs', 'same')}").row_notes
+    leak, *_ = planned(f"sft dpo {OF_ROWS.replace('pairs', 'same')}").early_notes
     assert leak == "1 of 1 held-out prompt is also trained on, in rows of another group"
 
 
