@@ -608,7 +608,7 @@ def test_what_is_noticed_of_rows_names_your_own_file_and_line(capsys):
     write_jsonl(Path("some.jsonl"), [*PAIRS, {**PAIRS[0], "rejected": ""}, *equal])
     capsys.readouterr()
     verdict, _ = compared(f"sft sft+dpo {OF_ROWS.replace('pairs', 'some')} --init seen")
-    leak, skipped, of_dpo, *others = verdict.notes
+    leak, skipped, of_dpo, two_seeds, *others = verdict.notes
     assert re.match("[1-9] of [1-9] held-out prompts are also trained on, by the run that made "
                     "seen, ", leak)
     assert skipped == (
@@ -617,7 +617,8 @@ def test_what_is_noticed_of_rows_names_your_own_file_and_line(capsys):
                     "(3[89]|4.) and (3[89]|4.)[)]$", of_dpo)
     assert not re.search("trained on|skipped|train-0", " ".join(others))
     before = " ".join(capsys.readouterr().out.partition("Result")[0].split())
-    assert [before.count(f"Note: {x}") for x in verdict.notes] == [1] * 3 + [0] * len(others)
+    assert "with two seeds" in two_seeds
+    assert [before.count(f"Note: {x}") for x in verdict.notes] == [1] * 4 + [0] * len(others)
     write_jsonl(Path("odd.jsonl"), [{"prompt": str(i), "chosen": "a", "rejected": "b",
                                      "score_chosen": 8.5, "score_rejected": 1} for i in range(60)])
     with pytest.raises(UserError, match=r'^una: .*as in odd[.]jsonl, lines \d+, \d+ and \d+'):

@@ -11,7 +11,7 @@ import pytest
 from made import write_jsonl
 
 from nanouft.compare import __main__ as compare
-from nanouft.compare import inputs, notes, plan, table, verdicts
+from nanouft.compare import inputs, notes, plan, verdicts
 from nanouft.compare.jobs import Job
 from nanouft.compare.report import Verdict
 from nanouft.compare.runs import MADE, Run
