@@ -24,7 +24,7 @@ from course import ask, show, tell
 from mine import answers_of, token_logp, tokens
 
 from nanouft import world  # made-up questions, and a program that scores
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano  # words <-> token ids
 

@@ -15,7 +15,7 @@ from course import ask, show, tell
 from mine import answers_of, token_logp, tokens
 
 from nanouft import world
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
 

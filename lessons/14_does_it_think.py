@@ -26,7 +26,7 @@ from course import ask, curves, tell
 from mine import padded, token_logp, tokens
 
 from nanouft import world
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.generate import generate
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano

@@ -19,7 +19,7 @@ from course import ask, tell
 from mine import token_logp, tokens
 
 import nanouft
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.generate import generate
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn

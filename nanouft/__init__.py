@@ -35,5 +35,5 @@ plumbing serves every program and has no machine learning in it.
 """
 from nanouft.plumbing.start import start_command
 
-__version__ = "7.0.0.dev5"
+__version__ = "7.0.0.dev6"
 start_command()                     # before torch is imported

@@ -22,7 +22,7 @@ import torch
 from nanouft import world
 from nanouft.batch import Batch, Seqs
 from nanouft.data.batches import collate, encode
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.data.selection import score_rows
 from nanouft.gpt import GPT
 from nanouft.models.folders import start_model

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
 from nanouft.data.batches import collate, encode
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.data.selection import demo_rows
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device

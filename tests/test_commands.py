@@ -55,7 +55,7 @@ SAID = {    # command line: what it prints and writes to run.json and README.md;
     "data demos.jsonl --init start --objective sft":
         "!reward function|ignored fields: gold (10 rows)|sft trains on: 9 demonstrations|[[",
     "data demos.jsonl --init start --objective grpo":
-        "!ignored|reward function only: response (10 rows), gold (10|trains on: 9 prompts|![[",
+        "!ignored|reward function only: gold (10 rows), response (10|trains on: 9 prompts|![[",
     "data pairs.jsonl --init start --objective kto": "trains on: 18 labelled answers|[[",
     "evaluate start run --data demos.jsonl pairs.jsonl --reward r.py:length":
         "start nll|start prefers|run prefers|minus start|run reward |EOS |median tokens ",

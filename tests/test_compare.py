@@ -596,7 +596,7 @@ def test_numbers_of_rows_scatter_as_a_ratio_does():
 
 def test_a_prompt_that_another_group_trains_on_is_told():
     write_jsonl(Path("same.jsonl"), [{**PAIRS[0], "group": i} for i in range(40)])
-    leak, *_ = planned(f"sft dpo {OF_ROWS.replace('pairs', 'same')}").row_notes
+    leak, *_ = planned(f"sft dpo {OF_ROWS.replace('pairs', 'same')}").early_notes
     assert leak == "1 of 1 held-out prompt is also trained on, in rows of another group"
 
 
@@ -608,19 +608,20 @@ def test_what_is_noticed_of_rows_names_your_own_file_and_line(capsys):
     write_jsonl(Path("some.jsonl"), [*PAIRS, {**PAIRS[0], "rejected": ""}, *equal])
     capsys.readouterr()
     verdict, _ = compared(f"sft sft+dpo {OF_ROWS.replace('pairs', 'some')} --init seen")
-    leak, skipped, of_dpo, *others = verdict.notes
+    leak, skipped, of_dpo, two_seeds, *others = verdict.notes
     assert re.match("[1-9] of [1-9] held-out prompts are also trained on, by the run that made "
                     "seen, ", leak)
     assert skipped == (
         "1 row skipped (1: rejected is missing or empty, as in some.jsonl, line 37)")
-    assert re.match("dpo: .* chosen and rejected are equal, as in some.jsonl, line (3[89]|4.)[)]$",
-                    of_dpo)
+    assert re.match("dpo: .* chosen and rejected are equal, as in some.jsonl, lines (3[89]|4.), "
+                    "(3[89]|4.) and (3[89]|4.)[)]$", of_dpo)
     assert not re.search("trained on|skipped|train-0", " ".join(others))
     before = " ".join(capsys.readouterr().out.partition("Result")[0].split())
-    assert [before.count(f"Note: {x}") for x in verdict.notes] == [1] * 3 + [0] * len(others)
+    assert "with two seeds" in two_seeds
+    assert [before.count(f"Note: {x}") for x in verdict.notes] == [1] * 4 + [0] * len(others)
     write_jsonl(Path("odd.jsonl"), [{"prompt": str(i), "chosen": "a", "rejected": "b",
                                      "score_chosen": 8.5, "score_rejected": 1} for i in range(60)])
-    with pytest.raises(UserError, match=r'^una: .*as in odd[.]jsonl, line \d+[)]$'):
+    with pytest.raises(UserError, match=r'^una: .*as in odd[.]jsonl, lines \d+, \d+ and \d+'):
         planned("una 'a=una --beta 1' --data odd.jsonl --device cpu")
 
 

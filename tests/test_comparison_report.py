@@ -11,7 +11,7 @@ import pytest
 from made import write_jsonl
 
 from nanouft.compare import __main__ as compare
-from nanouft.compare import inputs, notes, plan, table, verdicts
+from nanouft.compare import inputs, notes, plan, verdicts
 from nanouft.compare.jobs import Job
 from nanouft.compare.report import Verdict
 from nanouft.compare.runs import MADE, Run
@@ -99,7 +99,7 @@ def test_a_failed_run_is_far_below_the_better_half(scores, margin, failed):
 
 def test_with_two_seeds_it_is_said_before_training_what_will_not_be_seen():
     def told(line):
-        return " ".join(table.setup_lines(plan.plan(plan.parse_command(line.split()))))
+        return " ".join(notes.few_seeds(plan.plan(plan.parse_command(line.split()))))
     assert "±12.7 standard errors (with five ±2.8), so only a huge" in told(f"sft dpo {FEW}")
     assert "±38.2 standard errors (with five ±4.0)" in told(f"sft dpo kto {FEW}")
     assert "huge" not in told(f"sft dpo --seeds 3 {NANO}")

@@ -274,7 +274,8 @@ def test_rows_in_memory_where_nothing_can_be_written_are_one_line(tmp_path, monk
     ("sft", {"data": [DEMOS, DEMOS]}, "^data, row 0: is a list"),
     ("sft", {"data": ["a.jsonl", DEMOS[0]]}, "^data, row 0: is a str"),
     ("sft", {"data": 3}, "^data: give a file, or rows"),
-    ("sft", {"data": {"prompt": ["a"]}}, "^data: is a dictionary of splits"),
+    ("sft", {"data": {"train": DEMOS}}, "^data: is a dictionary of splits"),
+    ("sft", {"data": {"prompt": ["a", "b"], "response": ["c"]}}, "^data: its columns differ in"),
     ("sft", {"data": [*DEMOS[:3], {"prompt": 5, "response": "a"}]}, "^data, row 3: "),
     ("dpo", {"data": DEMOS}, "needs pairs"), ("sft", {"data": "none.jsonl"}, "No such file"),
     ("sft", {"data": DEMOS, "eval_data": []}, "^eval_data: is empty"),
@@ -421,9 +422,9 @@ CALL = """from nanouft import compare
 
 @pytest.mark.slow
 @pytest.mark.parametrize("guard, told", [
-    ('if __name__ == "__main__":', "['half_width', 'mean', 'name'] worse"),
+    ('if __name__ == "__main__":', "'mean', 'name', 'steps'] worse"),
     ("if True:", "call it below `if __name__"),
-    ("if __name__:", "['half_width', 'mean', 'name'] worse")])
+    ("if __name__:", "'mean', 'name', 'steps'] worse")])
 def test_a_script_compares_or_is_told_that_it_has_no_guard(guard, told):
     """It once waited for itself, for ever."""
     Path("script.py").write_text(CALL.format(guard=guard))
@@ -494,7 +495,7 @@ def test_the_calls_in_a_notebook(monkeypatch):
     assert "pairs" in shown[4]["text/plain"]
     assert shown[5]["stdout"].startswith("sft, dpo: 2 seeds\nNote: the shipped base model knows ")
     assert "text/html" not in shown[5]
-    assert "Note: with two seeds" in shown[5]["text/plain"]
+    assert all("Note: with two seeds" in shown[5][kind] for kind in ("stdout", "text/plain"))
     assert read_json(Path("out/mine/run.json"))["code"], "a kernel keeps the text of its cells"
     assert "dpo - sft" in shown[6]["text/html"] and "image/svg+xml" in shown[7]
     assert shown[8] == {"error": "UserError: --lr -1: must be above 0"}

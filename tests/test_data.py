@@ -24,7 +24,14 @@ from nanouft.data.batches import collate, encode, encode_what_fits, order
 from nanouft.data.fields import FIELDS, NAMES, READ_FOR
 from nanouft.data.files import dataset_rows, items
 from nanouft.data.holdout import holdout
-from nanouft.data.report import NOT_READ, grade_note, report_use, unread_fields, why_skipped
+from nanouft.data.report import (
+    NOT_READ,
+    duplicates_note,
+    grade_note,
+    report_use,
+    unread_fields,
+    why_skipped,
+)
 from nanouft.data.rows import NO_ANSWER, NO_QUESTION, Row, read, read_dataset
 from nanouft.data.selection import CHOOSE, NoRows
 from nanouft.models.folders import read_tokenizer, save_model
@@ -96,6 +103,8 @@ demos: prompt=a; messages~u a|a g -> u a > a g
 messages~u a|a b; input= a -> u a > a b; input
 system=S; prompt=a; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
 system=S; chosen~u a|a g; rejected~u a|a b -> s S|u a + a g - a b
+chosen~u a|a b; rejected~u a|a b -> u a + a b - a b
+chosen~u a|a b|u c|a d; rejected~u a|a b -> u a + a b|u c|a d - a b
 chosen=The sky is blue.; rejected=The sky is black. -> u The sky is + a blue. - a black.
 chosen="\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: good"; \
 rejected="\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant: bad" -> \
@@ -259,7 +268,8 @@ def test_all_rows_that_are_refused_are_counted_under_their_reasons(tmp_path):
     assert '(3: "score" is 2; expected a number from 0 to 1; divide by the highest, as in' in told
     assert told.endswith(", as in my.jsonl, line 4)")
     many = [QA | {"score": "x" * n} for n in range(1, 30) for _ in "ab"]
-    assert fails("58 invalid rows", read_dataset, many).endswith("row 15; 42: other reasons)")
+    told = fails("58 invalid rows", read_dataset, many)
+    assert told.endswith("rows 15 and 16; 42: other reasons)")
 
 
 def test_rows_in_memory_may_hold_what_pandas_and_torch_make():
@@ -281,6 +291,10 @@ def test_rows_in_memory_may_hold_what_pandas_and_torch_make():
     fails("first such row has the fields 0, 1", read_dataset, pandas.DataFrame([["a", "b"]]))
     fails("is a dictionary of splits (train, test); give one of", read_dataset,
           {"train": [QA], "test": [QA]})
+    columns = {"prompt": ["a", "a"], "response": np.array(["b", "b"]), "label": (1, 0)}
+    assert read_dataset(columns)[0] == [replace(AB, label=1.0), replace(AB, label=0.0)]
+    fails("its columns differ in length (prompt: 2, response: 1)", read_dataset,
+          {"prompt": ["a", "b"], "response": ["c"]})
 
 
 # ---- a file -> its rows, or the line that says why not -------------------------------------------
@@ -392,6 +406,15 @@ def test_a_class_is_its_name_by_every_door(tmp_path, datasets):
                       f"hub:{tmp_path / 'text'}", made], "label") == [[*names, -1]] * 4
 
 
+@pytest.mark.parametrize("form", [None, "pandas", "arrow", "numpy", "torch"])
+def test_a_dataset_is_read_in_any_format_and_a_table_of_arrow_too(form, datasets):
+    talk = {"messages": M("u a|a b"), "label": 1}
+    made = datasets.Dataset.from_list([talk, talk]).cast_column(
+        "label", datasets.ClassLabel(names=["false", "true"]))
+    for rows in (made.with_format(form), made.data.table):
+        assert read_dataset(rows)[0] == [R("u a > a b", label=1.0)] * 2
+
+
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
 def test_a_folder_is_read_as_it_is_now_whatever_its_time(form, tmp_path, datasets):
     """Its rows, and the names of classes in its card. `datasets` keeps a copy of what it has read,
@@ -481,7 +504,7 @@ EQUAL = "2: chosen and rejected are equal"
                f"1: {NO_ANSWER}"]),
     ("labels", ["2: demonstrations, ", "2: scored answers, ", EQUAL, f"1: {NO_ANSWER}"]),
     ("scores", ["2: demonstrations, ", "1: pairs, ", EQUAL, f"1: {NO_ANSWER}"]),
-    ("prompts", ["10: the same prompt as another row, as in my.jsonl, line 2"])])
+    ("prompts", ["10: the same prompt as another row, as in my.jsonl, lines 2, 3 and 4"])])
 def test_of_each_row_a_method_makes_sequences_or_it_is_told_why_not(kind, why):
     """Also that one grade is of several answers."""
     data = [replace(row, where=f"a/my.jsonl, line {i}", unread={"ticket": [1]})
@@ -626,27 +649,6 @@ def test_what_is_typed_into_a_text_is_told(question, answer, told):
     row = row.with_roles({"answer": (row.prompt, row.answer)})
     lines = encode([row], LETTERS, 99)[1].lines()
     assert told in "".join(lines) and len(lines) == bool(told)
-
-
-@pytest.mark.parametrize("change, told", [
-    (str.lower, '3: the tokenizer does not reproduce a text: "Is" becomes "is", as in 0'),
-    (lambda x: x.replace("É", "<unk>"), '2: the tokenizer does not reproduce a text: "CAFÉ" '
-     'becomes "CAF<unk>", as in 1'),
-    (lambda x: x.replace("b", ""), '1: the tokenizer does not reproduce a text: "b" becomes '
-     '"", as in 1'),
-    (lambda x: x.replace("\n", " "), '1: the tokenizer does not reproduce a text: "CAFÉ\\n1" '
-     'becomes "CAFÉ 1", as in 2'),
-    (lambda x: " " + x.replace("É", "E\u0301").replace("  ", " "), "")])
-def test_rows_whose_text_does_not_come_back_from_the_tokenizer_are_counted(change, told):
-    """With one example; in a question or in an answer. Spaces don't count, nor how an accent is
-    written."""
-    class Changes(Tokenizer):
-        def encode(self, text):
-            return super().encode(change(text))
-    rows = [one(prompt, answer, where=str(i)) for i, (prompt, answer) in enumerate((
-        ("u Is  it?", "a no"), ("u CAFÉ", "a b"), ("u a", "a CAFÉ\n1")))]
-    _, report = encode(rows, Changes("changes", BYTES, NANO_PATTERN), 64)
-    assert report.lines() == [told] * bool(told)
 
 
 def test_no_row_comes_again_before_all_others_have_come_and_a_step_has_like_lengths():
@@ -821,6 +823,48 @@ def test_a_thumb_and_stars_under_another_name_are_told_with_their_cost(values, c
     judged, _ = read_dataset([QA | {"mine": x, "label": True} for x in values])
     assert unread_fields(judged, ["demos"]) == f"mine {n})"
 
+
+
+@pytest.mark.parametrize("values, shown", [
+    ([5, 1, 3], ": 1, 3, 5"), (["up", "Down", "up"], ": down, up"), ([7, 99, 3], ""),
+    (["red", "blue", "red"], "")])
+def test_grades_beside_pairs_are_shown(values, shown):
+    """Which response they grade is not known, so no one can say how to rename them."""
+    rows, _ = read_dataset([PAIR_ITEM | {"mine": x} for x in values])
+    assert unread_fields(rows, ["pairs"]) == f"mine (3 rows{shown})"
+
+
+def test_copies_and_pairs_that_are_swapped_in_another_row_are_told():
+    swapped = R("u a + a bad - a good")
+    rows = [replace(r, where=f"x.jsonl, line {i}") for i, r in enumerate((
+        AB, PAIR, AB, replace(AB, label=1.0), swapped, AB, PAIR, AB, AB), 1)]
+    assert duplicates_note(rows) == (
+        "5 exact duplicates of other rows, as in x.jsonl, lines 3, 6 and 7; 1 pair with chosen and "
+        "rejected swapped in another row, as in x.jsonl, line 5")
+    assert not duplicates_note(rows[:2])
+
+
+@pytest.mark.parametrize("items, begin, shown", [
+    ([QA] * 3 + [PAIR_ITEM], "most are demonstrations: begin with sft", "sft"),
+    ([PAIR_ITEM, PAIR_ITEM, QA], "most are pairs: begin with sft on the chosen responses, then dpo",
+     "dpo"), ([QA | {"prompt": f"{i}", "label": i % 2} for i in range(3)], "then kto", "kto"),
+    ([QA | {"score": i / 3} for i in range(3)], "then una", "una"),
+    ([{"prompt": x} for x in "abc"], "grpo or rloo, with a --reward", "grpo")])
+def test_the_kind_of_method_that_rows_are_for_is_told_and_shown(items, begin, shown, tmp_path,
+                                                                capsys):
+    file = write_jsonl(tmp_path / "my.jsonl", items)
+    assert show_data.main([file]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert begin in told and f"{shown} trains on: " in told
+
+
+def test_rows_are_counted_after_the_length_limit(tmp_path, capsys):
+    file = write_jsonl(tmp_path / "my.jsonl", [
+        {"prompt": f"Say {i}", "response": "no " * (50 if i == 3 else 1)} for i in range(9)])
+    show_data.main([file, "--max-length", "30"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"8 rows read by sft, .*? \(too long or refused: 1\)", told)
+    assert "9 rows read by reinforce" in told, "their own answers are not read"
 
 
 # ---- nanouft.data --keep -------------------------------------------------------------------------

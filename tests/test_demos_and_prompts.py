@@ -9,7 +9,7 @@ from made import CPU, NANO, TINY, same, say
 from nanouft import world
 from nanouft.batch import Batch
 from nanouft.data.batches import Batching, encode
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.data.selection import demo_and_prompt_rows
 from nanouft.gpt import GPT
 from nanouft.loop import Update, make_optimizer, steps

@@ -11,7 +11,7 @@ from test_plan import planned
 
 from nanouft import evaluate, train, world
 from nanouft.data.batches import Encoded, Tokens, encode
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import plots

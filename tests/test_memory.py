@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from nanouft import generate, rollout
 from nanouft.data.batches import Encoded, Tokens, collate
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.loop import Device, Update, make_optimizer, steps
 from nanouft.objectives import OBJECTIVES

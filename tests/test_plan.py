@@ -13,7 +13,7 @@ from made import CPU, NANO, TINY, killed_in_step, one_error, say, tiny, write_js
 
 from nanouft import world
 from nanouft.data.batches import Encoded, Tokens
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.run.config import RunConfig, TrainFlags, read_flags

@@ -13,7 +13,7 @@ from made import CPU, NANO, TINY, nano, same, tiny
 from nanouft import generate as decoding
 from nanouft import rollout, world
 from nanouft.data.batches import Batching, Encoded, Tokens, collate, encode
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.generate import Answer, generate
 from nanouft.gpt import GPT
 from nanouft.loop import Device

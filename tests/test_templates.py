@@ -7,7 +7,7 @@ from hf_folders import CHATML, CONTROL, INST, OURS, REAL, STOP, WORDS, hf, token
 from made import say
 
 from nanouft.data.batches import encode_what_fits
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.models.hf_tokenizer import HFTokenizer
 from nanouft.models.tokenizer import Turn, Turns, nano
 from nanouft.plumbing.errors import UserError

@@ -14,7 +14,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from hf_folders import CHATML, KINDS, REAL, WORDS, hf, save_model_folder, start_model
+from hf_folders import (
+    CHATML,
+    KINDS,
+    REAL,
+    WORDS,
+    hf,
+    save_model_folder,
+    start_model,
+    tokenizer,
+    tokenizers,
+)
 from made import (
     CPU,
     DATA,
@@ -33,11 +43,13 @@ from torch._dynamo.utils import counters
 from nanouft import reward, train
 from nanouft.data import __main__ as data
 from nanouft.data.batches import collate, encode
+from nanouft.data.row import Row
 from nanouft.data.selection import demo_rows
 from nanouft.generate import generate
 from nanouft.loop import Device
 from nanouft.models.folders import save_model, start_tokenizer
 from nanouft.models.hf import HFModel, check
+from nanouft.models.hf_tokenizer import HFTokenizer
 from nanouft.models.lora import merged_weights
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import fast_ops
@@ -50,6 +62,7 @@ from nanouft.run.reference import FrozenModels
 
 EACH = ["llama", "qwen2", "gpt2", *["real"] * bool(REAL)]
 IDS = torch.arange(9)[None]
+normalizers = tokenizers.normalizers
 
 
 @pytest.fixture(scope="module")
@@ -318,6 +331,50 @@ def test_a_folder_that_cannot_train_from_all_of_its_weights_is_refused_in_one_li
         with pytest.raises(UserError, match=re.escape(words)) as e:
             start_model(folder)
         assert folder in str(e.value) and "\n" not in str(e.value)
+
+
+def test_a_tokenizer_without_a_fast_form_is_refused(tmp_path):
+    hf.ByT5Tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="written in Python .ByT5Tokenizer. and cannot be used"):
+        HFTokenizer(tmp_path)
+
+
+def test_a_template_is_asked_once_for_each_shape_and_writes_each_row_once(tmp_path, monkeypatch):
+    tok = tokenizer(tmp_path, CHATML)
+    written = []
+    write = tok.t.apply_chat_template
+    monkeypatch.setattr(tok.t, "apply_chat_template",
+                        lambda talk, **how: written.append(talk) or write(talk, **how))
+
+    def encoded(*words: str) -> int:
+        """How often the template is applied to rows with these words."""
+        written.clear()
+        rows = [Row(roles={"answer": (say("user", f"Say {x}."), say("assistant", x))})
+                for x in words]
+        assert len(encode(rows, tok, 100)[0]) == len(words)
+        return len(written)
+    assert encoded("fig") > 1 == encoded("bee"), "the first asks for the shape"
+    assert encoded(*WORDS) == len(WORDS)
+
+
+@pytest.mark.parametrize("change, told", [
+    (normalizers.Lowercase(), '3: the tokenizer does not reproduce a text: "Is" becomes "is"'),
+    (normalizers.Replace("É", "?"), '2: the tokenizer does not reproduce a text: "CAFÉ" '
+     'becomes "CAF?"'),
+    (normalizers.Replace("b", ""), '1: the tokenizer does not reproduce a text: "b" becomes ""'),
+    (normalizers.Replace("\n1", " 1"), '1: the tokenizer does not reproduce a text: "CAFÉ\\n1" '
+     'becomes "CAFÉ 1"'),
+    (normalizers.Sequence([normalizers.NFD(), normalizers.Replace("  ", " ")]), "")])
+def test_rows_whose_text_does_not_come_back_from_the_tokenizer_are_counted(change, told, tmp_path):
+    """With one example; in a question or in an answer. Spaces don't count, nor how an accent is
+    written."""
+    tok = tokenizer(tmp_path, CHATML)
+    tok.t.backend_tokenizer.normalizer = change
+    rows = [Row(roles={"answer": (say("user", asked), say("assistant", said))}, where=str(i))
+            for i, (asked, said) in enumerate((("Is  it?", "no"), ("CAF\u00c9", "b"),
+                                               ("a", "CAF\u00c9\n1")))]
+    _, report = encode(rows, tok, 64)
+    assert [line.rpartition(", as in")[0] for line in report.lines()] == [told] * bool(told)
 
 
 def test_a_tokenizer_of_another_size_than_its_model_is_told(folders, tmp_path, capsys):

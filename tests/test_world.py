@@ -11,7 +11,7 @@ from made import NANO
 
 from nanouft import world
 from nanouft.data.batches import order
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.models.tokenizer import Turn
 from nanouft.plumbing import seeds
 from nanouft.plumbing.errors import UserError

@@ -37,6 +37,7 @@ from nanouft.compare.jobs import (
     visible_gpus,
     workers_of,
 )
+from nanouft.compare.notes import few_seeds
 from nanouft.compare.plan import Comparison, parse_command, plan, values_of_call
 from nanouft.compare.runs import Run, remove_heavy_weights, remove_unfinished
 from nanouft.compare.search import Found, expected_interval_text, most_runs, search_rates
@@ -81,10 +82,11 @@ def check_guarded() -> None:
 def compare(given: dict[str, Any], executor: Executor | None = None) -> report.Verdict:
     """given: {flag: its value}. Search, then seeds, then the verdict."""
     c = plan(given)
+    c.early_notes += few_seeds(c)
     with alone_in(c.out):
         say(f"{', '.join(arm.name for arm in c.arms)}: {c.cfg.seeds} seeds", at=BRIEF)
         say(*setup_lines(c), "", sep="\n")
-        for text in c.row_notes:
+        for text in c.early_notes:
             say(*note_lines(text), "", sep="\n", at=BRIEF)
         with workers(c, executor) as submit, RunsBar(
                 most_runs(c), None if executor else c.cfg.workers) as bar:

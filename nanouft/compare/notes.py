@@ -10,7 +10,8 @@ from nanouft.compare.plan import COPY_SEEDS, SEARCH_SEEDS, Comparison, short_lr
 from nanouft.compare.row_notes import each_note_once
 from nanouft.compare.runs import made_record
 from nanouft.compare.search import Found, Tried, at_edge
-from nanouft.compare.verdicts import MEASURES, Question, Result
+from nanouft.compare.stats import student
+from nanouft.compare.verdicts import MEASURES, Question, Result, compared_pairs
 from nanouft.plumbing.files import read_text, write_text
 
 UNEQUAL_EOS = 0.1       # of all responses: from here on a difference of their ends is told
@@ -70,11 +71,18 @@ def count_test(c: Comparison) -> int:
     return sum(json.loads(x)["prompts"] == prompts for x in tests[:tests.index(test) + 1])
 
 
+def few_seeds(c: Comparison) -> list[str]:
+    """What is known before training: two seeds decide little."""
+    two, five = (student(0.025 / len(compared_pairs(c.arms)), freedom) for freedom in (1, 4))
+    return [f"with two seeds a CI is up to ±{two:.1f} standard errors (with five ±{five:.1f}), so "
+            "only a huge difference will be seen"] * (len(c.seeds) == 2)
+
+
 # ---- notes ---------------------------------------------------------------------------------------
 def notes(c: Comparison, found: Found, results: list[Result], tests: int) -> list[str]:
     """tests: of these prompts, with this one."""
     measure, arms = MEASURES[results[0].measure], results[1:]
-    texts = c.row_notes + [*floor_ceiling(c, results)]
+    texts = c.early_notes + [*floor_ceiling(c, results)]
     texts += [text for arm, tried in found.items() for text in rate_at_edge(arm.name, tried)]
     texts += [*unequal_compute(arms), *unequal_ends(arms)]
     texts += each_note_once({arm.name: made_record(c.run(arm, c.seeds[0])).get("notes", ())

@@ -80,7 +80,7 @@ class Comparison:
     parts: dict[str, Path] = field(default_factory=dict)    # of your rows; {} for NanoWorld
     configs: dict[Stage, RunConfig] = field(default_factory=dict)
     stage_plans: dict[Stage, StagePlan] = field(default_factory=dict)
-    row_notes: list[str] = field(default_factory=list)  # of your rows, known before training
+    early_notes: list[str] = field(default_factory=list)    # known before training
     rates: dict[Arm, float] = field(default_factory=dict)   # chosen, of arms without their labels
     samples: dict[tuple, dict[int, Path]] = field(default_factory=dict)     # of training rows
     runs: dict[tuple, Run] = field(default_factory=dict)    # that were asked for
@@ -250,8 +250,8 @@ def plan(given: dict[str, Any]) -> Comparison:
     of_stages = {shlex.join(stage): x.notes for stage, x in c.stage_plans.items()}
     if c.parts:
         trained = EvalSpec(str(c.parts["train"])).rows()
-        c.row_notes = leaks(c.spec("test").rows(), trained, train.init)
-    c.row_notes += [*noted,
+        c.early_notes = leaks(c.spec("test").rows(), trained, train.init)
+    c.early_notes += [*noted,
                     *(with_own_files(text, where) for text in each_note_once(of_stages))]
     most = {"cpu": min(8, cores()), "cuda": len(visible_gpus())}
     cfg.workers = cfg.workers or most.get(c.stage_plan.device, 1)

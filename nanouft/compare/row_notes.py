@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nanouft.data.holdout import leak, question_keys
 from nanouft.data.rows import Row
+from nanouft.plumbing.printing import places
 from nanouft.run.folder import trained_question_keys
 
 
@@ -27,10 +28,11 @@ def leaks(tested_rows: list[Row], trained_rows: list[Row], init: str) -> list[st
 
 
 def with_own_files(text: str, where: dict[str, str]) -> str:
-    """It names your file and line in place of those of a part."""
+    """It names your file and lines in place of those of a part."""
     def own(found: re.Match) -> str:
-        return Path(where.get(Path(found[0]).name, found[0])).name
-    return re.sub(r"[^\s()]*\b(train|val)\.jsonl, line \d+", own, text)
+        lines = [f"{Path(found[1]).name}, line {n}" for n in re.findall(r"\d+", found[2])]
+        return places(where.get(line, line) for line in lines)
+    return re.sub(r"([^\s()]*\b(?:train|val)\.jsonl), lines? (\d+(?:(?:, | and )\d+)*)", own, text)
 
 
 def each_note_once(notes_of: Mapping[str, Iterable[str]]) -> list[str]:

@@ -6,12 +6,10 @@ from nanouft.compare.notes import caveats
 from nanouft.compare.plan import COPY_SEEDS, SEARCH_SEEDS, Comparison, short_lr
 from nanouft.compare.search import Found, validation_results
 from nanouft.compare.splits import PURPOSES
-from nanouft.compare.stats import student
 from nanouft.compare.verdicts import (
     MEASURES,
     Question,
     Result,
-    compared_pairs,
     mean_over_tasks,
     values_of,
 )
@@ -52,9 +50,6 @@ def setup_lines(c: Comparison) -> list[str]:
     copies = (f" (those of a second name {COPY_SEEDS} more)" if any(arm.copy for arm in c.arms)
               else "")
     confirmed = "Confirmation: new seeds and prompts. " * c.cfg.confirm
-    two, five = (student(0.025 / len(compared_pairs(c.arms)), freedom) for freedom in (1, 4))
-    blind = (f" With two seeds a CI is up to ±{two:.1f} standard errors (with five ±{five:.1f}), "
-             "so only a huge difference will be seen." * (len(c.seeds) == 2))
     steps = number_range(x.steps for x in plans)
     unit = "step" if steps == "1" else "steps"
     return wrapped(
@@ -62,7 +57,7 @@ def setup_lines(c: Comparison) -> list[str]:
         f"{plans[0].dtype}. Each stage: {steps} {unit} at batch size "
         f"{number_range(x.batch_size for x in plans)}, on {number_range(x.rows for x in plans)} "
         f"training examples. Learning rate: {search}. Evaluated: seeds {c.seeds[0]} to "
-        f"{c.seeds[-1]}{copies}.{blind}")
+        f"{c.seeds[-1]}{copies}.")
 
 
 def conclusion(questions: list[Question], more: Iterable[str] = ()) -> str:

@@ -15,6 +15,7 @@ import json
 import logging
 import sys
 import textwrap
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,18 +23,19 @@ from typing import Annotated
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from nanouft.data.batches import Encoded, encode
+from nanouft.data.batches import Encoded, encode, encode_what_fits
 from nanouft.data.files import items
 from nanouft.data.holdout import holdout
-from nanouft.data.report import describe, example_lines, length_note
-from nanouft.data.rows import Row, parse, read
+from nanouft.data.report import advice, describe, example_lines, length_note
+from nanouft.data.row import Row
+from nanouft.data.rows import Parsed, as_rows, read, usable
 from nanouft.data.selection import NoRows, demo_rows
 from nanouft.generate import longest_answer
 from nanouft.loop import Device
 from nanouft.models.folders import start_model, start_tokenizer, unread_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Count, Objective
-from nanouft.objectives import OBJECTIVES, find
+from nanouft.objectives import find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_text
@@ -46,13 +48,11 @@ from nanouft.run.load import Rows, chosen_rows, count_rows_per_method, encode_ro
 from nanouft.run.memory import memory_note
 from nanouft.run.reference import FrozenModels
 
-SHOWN = ("dpo", "kto", "una", "sft")    # the one of these that reads most rows; else any other
-
 
 @dataclass
 class DataFlags:
     files: list[str] | None = None  # your rows, such as my.jsonl, my.csv or hub:owner/name
-    objective: str = ""             # a method, as in train [one that reads most rows]
+    objective: str = ""             # a method, as in train [one for most of the rows]
     init: str = "base"              # a model, whose chat template writes the rows
     max_length: Count | None = None # longest row in tokens [the context of the model]
     show: Count = 3                 # rows to show
@@ -95,27 +95,26 @@ def main(argv: list[str] | None = None) -> int:
     if cfg.keep:
         write_likeliest(cfg.files, cfg.by, cfg.keep, cfg.out)
         return 0
-    asked = find(cfg.objective)() if cfg.objective else None
-    name = ", ".join(cfg.files)
-    raw = [item for file in cfg.files for item in items(file)]
-    counts, refused = count_rows_per_method(raw, name)
-    if not counts:
+    name = ", ".join(cfg.files or ())
+    parsed = as_rows(item for file in cfg.files or () for item in items(file))
+    chosen, refused = count_rows_per_method(parsed, name)
+    if not chosen:
         raise UserError([*refused][0])
-    first = {names[0]: n for names, n in counts.items()}
-    most = max([x for x in SHOWN if x in first] or first, key=lambda x: first[x])
-    objective = asked or OBJECTIVES[most]()
-    rows, left_out = parse(raw, objective.kinds(), name)
-    lines = [*(f"{quantity(n, 'rows')} read by {', '.join(names)}" for names, n in counts.items()),
-             *(f"refused by {', '.join(names)}: {e}" for e, names in refused.items())]
-    say(f"{name}: {quantity(len(raw), 'rows')}")
-    say(*(textwrap.fill(line, 80, subsequent_indent="  ") for line in lines), sep="\n")
-    as_run = TrainFlags(data=(*cfg.files,), max_length=cfg.max_length)
+    method, begin = advice([r for _, r in parsed if isinstance(r, Row) and r.prompt])
+    if not any(method in names for names in chosen):
+        (method, *_), _ = max(chosen.items(), key=lambda one: one[1])
+    objective = find(cfg.objective or method)()
+    rows, left_out = usable(parsed, objective.kinds(), name)
+    as_run = TrainFlags(data=(*(cfg.files or ()),), max_length=cfg.max_length)
     split = Rows(*holdout(rows), left_out)
     try:
         objective.choose(rows)
     except NoRows:
         chosen_rows(as_run, objective, split)           # UserError: why there are none
     tok, n_ctx = start_tokenizer(cfg.init)
+    say(textwrap.fill(f"{name}: {quantity(len(parsed), 'rows')}; {begin}", 80))
+    for line in lines_of_methods(parsed, name, tok, min(cfg.max_length or n_ctx, n_ctx)):
+        say(textwrap.fill(line, 80, subsequent_indent="  "))
     say()
     train, _ = encode_rows(as_run, objective, split, n_ctx, tok, 0)
     say(f"{objective.name} trains on: {describe([e.row for e in train])}")
@@ -128,6 +127,22 @@ def main(argv: list[str] | None = None) -> int:
     for e in shown:
         say(*example_lines([e], tok), sep="\n")
     return 0
+
+
+def lines_of_methods(parsed: Parsed, name: str, tok: Tokenizer, room: int) -> Iterator[str]:
+    """"44 rows read by dpo, orpo (too long or refused: 6)", of each kind of methods. room: the
+    longest row in tokens."""
+    def fit(objective: Objective, rows: list[Row]) -> list[Row]:
+        encoded, _ = encode_what_fits(rows, tok, room - objective.on_policy)
+        return [e.row for e in encoded]
+    chosen, refused = count_rows_per_method(parsed, name)
+    counts, _ = count_rows_per_method(parsed, name, fit)
+    for names, n in counts.items():
+        lost = chosen[names] - n
+        yield (f"{quantity(n, 'rows')} read by {', '.join(names)}"
+               + f" (too long or refused: {lost:,})" * bool(lost))
+    for why, methods in refused.items():
+        yield f"refused by {', '.join(methods)}: {why}"
 
 
 def memory_of_step(as_run: TrainFlags, objective: Objective, train: list[Encoded], init: str,

@@ -9,25 +9,24 @@ the answer to another question that KTO borrows: nothing is trained on it.
 """
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
-from unicodedata import normalize
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nanouft.batch import NOT_SET, Batch, Seqs
-from nanouft.data.fields import shown
-from nanouft.data.rows import Roles, Row, up_to_last_answer
-from nanouft.models.hf_tokenizer import replace_surrogates
-from nanouft.models.tokenizer import ANSWERS, OneAnswerOnly, Tokenizer, Turns
+from nanouft.data.row import Roles, Row, up_to_last_answer
+from nanouft.models.tokenizer import ANSWERS, Chat, OneAnswerOnly, Tokenizer, Turns
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import LeftOut, each_reason, progress, reasons
 from nanouft.plumbing.seeds import ORDER, step_seed
 
 POOL = 20                               # steps whose rows are sorted by length
+AT_ONCE = 64                            # rows that are tokenized together
 MISMATCHED = "mismatch"                 # role of an answer to another question, which is only read
 # end tokens of common tokenizers; a file made for one of them may have it typed into its texts
 END_TOKENS = ("<|end|>", "<|im_end|>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "</s>",
@@ -52,6 +51,7 @@ class Encoded:
     per_row: dict[str, Any] = field(default_factory=dict)       # its numbers
     lost_turns: bool = False        # True: its oldest turns were left out, so that it fits
     lost_thoughts: bool = False     # True: the template leaves out a part of an earlier answer
+    changed: str = ""               # a word that the tokenizer changes: '"Café" becomes "cafe"'
 
     @property
     def length(self) -> int:
@@ -65,7 +65,7 @@ class EncodeReport:
     remedy: str = "give a model with a longer context"      # for rows that are too long
     why: dict[str, str] = field(default_factory=dict)   # Row.where -> why it is left out
     notes: LeftOut = field(default_factory=list)        # (Row.where, what is changed)
-    unlike: str = ""        # the first text that the tokenizer changes: '"Café" becomes "cafe"'
+    changed: str = ""       # the first word that the tokenizer changes: '"Café" becomes "cafe"'
 
     def lines(self) -> list[str]:
         """Printed lines about rows that are not used as they are in the file."""
@@ -87,78 +87,70 @@ def encode_what_fits(rows: list[Row], tok: Tokenizer, n_ctx: int,
     """Tokenize rows, and add to `report` if there is one. A row that is still too long without its
     oldest turns is skipped: a cut answer would teach the model never to stop."""
     out, report = list[Encoded](), report or EncodeReport()
-    ends = {tok.decode([i]) for i in tok.stops} | {*END_TOKENS}
-    for r in progress(len(rows), "tokenizing", rows):
-        try:
-            encoded = fit(r, tok, n_ctx)
-        except UserError as e:
-            report.why[r.where] = f"refused: {e}"
-            continue
-        kept = [e for e in encoded if e.length <= n_ctx + 1]
-        if len(kept) < len(encoded):
-            longest = max(e.length for e in encoded) - 1
-            report.why[r.where] = (f"too long ({longest:,} tokens, at most {n_ctx:,}; "
-                                   f"{report.remedy})")
-        if len(encoded) > 1:
-            report.notes.append((r.where, "split into one row for each response, because the chat "
-                                 "template changes a response when the dialogue continues"))
-        report.notes += [(r.where, note) for note in notes_on(r, kept, ends, n_ctx)]
-        if kept and (unlike := word_changed_by(tok, r)):
-            report.unlike = report.unlike or unlike
-            report.notes.append((r.where, "the tokenizer does not reproduce a text: "
-                                 f"{report.unlike}"))
-        out += kept
+    ends = tuple({tok.decode([i]): None for i in sorted(tok.stops)} | dict.fromkeys(END_TOKENS))
+    left = iter(progress(len(rows), "tokenizing", rows))
+    while together := [*islice(left, AT_ONCE)]:
+        chats = iter(tok.chats([both for r in together for both in r.roles.values()]))
+        for r in together:
+            out += encode_row(r, [*islice(chats, len(r.roles))], tok, n_ctx, ends, report)
     return out, report
 
 
-def notes_on(r: Row, kept: list[Encoded], ends: Set[str], n_ctx: int) -> Iterator[str]:
+def encode_row(r: Row, chats: list[Chat | UserError], tok: Tokenizer, n_ctx: int,
+               ends: Sequence[str], report: EncodeReport) -> list[Encoded]:
+    """What fits of a row, whose roles are `chats`; the report says what is changed or left out."""
+    try:
+        encoded = fit(r, chats, tok, n_ctx)
+    except UserError as e:
+        report.why[r.where] = f"refused: {e}"
+        return []
+    kept = [e for e in encoded if e.length <= n_ctx + 1]
+    if len(kept) < len(encoded):
+        longest = max(e.length for e in encoded) - 1
+        report.why[r.where] = (f"too long ({longest:,} tokens, at most {n_ctx:,}; "
+                               f"{report.remedy})")
+    if len(encoded) > 1:
+        report.notes.append((r.where, "split into one row for each response, because the chat "
+                             "template changes a response when the dialogue continues"))
+    if kept:
+        report.notes += [(r.where, note) for note in notes_on(r, kept, ends, n_ctx)]
+    if changed := next((e.changed for e in kept if e.changed), ""):
+        report.changed = report.changed or changed
+        report.notes.append((r.where, "the tokenizer does not reproduce a text: "
+                             f"{report.changed}"))
+    return kept
+
+
+def notes_on(r: Row, kept: list[Encoded], ends: Sequence[str], n_ctx: int) -> Iterator[str]:
     """What is changed of a row that is used, and end tokens that are typed into its texts."""
     if any(e.lost_turns for e in kept):
         yield f"without the oldest turns, to fit {n_ctx} tokens"
     if any(e.lost_thoughts for e in kept):
         yield ("the chat template drops a part of earlier responses, as it does when the model "
                "generates")
-    texts = [turn.text for side in (r.answer, r.chosen, r.rejected) for turn in side or ()]
-    for end in ends if kept else ():
-        if any(end in text for text in texts):
+    roles = [both for role, both in r.roles.items() if role != MISMATCHED]
+    asked = [turn.text for context, _ in roles for turn in context]
+    answers = [turn.text for _, trained in roles for turn in trained]
+    for end in ends:
+        if any(end in text for text in answers):
             yield f'"{end}" is typed into a response, which gets its EOS token anyway'
-        if any(end in turn.text for turn in r.prompt):
+        if any(end in text for text in asked):
             yield f'"{end}" is typed into a prompt, where it is plain text and not a token'
-    typed = (TURN.search(text) for text in (*texts, *(turn.text for turn in r.prompt)))
-    if kept and (match := next(filter(None, typed), None)):
-        yield f'"{match[0].strip()}" is typed into a text, so the turns of other speakers may be '\
+    if typed := next(filter(None, map(TURN.search, answers + asked)), None):
+        yield f'"{typed[0].strip()}" is typed into a text, so the turns of other speakers may be '\
             "trained on; write the dialogue as messages"
 
 
-def word_changed_by(tok: Tokenizer, r: Row) -> str:
-    """The first word of a row that becomes another one in the tokenizer, such as "<unk>"; or "".
-    Spaces don't count, nor how an accent is written."""
-    def back(text: str) -> str:
-        return tok.decode(tok.encode(text))
-
-    def differs(text: str) -> bool:
-        return text_without_spaces(back(text)) != text_without_spaces(replace_surrogates(text))
-    turns = (turn for both in r.roles.values() for part in both for turn in part)
-    text = next((turn.text for turn in turns if differs(turn.text)), "")
-    word = next(filter(differs, text.split()), text)        # else only line breaks are lost
-    return word and f"{shown(word)} becomes {shown(back(word).strip())}"
-
-
-def text_without_spaces(text: str) -> list[str]:
-    """The lines of a text without spaces."""
-    return ["".join(line.split()) for line in normalize("NFC", text).strip().split("\n")]
-
-
-def fit(r: Row, tok: Tokenizer, n_ctx: int) -> list[Encoded]:
+def fit(r: Row, chats: list[Chat | UserError], tok: Tokenizer, n_ctx: int) -> list[Encoded]:
     """A row as tokens. Some chat templates change an answer when the dialogue goes on. Then a
     dialogue becomes one row for each of its answers, in which that answer comes last."""
     try:
-        return [tokenize(r, tok, n_ctx)]
+        return [without_what_is_too_long(r, chats, tok, n_ctx)]
     except OneAnswerOnly:
         rows = each_answer(r)
         if len(rows) == 1:
             raise
-        return [tokenize(x, tok, n_ctx) for x in rows]
+        return [without_what_is_too_long(x, tok.chats(x.roles.values()), tok, n_ctx) for x in rows]
 
 
 def each_answer(r: Row) -> list[Row]:
@@ -175,28 +167,39 @@ def each_answer(r: Row) -> list[Row]:
     return out or [r]
 
 
-def tokenize(r: Row, tok: Tokenizer, n_ctx: int) -> Encoded:
-    """A row as token ids and masks, by Tokenizer.chat. If it is longer than n_ctx inputs and as
-    many targets, its roles lose as few of their oldest questions as possible, down to the last one.
-    A borrowed answer ends with the context."""
-    prompt, trained = next(iter(r.roles.values()), ((), ()))
-    most = len(later_questions(prompt, trained if "answer" in r.roles else ()))
+def without_what_is_too_long(r: Row, chats: list[Chat | UserError], tok: Tokenizer,
+                             n_ctx: int) -> Encoded:
+    """A row as token ids and masks. If it is longer than n_ctx inputs and as many targets, its
+    roles lose as few of their oldest questions as possible, down to the last one. A borrowed answer
+    ends with the context."""
+    def length(chats: list[Chat]) -> int:
+        return max(len(x.ids) for role, x in zip(r.roles, chats) if role != MISMATCHED)
 
-    def fits(n: int) -> bool:
-        roles = drop_oldest_turns(r, n).roles
-        return all(len(tok.chat(a + b)[0] if b else tok.prompt_ids(a)) <= n_ctx + 1
-                   for role, (a, b) in roles.items() if role != MISMATCHED)
-    n = bisect_left(range(most), True, key=fits)
+    def shorter(n: int) -> list[Chat]:
+        return whole(tok.chats(drop_oldest_turns(r, n).roles.values()))
+    found, n = whole(chats), 0
+    if length(found) > n_ctx + 1:
+        prompt, trained = next(iter(r.roles.values()))
+        most = len(later_questions(prompt, trained if "answer" in r.roles else ()))
+        n = bisect_left(range(most), True, 1, key=lambda n: length(shorter(n)) <= n_ctx + 1)
+        n = min(n, most)
+        found = shorter(n)
     r = drop_oldest_turns(r, n)
-    lost = [tok.check(*both) for both in r.roles.values() if tok.check]
     seqs = {}
-    for role, (context, trained) in r.roles.items():
-        ids, mask = tok.chat(context, trained) if trained else (tok.prompt_ids(context), [])
-        end = n_ctx + 1 if role == MISMATCHED else len(ids)
-        seqs[role] = Tokens(np.array(ids[:end], np.int32),
-                            np.array((mask or [0] * len(ids))[:end], np.int8))
+    for role, x in zip(r.roles, found):
+        end = n_ctx + 1 if role == MISMATCHED else len(x.ids)
+        seqs[role] = Tokens(np.array(x.ids[:end], np.int32), np.array(x.mask[:end], np.int8))
     known = {name: x for name in ("score", "label", "p") if (x := getattr(r, name)) is not None}
-    return Encoded(seqs, r, known, n > 0, any(lost))
+    return Encoded(seqs, r, known, n > 0, any(x.lost_thoughts for x in found),
+                   next((x.changed for x in found if x.changed), ""))
+
+
+def whole(chats: list[Chat | UserError]) -> list[Chat]:
+    """UserError if one of them cannot be written."""
+    for x in chats:
+        if isinstance(x, UserError):
+            raise x
+    return [x for x in chats if isinstance(x, Chat)]
 
 
 def drop_oldest_turns(r: Row, n: int) -> Row:

@@ -1,10 +1,9 @@
 """The fields of a row: other spellings, types, and what each kind of method reads.
 
-    fields, empty = typed({"question": "Hi", "label": None}, Reads.of(["labels"]).fields)
-    # {"prompt": (Turn("user", "Hi"),)}, {"label"}
+    typed_fields({"question": "Hi", "label": None}).values  # {"prompt": (Turn("user", "Hi"),)}
 
-Three tables are the contract: NAMES, FIELDS and READ_FOR. `typed` is the one loop over the fields
-of a row, and has the one line of error. rows.py makes a Row of what it gives.
+Three tables are the contract: NAMES, FIELDS and READ_FOR. `typed_fields` is the one loop over the
+fields of a row, and has the one line of error. rows.py makes a Row of what it gives.
 """
 import json
 import re
@@ -22,33 +21,24 @@ NAMES = {"completion": "response", "answer": "response", "output": "response",
 OF_MESSAGES = {"from": "role", "value": "content", **OF_MARKS}
 ROLES = {"human": "user", "gpt": "assistant", "developer": "system"}
 
-# kind of rows -> form of a row, by the answer that it has -> the grades that are read there
-READ_FOR: dict[str, dict[str, set[str]]] = {
-    "demos": {"response": {"label", "score"}, "chosen": set()},
-    "pairs": {"chosen": {"p"}},
-    "labels": {"response": {"label"}, "chosen": set()},
-    "scores": {"response": {"label", "score"}, "chosen": {"score_chosen", "score_rejected"}},
-    "prompts": {}}
 QUESTION = {"prompt", "messages", "system", "input"}
 PAIR = {"chosen", "rejected"}
-GRADES = {"label", "score", "p", "score_chosen", "score_rejected"}
 MARKS = {"weight", "train"}
+# the answer that a form of a row has -> the grades of this form
+GRADES_OF = {"response": {"label", "score"}, "chosen": {"p", "score_chosen", "score_rejected"}}
+GRADES = GRADES_OF["response"] | GRADES_OF["chosen"]
+# kind of rows -> what a method that learns from them reads beside the question
+READ_FOR: dict[str, set[str]] = {
+    "demos": {"response", *PAIR, *MARKS, "label", "score"},
+    "pairs": {*PAIR, *MARKS, "p"},
+    "labels": {"response", *PAIR, *MARKS, "label"},
+    "scores": {"response", *PAIR, *MARKS, "label", "score", "score_chosen", "score_rejected"},
+    "prompts": set()}
 
 
-class Reads(NamedTuple):
-    """What some kinds of rows read of a file."""
-    kinds: Collection[str]
-    fields: set[str]                # by our names
-    grades: dict[str, set[str]]     # those of `fields` that judge a response, or a pair
+def read_for(kinds: Collection[str]) -> set[str]:
+    return set[str]().union(*(READ_FOR[kind] for kind in kinds))
 
-    @classmethod
-    def of(cls, kinds: Collection[str]) -> "Reads":
-        grades = {form: set[str]().union(*(READ_FOR[kind].get(form, ()) for kind in kinds))
-                  for form in ("response", "chosen")}
-        fields = QUESTION | PAIR | grades["response"] | grades["chosen"]    # pairs hold questions
-        if [*kinds] != ["prompts"]:                     # else the model samples its own answers
-            fields |= {"response", *MARKS}
-        return cls(kinds, fields, grades)
 
 # messages that became a text, as pandas writes them into a CSV
 AS_TEXT = re.compile(r"""\[?\s*\{\s*["'](role|from|content|value|type)["']\s*:""")
@@ -86,15 +76,18 @@ def text_or_parts(value: Any) -> str:
 
 def message(m: dict) -> Turn:
     """`weight` 0 (OpenAI) or `train` false (axolotl) says that an answer is only read."""
-    by_name = {ours: value for ours, (_, value) in by_our_names(m, OF_MESSAGES).items()}
-    role = ROLES.get(by_name["role"], by_name["role"])
+    given, twice = by_our_names(m, OF_MESSAGES)
+    for why in twice.values():
+        raise UserError(why)
+    ours = {name: value for name, (_, value) in given.items()}
+    role = ROLES.get(ours["role"], ours["role"])
     if role not in ("system", "user", "assistant", "tool"):
         raise UserError(f"the unknown role {shown(role)}; roles are system, user, assistant and "
                         "tool")
     if not {"content", "value", *BESIDE_TEXT} & m.keys():
         raise ValueError
-    marks = [to_bool(by_name[mark]) for mark in MARKS & by_name.keys()]
-    text = without_margin(text_or_parts(by_name.get("content", "")), role)
+    marks = [to_bool(ours[mark]) for mark in MARKS & ours.keys()]
+    text = without_margin(text_or_parts(ours.get("content", "")), role)
     return Turn("masked" if role == "assistant" and not all(marks) else role, text)
 
 
@@ -186,37 +179,44 @@ def without_margin(text: str, role: str) -> str:
 
 
 # ---- the loop ------------------------------------------------------------------------------------
-def typed_fields(item: Any, reads: Collection[str]) -> tuple[dict[str, Any], set[str]]:
-    """(those of these fields that a row has, by our names, each as its type; those that are empty).
-    UserError for a field of another type."""
-    if isinstance(item, UserError):                     # a line that is no JSON
-        raise item
-    if not isinstance(item, dict):
-        raise UserError("is not a JSON object")
-    given = {name: x for name, x in item.items() if NAMES.get(name, name) in reads}
-    fields: dict[str, Any] = {}
-    for ours, (name, value) in by_our_names(given, NAMES).items():
+class Fields(NamedTuple):
+    """The fields of a row, by our names."""
+    values: dict[str, Any]          # each as its type
+    blank: set[str]                 # those that are there and empty
+    wrong: dict[str, str]           # those that cannot be read, and why
+
+
+def typed_fields(item: dict) -> Fields:
+    known = {name: x for name, x in item.items() if NAMES.get(name, name) in FIELDS}
+    given, wrong = by_our_names(known, NAMES)
+    values: dict[str, Any] = {}
+    for ours, (name, value) in given.items():
+        if ours in wrong:
+            continue
         read_as, wanted = FIELDS[ours]
         try:
-            fields[ours] = read_as(value)
+            values[ours] = read_as(value)
         except UserError as e:
-            raise UserError(f'"{name}": {e}') from None
+            wrong[ours] = f'"{name}": {e}'
         except Exception:                               # whatever another type does there
-            raise UserError(f'"{name}" is {shown(value)}; expected {wanted}') from None
-    return fields, {NAMES.get(name, name) for name in given} - fields.keys()
+            wrong[ours] = f'"{name}" is {shown(value)}; expected {wanted}'
+    return Fields(values, {NAMES.get(name, name) for name in known} - given.keys(), wrong)
 
 
-def by_our_names(item: dict, names: dict[str, str]) -> dict[str, tuple[str, Any]]:
-    """{our name: (the name as written, value)} of all fields that are not empty."""
+def by_our_names(item: dict, names: dict[str, str]) -> tuple[dict[str, tuple[str, Any]],
+                                                             dict[str, str]]:
+    """({our name: (the name as written, value)} of all fields that are not empty, {our name: why}
+    of those that are there by two names)."""
     fields: dict[str, tuple[str, Any]] = {}
+    twice: dict[str, str] = {}
     for name, value in item.items():
         ours = names.get(name, name)
         if is_empty(value):
             continue
         if ours in fields:
-            raise UserError(f'"{fields[ours][0]}" and "{name}" are names of one field; remove one')
-        fields[ours] = name, value
-    return fields
+            twice[ours] = f'"{fields[ours][0]}" and "{name}" are names of one field; remove one'
+        fields.setdefault(ours, (name, value))
+    return fields, twice
 
 
 def is_empty(value: Any) -> bool:

@@ -2,26 +2,24 @@
 
     items("my.jsonl")           # ("my.jsonl, line 3", {"prompt": "Hi", "response": "Ho"}), ...
 
-rows.py makes a Row of each item.
+rows.py makes a Row of each item. JSON and CSV are read as they are written: the library `datasets`
+would make dates of texts and null of "NA". It reads .parquet and the hub (tables.py).
 """
 import csv
 import datetime
 import hashlib
 import io
 import json
-import os
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from itertools import zip_longest
 from pathlib import Path, PurePath
-from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
-from nanouft.plumbing.errors import UserError, library
+from nanouft.data.tables import dataset_rows, hub_rows, no_column_twice, parquet_rows
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import (
     check_lfs,
     hash_of_file,
@@ -33,7 +31,6 @@ from nanouft.plumbing.printing import note, quantity
 
 Items = Iterator[tuple[str, Any]]
 MEMORY = Path("out/.rows")              # files of rows that were in memory
-MOST_FILES = 8                          # names in a line
 
 
 def items(path: str) -> Items:
@@ -160,87 +157,6 @@ def are_rows(lines: list[str], cells: list[str], names: list[str], between: str)
         line.count(between) == len(names) - 1 for line in (lines[0], lines[-1]))
 
 
-def no_column_twice(path: str, names: list[str]) -> None:
-    for name, n in Counter(filter(None, names)).items():
-        if n > 1:
-            raise UserError(f'{path}: two columns are called "{name}"; rename or remove one')
-
-
-def parquet_rows(path: str) -> Items:
-    """By the library pyarrow, without a network and without a copy."""
-    with library("pyarrow.parquet", path).ParquetFile(path) as file:
-        no_column_twice(path, file.schema_arrow.names)
-        about = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", "{}"))
-        rows = (item for batch in file.iter_batches(64) for item in batch.to_pylist())
-        yield from with_class_names(rows, about.get("info", {}).get("features") or {}, path)
-
-
-def hub_rows(path: str, tell: bool = True) -> Items:
-    """hub:owner/name, hub:owner/name:split or hub:owner/name:config:split, by the library
-    `datasets`. A split may have a slice, as in train[:100]. A folder of yours is read anew each
-    time: `datasets` would know a file that it has read before by its name and time. tell: say what
-    it finds in such a folder."""
-    library("datasets", path)
-    import datasets
-    source = path.removeprefix("hub:")
-    name, *config = [source] if Path(source).is_dir() else re.split(r":(?![^\[\]:]*\])", source)
-    split = (config.pop() if config else "") or "train"
-    is_folder = Path(name).is_dir()
-    if is_folder and "[" in str(Path(name).resolve()):
-        raise UserError(f"{path}: `datasets` reads square brackets as a pattern; rename the "
-                        "folder")
-    for_all = Path(datasets.config.HF_DATASETS_CACHE)
-    for_all.mkdir(parents=True, exist_ok=True)
-    with (TemporaryDirectory(dir=for_all, ignore_cleanup_errors=True) if is_folder
-          else nullcontext()) as cache:
-        how = {"cache_dir": cache} if is_folder else {}
-        builder = datasets.load_dataset_builder(name, *config, **how)
-        if is_folder and tell:
-            report_files_found(path, Path(name), builder.config.data_files or {})
-        if builder.name == "csv":                       # NA and null are words
-            builder = datasets.load_dataset_builder(name, *config, keep_default_na=False, **how)
-        builder.download_and_prepare()
-        yield from dataset_rows(builder.as_dataset(split), path)
-
-
-def report_files_found(path: str, folder: Path, files_of: Mapping[Any, list[str]]) -> None:
-    """What `datasets` finds in a folder of yours, and what it leaves out: it takes one format, and
-    files that are called train if there are any, but also copies that an editor makes."""
-    of_data = {os.path.relpath(file, folder.resolve())
-               for files in files_of.values() for file in files}
-    there = {os.path.relpath(file, folder) for file in folder.rglob("*") if file.is_file()}
-    rest = {name for name in there - of_data if name != "README.md" and not re.search(
-        r"(^|[/\\])[._]", name)}
-    for name in of_data:
-        check_lfs(folder / name)
-    if {".csv", ".tsv"} <= {Path(name).suffix.lower() for name in of_data}:
-        raise UserError(f"{path}: .csv and .tsv cannot be read together; use a folder for each")
-    if rest or len(of_data) > 1:
-        note(f"{path}: `datasets` reads {rare_endings_first(of_data)}"
-             + (f" and ignores {rare_endings_first(rest)}" if rest else ""))
-
-
-def rare_endings_first(names: set[str]) -> str:
-    """The names of files in words, those with a rare ending first: "a.jsonl.bak, a.jsonl"."""
-    like = Counter(Path(name).suffix for name in names)
-    in_order = sorted(names, key=lambda name: (like[Path(name).suffix], name))
-    rest = len(in_order) - MOST_FILES
-    others = f" and {quantity(rest, 'others')}" if rest > 0 else ""
-    return ", ".join(in_order[:MOST_FILES]) + others
-
-
-def dataset_rows(dataset: Any, name: str) -> Items:
-    """Of a Dataset of the library `datasets`, a table of pandas, or any dictionaries in memory."""
-    if isinstance(dataset, Mapping):                    # a DatasetDict, or columns
-        raise UserError(f"{name}: is a dictionary of splits ({', '.join(map(str, dataset))}); give "
-                        "one of them, or a list of dictionaries")
-    if hasattr(dataset, "iterrows"):
-        no_column_twice(name, [*map(str, dataset.columns)])
-        dataset = dataset.to_dict("records")
-    features = getattr(dataset, "features", None)
-    yield from with_class_names(map(plain, dataset), features.to_dict() if features else {}, name)
-
-
 def as_files(rows: Any, name: str) -> list[str]:
     """Files as they are named, or the one with these rows. `name` is what errors call them."""
     if isinstance(rows, (str, Path)):
@@ -288,25 +204,3 @@ def file_names(files: Iterable[str]) -> str:
 
 def in_memory(file: str) -> bool:
     return Path(file).parent == MEMORY
-
-
-def plain(value: Any) -> Any:
-    """Lists and numbers in place of those of numpy, pandas and torch."""
-    value = value.tolist() if hasattr(value, "tolist") else value
-    if isinstance(value, (list, tuple)):
-        return [plain(x) for x in value]
-    if isinstance(value, dict):
-        return {name: plain(x) for name, x in value.items()}
-    return None if type(value).__name__ in ("NAType", "NaTType") else value
-
-
-def with_class_names(rows: Iterable, features: dict, source: str) -> Items:
-    """("SOURCE, row 3", row) of each. A class (ClassLabel) has its name in place of its number,
-    which may mean the opposite."""
-    names = {name: kind["names"] for name, kind in features.items()
-             if isinstance(kind, dict) and kind.get("_type") == "ClassLabel"}
-    for i, item in enumerate(rows, 1):
-        if isinstance(item, dict):                      # any other is refused
-            item = item | {name: known[item[name]] for name, known in names.items()
-                           if type(item.get(name)) is int and item[name] >= 0}
-        yield f"{source}, row {i}", item

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from unicodedata import normalize
 
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.plumbing.printing import quantity
 
 

@@ -6,9 +6,10 @@ from itertools import groupby
 
 from nanouft.data.batches import MISMATCHED, Encoded, Tokens
 from nanouft.data.fields import is_beside_text
-from nanouft.data.rows import Row, is_demo, is_good, is_real_pair, no_answer
+from nanouft.data.row import Row, is_demo, is_good, is_real_pair
+from nanouft.data.rows import no_answer
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.plumbing.printing import LeftOut, quantity, reasons
+from nanouft.plumbing.printing import LeftOut, if_in_checkout, places, quantity, reasons
 
 NOT_READ = "which this method does not read"
 UP = {"true", "1", "yes", "good", "up", "positive", "correct", "\U0001f44d"}
@@ -39,16 +40,19 @@ def unread_fields(rows: list[Row], kinds: Collection[str], chosen: Collection[Ro
     of these kinds of rows. chosen: the rows with its roles; only GDPO's keep p."""
     counts: Counter[str] = Counter()
     judging: dict[str, set[str]] = {}       # what they say of demonstrations
+    beside: dict[str, set[str]] = {}        # and beside pairs
     reads_p = any(r.p is not None for r in chosen)
     for r in rows:
         unread = r.unread if r.p is None or reads_p else r.unread | {"p": [r.p]}
         counts.update(unread.keys())
-        for name, values in unread.items() if is_demo(r) else ():
-            judging.setdefault(name, set()).update(
+        words_of = judging if is_demo(r) else beside if r.chosen else {}
+        for name, values in unread.items():
+            words_of.setdefault(name, set()).update(
                 str(x)[:20].strip().lower().removesuffix(".0") for x in values)
-    return ", ".join(f"{name} ({quantity(n, 'rows')}"
-                     f"{unread_field_warning(name, judging.get(name, set()), kinds)})"
-                     for name, n in counts.items())
+    return ", ".join(
+        f"{name} ({quantity(n, 'rows')}"
+        f"{unread_field_warning(name, judging.get(name, set()), kinds)}"
+        f"{values_if_grades(beside.get(name, set()), kinds)})" for name, n in counts.items())
 
 
 def unread_field_warning(name: str, words: set[str], kinds: Collection[str]) -> str:
@@ -58,17 +62,31 @@ def unread_field_warning(name: str, words: set[str], kinds: Collection[str]) -> 
         return "; it is not trained on: write it into the content"
     if not {"demos", "labels", "scores"} & {*kinds}:
         return ""
-    judges = "if it grades the response"
-    if words & DOWN and words <= UP | DOWN:
+    if are_thumbs(words):
         bad, remedy = sorted(words & DOWN), "rename it to label, with true or false"
-    elif len(words) > 1 and words <= HALVES and words - {"0", "0.5", "1"}:
+    elif are_stars(words):
         low, top = min(map(float, words)), 5 if max(map(float, words)) <= 5 else 10
         bad, remedy = [f"{low:g}"], "rename it to score and scale it to 0..1, as " + (
             f"(x - 1) / {top - 1}" if low >= 1 else f"x / {top}")
     else:
         return ""
     imitated = f"{' and '.join(bad)} is imitated, too: " if "demos" in kinds else ""
-    return f"; {imitated}{judges}, {remedy}"
+    return f"; {imitated}if it grades the response, {remedy}"
+
+
+def values_if_grades(words: set[str], kinds: Collection[str]) -> str:
+    """": down, up", if the values of a field beside pairs look like grades; or "". Which response
+    they grade is not known."""
+    is_grade = are_thumbs(words) or are_stars(words)
+    return f": {', '.join(sorted(words))}" if is_grade and [*kinds] != ["prompts"] else ""
+
+
+def are_thumbs(words: set[str]) -> bool:
+    return bool(words & DOWN) and words <= UP | DOWN
+
+
+def are_stars(words: set[str]) -> bool:
+    return len(words) > 1 and words <= HALVES and bool(words - {"0", "0.5", "1"})
 
 
 def why_skipped(r: Row, kinds: list[str]) -> str:
@@ -110,9 +128,21 @@ def report_use(sides: Mapping[str, tuple[list[Row], Collection[str]]], left_out:
 
 
 def duplicates_note(rows: list[Row]) -> str:
-    """"34 exact duplicates of other rows", or ""."""
-    n = len(rows) - len({*rows})
-    return f"{quantity(n, 'exact duplicates')} of other rows" if n else ""
+    """"34 exact duplicates of other rows, as in my.jsonl, line 9; 1 pair with chosen and rejected
+    swapped in another row, as in my.jsonl, line 21", or ""."""
+    seen, pairs = set[Row](), set[tuple]()
+    same, swapped = list[str](), list[str]()
+    for r in rows:
+        if r in seen:
+            same.append(r.where)
+        elif r.chosen and (r.prompt, r.rejected, r.chosen) in pairs:
+            swapped.append(r.where)
+        seen.add(r)
+        pairs.add((r.prompt, r.chosen, r.rejected))
+    found = [("exact duplicates", "of other rows", same),
+             ("pairs", "with chosen and rejected swapped in another row", swapped)]
+    return "; ".join(f"{quantity(len(wheres), what)} {which}, as in {places(wheres)}"
+                     for what, which, wheres in found if wheres)
 
 
 def grade_note(rows: list[Row], weights: tuple[float, float] | None = None) -> str:
@@ -132,6 +162,23 @@ def grade_note(rows: list[Row], weights: tuple[float, float] | None = None) -> s
             f"--desirable-weight {weights[0] / ratio:.3g}")
     return (f"{quantity(good, 'good responses')} and {bad:,} bad: {even} would give both kinds the "
             "same weight")
+
+
+# what rows hold -> a method that is for them, and what to begin with
+BEGIN = {"demonstrations": ("sft", "sft"),
+         "pairs": ("dpo", "sft on the chosen responses, then dpo on all"),
+         "labelled answers": ("kto", "sft on the good ones, then kto on all"),
+         "scored answers": ("una", "sft on the best ones, then una on all"),
+         "prompts": ("grpo", "grpo or rloo, with a --reward")}
+
+
+def advice(rows: list[Row]) -> tuple[str, str]:
+    """("dpo", "most are pairs: begin with sft on the chosen responses, then dpo on all")."""
+    kinds = Counter(kind for r in rows for kind in kinds_of(r))
+    (most, _), = kinds.most_common(1)
+    method, begin = BEGIN[most]
+    return method, (f"{'most' if len(kinds) > 1 else 'all'} are {most}: begin with {begin}"
+                    f"{if_in_checkout('docs/data.md')}")
 
 
 def length_note(data: list[Encoded], of: str) -> str:

@@ -9,7 +9,7 @@ row.
 import json
 
 from nanouft.data.report import NOT_READ, describe, unread_fields, why_skipped
-from nanouft.data.rows import Roles, Row, comparable, is_demo, is_good, is_real_pair
+from nanouft.data.row import Roles, Row, comparable, is_demo, is_good, is_real_pair
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import reasons
 

@@ -3,26 +3,32 @@
     tok = HFTokenizer(folder)
     ids, mask = tok.chat(context, trained)  # ids: those of transformers' apply_chat_template
 
-The mask comes from comparing beginnings: an answer begins where the text of its prompt ends, and
-ends with its end token. `check` refuses a template that loses a text. As in our own tokenizer, no
-text of a dialogue becomes a control token: a typed "<|im_end|>" is read as its letters
+A template is asked once for each SHAPE of a dialogue: its roles, and which answers begin with a
+thought. What does it write around the texts? Where do answers begin (where their prompt ends), and
+where do they end (with their end token)? Then each dialogue is written once, and its texts must
+stand in it as in its shape, else it is refused: so no text is lost without a line. As in our own
+tokenizer, no text becomes a control token: a typed "<|im_end|>" is read as its letters
 (transformers would read the control token).
 """
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, NamedTuple
+from unicodedata import normalize
 
+from nanouft.models.shapes import MARK, Shape, marked, parts_of, places_of_texts
 from nanouft.models.tokenizer import (
     ANSWERS,
     CONTROL,
     END,
     JINJA,
     PAD,
+    Chat,
     OneAnswerOnly,
     Tokenizer,
     Turn,
@@ -39,8 +45,8 @@ THAT_DAY = ("{% macro strftime_now(form) %}{{ form.replace('%d', '26').replace('
             "{{ '' }}")
 GOES_ON = ("the chat template writes a response differently when the dialogue continues; give each "
            "response its own row")
-FRAME = "\ue000"        # put in place of an answer, to see what a template writes around it
-CUT = "\ud800"          # half of a character; after `whole` no text has one: see `as_letters`
+CUT = "\ud800"          # half of a character; no text has one: see `as_letters`
+FRAME = "\ue002"        # stands for an answer that is put in afterwards
 
 
 def replace_surrogates(text: str) -> str:
@@ -49,22 +55,31 @@ def replace_surrogates(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def without_space(text: str) -> str:
-    return "".join(text.split())
+def lines_without_space(text: str) -> list[str]:
+    return ["".join(line.split()) for line in normalize("NFC", text).strip().split("\n")]
 
 
-def lost_turns(turns: Turns, text: str) -> list[int]:
-    """Numbers of the turns that are not in the text, in order. A system turn may be anywhere, and a
-    text may be written as JSON (the result of a tool)."""
-    text, at, lost = without_space(text), 0, []
-    for i, (role, content) in enumerate(turns):
-        forms = [without_space(x) for x in (content, json.dumps(content, ensure_ascii=False)[1:-1])]
-        place = max(text.find(form, 0 if role == "system" else at) for form in forms)
-        if place < 0:
-            lost.append(i)
-        elif role != "system":
-            at = place + len(forms[0])
-    return lost
+class Written(NamedTuple):
+    """A dialogue as its template writes it."""
+    turns: Turns
+    text: str                       # with CUTs
+    cuts: list[int]                 # letters at which trained answers begin and end
+    lost_thoughts: bool             # True: an earlier answer is there without its thought
+
+
+def tokens_at(cuts: list[int], text: str, encoded: list[Any]) -> list[int] | None:
+    """The numbers of the tokens that begin at these letters; None if one begins at none. encoded:
+    what the tokenizer made of each part of the text."""
+    at, letters, tokens = {len(text): sum(len(part.ids) for part in encoded)}, 0, 0
+    for part, said in zip(encoded, text.split(CUT)):
+        for cut in cuts:
+            place = cut - letters
+            token = part.char_to_token(place) if 0 <= place < len(said) else None
+            if token is not None and part.token_to_chars(token)[0] == place:
+                at[cut] = tokens + token
+        letters += len(said) + 1
+        tokens += len(part.ids)
+    return [at[cut] for cut in cuts] if {*cuts} <= at.keys() else None
 
 
 class HFTokenizer(Tokenizer):
@@ -79,6 +94,9 @@ class HFTokenizer(Tokenizer):
                             f"({' '.join(str(e).split())[:200]})") from None
         if not t("a").input_ids:
             raise UserError(f"{folder}: has no tokenizer.json")
+        if not t.is_fast:
+            raise UserError(f"{folder}: its tokenizer is written in Python ({type(t).__name__}) "
+                            "and cannot be used; save it with a tokenizer.json")
         self.ours = not t.chat_template or str(t.chat_template).endswith(JINJA)
         if not t.chat_template:
             self.added = t.add_tokens(list(CONTROL), special_tokens=True)
@@ -86,7 +104,7 @@ class HFTokenizer(Tokenizer):
             t.chat_template = ("{{- bos_token -}}" if adds_bos else "") + JINJA
             t.eos_token, t.pad_token = END, PAD
         special = {*t.all_special_ids, *t.added_tokens_decoder}
-        self.next_turn = ""             # written after answers by a template without end token
+        self.next_turn = self.end_text = ""     # written after answers by a template without end
         self.control = re.compile("(?!)")               # finds nothing: `_ends` asks plain words
         try:
             ends = self._ends(special)
@@ -115,18 +133,17 @@ class HFTokenizer(Tokenizer):
         """Control tokens after an answer. If there is none (GLM), the token that begins the next
         question ends an answer, unless it begins every turn."""
         def written(text: str) -> list[int]:    # <unk> stands for a letter, and is not written
-            return [i for i in self.rendered_ids(text)
+            return [i for i in self._ids(text)
                     if i in special and self.t.convert_ids_to_tokens(i) in text]
         talk = (Turn("user", "ask"), Turn("assistant", "zebra"))
-        text = self._text(talk)
+        text = self._write(talk)
         ends = written(text.rpartition("zebra")[2])
         if not ends:
-            goes_on = self._text((*talk, Turn("user", "lynx"))).removeprefix(text)
+            goes_on = self._write((*talk, Turn("user", "lynx"))).removeprefix(text)
             first = written(goes_on.partition("lynx")[0])[:1]
-            begins = self.rendered_ids(text.partition("ask")[2].partition("zebra")[0])
+            begins = self._ids(text.partition("ask")[2].partition("zebra")[0])
             if first and first[0] not in begins:
                 ends, self.next_turn = first, self.decode(first)
-                self._text.cache_clear()
         return ends
 
     @property
@@ -134,22 +151,17 @@ class HFTokenizer(Tokenizer):
         return len(self.t)
 
     def encode(self, text: str) -> list[int]:
-        return self.rendered_ids(self.as_letters(text))
+        return self._ids(self.as_letters(text))
 
     def as_letters(self, text: str) -> str:
         """The text with a CUT after the first letter of each control token that is typed in it."""
         return self.control.sub(lambda first: first[0] + CUT, replace_surrogates(text))
 
-    def rendered_ids(self, text: str) -> list[int]:
+    def _ids(self, text: str) -> list[int]:
         """Ids of the text that a chat template wrote, with its control tokens. The parts between
         two CUTs are tokenized one by one, so none of them holds a typed control token."""
-        def of(part: str) -> list[int]:
-            return self.t.encode(part, add_special_tokens=False)
-        ids = [i for part in text.split(CUT) for i in of(part)]
-        if CUT in text and self.decode(ids) != self.decode(of(text.replace(CUT, ""))):
-            raise UserError("a text contains a special token, which this tokenizer cannot encode "
-                            "as plain text; remove it")
-        return ids
+        return [i for part in text.split(CUT)
+                for i in self.t.encode(part, add_special_tokens=False)]
 
     def text_ids(self, text: str) -> list[int]:
         """Ids of a text as transformers reads it, control tokens included, but without an end token
@@ -161,10 +173,11 @@ class HFTokenizer(Tokenizer):
         return self.t.decode([int(i) for i in ids], skip_special_tokens=False,
                              clean_up_tokenization_spaces=False)
 
-    @lru_cache(maxsize=8)                       # `check` and `chat` of a row read the same text
-    def _text(self, turns: Any, waits: bool = False, thinks: bool | None = None) -> str:
-        """The chat template applied to a dialogue whose texts have CUTs. waits: the text ends where
-        an answer begins. thinks: its `enable_thinking`; None leaves the template's default."""
+    # ---- a dialogue -> its text ------------------------------------------------------------------
+    def _write(self, turns: Turns, waits: bool = False, thinks: bool | None = None) -> str:
+        """The chat template applied to a dialogue, with CUTs in its texts. waits: the text ends
+        where an answer begins. thinks: its `enable_thinking`; None leaves the template's default.
+        """
         names = {"masked": "assistant"} | ({"tool": "user"} if self.ours else {})
         messages = [{"role": names.get(role, role), "content": self.as_letters(text)}
                     for role, text in turns]
@@ -179,84 +192,153 @@ class HFTokenizer(Tokenizer):
             raise UserError(f"the chat template rejects a dialogue of {[r for r, _ in turns]} "
                             f"({' '.join(str(e).split())[:120] or type(e).__name__})") from None
 
-    def _dialogue(self, turns: Turns) -> str:
-        """The text of a dialogue. If the prompt of an answer ends with the beginning of a thought
-        ("<think>\\n") and the template leaves thoughts out, the last answer is put in unchanged."""
-        text = self._text(turns)
-        if not turns or turns[-1].role != "assistant":
-            return text
-        asked = self._text(turns[:-1], True)
-        if text.startswith(asked):
-            return text
-        framed = self._text((*turns[:-1], Turn("assistant", FRAME)))
-        put_in = framed.replace(FRAME, self.as_letters(turns[-1].text))
-        return put_in if framed.count(FRAME) == 1 and put_in.startswith(asked) else text
+    def _put_in(self, turns: Turns) -> str:
+        """The text of a dialogue that ends with this very answer: if the prompt of an answer ends
+        with the beginning of a thought ("<think>\\n"), a template may leave thoughts out."""
+        framed = self._write((*turns[:-1], Turn("assistant", FRAME)))
+        whole = framed.replace(FRAME, self.as_letters(turns[-1].text))
+        return whole if framed.count(FRAME) == 1 else framed
 
-    def prompt_ids(self, turns: Turns) -> list[int]:
-        return self.rendered_ids(self._text(turns, True))
+    @lru_cache(maxsize=1000)
+    def _shape(self, talk: Turns, first: int, waits: bool) -> Shape | UserError:
+        """The shape of a dialogue of marks whose answers from turn `first` on are trained, or why
+        the template cannot write it. waits: an answer is to follow."""
+        try:
+            text, put_in = self._write(talk, waits), False
+            spans = []
+            for i in range(first, len(talk)):
+                if talk[i].role != "assistant":
+                    continue
+                last = i + 1 == len(talk)
+                begins, upto, is_put_in = self._answer(talk[:i + 1])
+                if last and is_put_in:
+                    text, put_in = upto, True
+                if not text.startswith(upto):
+                    return OneAnswerOnly(GOES_ON)
+                end = upto.rfind(self.end_text, begins)         # a line feed may follow
+                spans.append((begins, len(upto) if end < 0 else end + len(self.end_text)))
+        except UserError as e:
+            return e
+        pieces = MARK.split(text)
+        return Shape(pieces[::2], [*map(int, pieces[1::2])], spans, put_in)
 
-    def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
-        """Ids, and a mask: 1 on each assistant turn of `trained`, from the end of its prompt to its
-        end token. UserError if the template writes an answer anywhere else."""
-        turns = context + trained
-        text = self._dialogue(turns)
-        cuts = [0]                              # letters at which answers begin and end
-        for i in range(len(context), len(turns)):
-            if turns[i].role == "assistant":
-                cuts += self._answer(turns, i, text)
-        ids = self.rendered_ids(text)
-        pieces = [self.rendered_ids(text[a:b]) for a, b in pairwise([*cuts, len(text)])]
-        ends = [*accumulate(map(len, pieces))]                  # the same in the ids
-        own = [*chain.from_iterable(pieces)]
-        if own != ids:                  # some tokenizers put a space before each text, so before
-            parts = [self.rendered_ids(text[:cut]) for cut in cuts[1:]]         # each piece
-            if all(ids[:len(part)] == part for part in parts):
-                ends = [*map(len, parts), len(ids)]
-            elif self.decode(own) == self.decode(ids):
-                ids = own               # a token reaches from a prompt, which is read alone, on
-            else:
-                raise UserError("one token covers the end of the prompt and the beginning of the "
-                                "response; fix the chat template's generation prompt")
-        mask = [n % 2 for n, (a, b) in enumerate(pairwise([0, *ends])) for _ in range(a, b)]
-        return ids, mask
-
-    def _answer(self, turns: Turns, i: int, text: str) -> tuple[int, int]:
-        """The letters of the text at which the i-th turn, an answer, begins and ends."""
-        upto = text if i + 1 == len(turns) else self._dialogue(turns[:i + 1])
-        prompts = [self._text(turns[:i], True, thinks) for thinks in (None, False, True)]
-        before = next(filter(upto.startswith, prompts), None)
-        if before is None:
+    def _answer(self, talk: Turns) -> tuple[int, str, bool]:
+        """Of a dialogue that ends with an answer: (the letter at which the answer begins, the text,
+        whether the answer had to be put in). UserError if it doesn't begin as its prompt ends."""
+        text = self._write(talk)
+        prompts = [self._write(talk[:-1], True, thinks) for thinks in (None, False, True)]
+        for prompt in prompts:
+            if text.startswith(prompt):
+                return len(prompt), text, False
+        text = self._put_in(talk)
+        if not text.startswith(prompts[0]):
             raise UserError("the chat template does not begin a response as its generation prompt "
                             f"does ({prompts[0][-20:]!r}); begin each response in that way, for "
                             "instance with a thought, or fix the generation prompt")
-        if not text.startswith(upto):
-            raise OneAnswerOnly(GOES_ON)
-        last = upto.rfind(self.end_text, len(before))       # a line feed may follow
-        return len(before), len(upto) if last < 0 else last + len(self.end_text)
+        return len(prompts[0]), text, True
 
-    @lru_cache(maxsize=1000)
-    def _dropped_turns(self, roles: tuple[str, ...]) -> list[int]:
-        """Numbers of the turns that the template leaves out of a dialogue of these roles: found by
-        texts that are nowhere else. A short one, such as a tool's "1", may be there by chance."""
-        marked = tuple(Turn(role, f"text {i}.") for i, role in enumerate(roles))
-        return lost_turns(marked, self._text(marked))
+    def _written(self, turns: Turns, first: int, waits: bool) -> Written:
+        """A dialogue whose answers from turn `first` on are trained. UserError if the template
+        leaves out or rewrites a text: it may only leave out thoughts of earlier answers, and white
+        space around a text."""
+        parts = [*map(parts_of, turns)]
+        shape = self._shape(marked((role for role, _ in turns), parts), first, waits)
+        if isinstance(shape, UserError):                # a new one: this one stays in the cache
+            raise type(shape)(str(shape))
+        texts = [self.as_letters(text) for x in parts for text in (x.thought, x.rest)]
+        left_out = {i for i, text in enumerate(texts) if text.strip()} - {*shape.order}
+        may_be = {2 * i for i, turn in enumerate(turns) if i < first and turn.role in ANSWERS}
+        if left_out <= may_be:
+            text = self._put_in(turns) if shape.put_in else self._write(turns, waits)
+            places, lost = places_of_texts(shape, text, texts)
+        else:
+            lost = min(left_out - may_be)
+        if lost >= 0:
+            role, said = turns[lost // 2]
+            raise UserError("the chat template drops or rewrites a part of "
+                            f'"{shorten(said, 80, placeholder=" ...")}" of the '
+                            f'{"assistant" if role == "masked" else role}')
+
+        def in_text(letter: int) -> int:
+            in_shape, at = places[bisect_right(places, (letter, len(text))) - 1]
+            return at + letter - in_shape
+        return Written(turns, text, [in_text(x) for span in shape.spans for x in span],
+                       bool(left_out))
 
     def check(self, context: Turns, trained: Turns = ()) -> bool:
-        """UserError if the template leaves out or rewrites the text of a turn. White space does not
-        count. It may leave out a part of earlier answers, such as their thoughts. Returns True if
-        it does."""
-        turns = tuple(Turn(role, replace_surrogates(text)) for role, text in context + trained)
-        never = self._dropped_turns(tuple(turn.role for turn in turns))
-        lost = {*never, *lost_turns(turns, self._dialogue(turns).replace(CUT, ""))}
-        others = [i for i in sorted(lost) if i >= len(context) or turns[i].role not in ANSWERS]
-        if others:
-            role, content = turns[others[0]]
-            if role in ANSWERS and others[0] + 1 < len(turns):
-                raise OneAnswerOnly(GOES_ON)                # as the last turn it may be whole
-            raise UserError("the chat template drops or rewrites a part of "
-                            f'"{shorten(content, 80, placeholder=" ...")}" of the '
-                            f'{"assistant" if role == "masked" else role}')
-        return len(lost) > 0
+        """UserError if the template leaves out or rewrites the text of a turn, as `chat`. True if
+        it leaves out thoughts of earlier answers."""
+        return self._written(context + trained, len(context), not trained).lost_thoughts
+
+    # ---- its text -> ids -------------------------------------------------------------------------
+    def prompt_ids(self, turns: Turns) -> list[int]:
+        return self._ids(self._write(turns, True))
+
+    def chat(self, context: Turns, trained: Turns = ()) -> tuple[list[int], list[int]]:
+        """Ids, and a mask: 1 on each assistant turn of `trained`, from the end of its prompt to its
+        end token. UserError if the template writes an answer anywhere else, or loses a text."""
+        chat, = self._chats([(context + trained, len(context), False)])
+        if isinstance(chat, UserError):
+            raise chat
+        return chat.ids, chat.mask
+
+    def chats(self, dialogues: Iterable[tuple[Turns, Turns]]) -> list[Chat | UserError]:
+        return self._chats((context + trained, len(context), not trained)
+                           for context, trained in dialogues)
+
+    def _chats(self, dialogues: Iterable[tuple[Turns, int, bool]]) -> list[Chat | UserError]:
+        """Of dialogues as in `_written`, by one call of the tokenizer."""
+        written: list[Written | UserError] = []
+        for dialogue in dialogues:
+            try:
+                written.append(self._written(*dialogue))
+            except UserError as e:
+                written.append(e)
+        parts = [part for x in written if isinstance(x, Written) for part in x.text.split(CUT)]
+        tokenizer = self.t.backend_tokenizer
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        encoded = iter(tokenizer.encode_batch(parts, add_special_tokens=False))
+        return [x if isinstance(x, UserError) else
+                self._chat(x, [next(encoded) for _ in x.text.split(CUT)]) for x in written]
+
+    def _chat(self, written: Written, encoded: list[Any]) -> Chat | UserError:
+        """encoded: what the tokenizer made of the parts of its text."""
+        turns, text, cuts, lost_thoughts = written
+        ids = [i for part in encoded for i in part.ids]
+        if CUT in text and self.decode(ids) != self.decode(self._ids(text.replace(CUT, ""))):
+            return UserError("a text contains a special token, which this tokenizer cannot encode "
+                             "as plain text; remove it")
+        at = tokens_at(cuts, text, encoded)
+        if at is None:              # a token reaches from a prompt on, which is read alone
+            pieces = [self._ids(text[a:b]) for a, b in pairwise([0, *cuts, len(text)])]
+            own = [i for piece in pieces for i in piece]
+            if self.decode(own) != self.decode(ids):
+                return UserError("one token covers the end of the prompt and the beginning of the "
+                                 "response; fix the chat template's generation prompt")
+            ids, at = own, [*accumulate(map(len, pieces))][:-1]
+        ends = [0, *at, len(ids)]
+        mask = [n % 2 for n, (a, b) in enumerate(pairwise(ends)) for _ in range(a, b)]
+        return Chat(ids, mask, lost_thoughts, self._word_changed(turns, text, ids))
+
+    def _word_changed(self, turns: Turns, text: str, ids: list[int]) -> str:
+        """The first word of a dialogue that becomes another one in the tokenizer, such as "<unk>";
+        or "". Spaces don't count, nor how an accent is written."""
+        text = text.replace(CUT, "")
+        read = self.decode(ids)
+        if read == text or lines_without_space(read) == lines_without_space(text):
+            return ""
+
+        def back(text: str) -> str:
+            return self.decode(self.encode(text))
+
+        def differs(text: str) -> bool:
+            whole = replace_surrogates(text)
+            return lines_without_space(back(text)) != lines_without_space(whole)
+        said = next((turn.text for turn in turns if differs(turn.text)), "")
+        word = next(filter(differs, said.split()), said)        # else only line breaks are lost
+        return word and " becomes ".join(json.dumps(x.strip()[:60], ensure_ascii=False)
+                                         for x in (word, back(word)))
 
     def save(self, folder: str | Path) -> None:
         self.t.save_pretrained(str(folder))

@@ -13,7 +13,7 @@ import base64
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tiktoken
 
@@ -57,12 +57,19 @@ class OneAnswerOnly(UserError):
     """The chat template writes an answer in another way when the dialogue goes on."""
 
 
+class Chat(NamedTuple):
+    """A conversation as ids."""
+    ids: list[int]
+    mask: list[int]                 # as long; 1 on what is trained
+    lost_thoughts: bool = False     # True: the template leaves out a part of an earlier answer
+    changed: str = ""               # a word that does not come back: '"Café" becomes "cafe"'
+
+
 class Tokenizer:
     """A `tiktoken.Encoding` (`enc`) and four ids of control tokens: `user`, `assistant`, `end`,
     `pad`."""
     about = ""                          # a note on its template, printed at the start of a run
     added = 0                           # control tokens that its folder does not have
-    check: Any = None                   # HFTokenizer's: ours leaves no text out
 
     def __init__(self, name: str, ranks: dict[bytes, int], pattern: str):
         """`ranks`: bytes -> id, all single bytes among them; smaller ids are joined first. The next
@@ -114,6 +121,20 @@ class Tokenizer:
     def prompt_ids(self, turns: Turns) -> list[int]:
         """Ids of a conversation that waits for the assistant. The last one is <|assistant|>."""
         return [*self.chat(turns)[0], self.assistant]
+
+    def chats(self, dialogues: Iterable[tuple[Turns, Turns]]) -> list[Chat | UserError]:
+        """Each (context, trained turns), or why it cannot be written. One without trained turns
+        waits for the assistant."""
+        return [self._chat_or_error(context, trained) for context, trained in dialogues]
+
+    def _chat_or_error(self, context: Turns, trained: Turns) -> Chat | UserError:
+        try:
+            if trained:
+                return Chat(*self.chat(context, trained))
+            ids = self.prompt_ids(context)
+            return Chat(ids, [0] * len(ids))
+        except UserError as e:
+            return e
 
     def document(self, turns: Turns) -> list[int]:
         """Ids of a document of NanoWorld's corpus: prose (role "text") or a chat, with <|end|> only

@@ -23,7 +23,7 @@ from typing import Annotated
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.objective import AnyNumber, AtLeast0, GroupSize, Objective, Share
 from nanouft.objectives.grpo import standardise
 from nanouft.on_policy import policy_gradient

@@ -37,7 +37,7 @@ from torch import Tensor
 
 from nanouft.batch import Batch, over_processes, write_logp
 from nanouft.data.batches import MISMATCHED
-from nanouft.data.rows import Row, up_to_last_answer
+from nanouft.data.row import Row, up_to_last_answer
 from nanouft.data.selection import label_rows
 from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Turns

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.objective import AtLeast0, Objective, Positive
 from nanouft.objectives.dpo import pair_metrics
 from nanouft.objectives.sft import nll

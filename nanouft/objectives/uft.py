@@ -30,7 +30,7 @@ from torch import Tensor
 
 from nanouft.batch import Batch
 from nanouft.data.report import describe
-from nanouft.data.rows import Row, is_demo
+from nanouft.data.row import Row, is_demo
 from nanouft.data.selection import NoRows, demo_rows, label_rows, score_rows
 from nanouft.objective import Objective, Positive
 from nanouft.objectives.dpo import log_ratio

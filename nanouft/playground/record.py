@@ -21,7 +21,7 @@ import numpy as np
 from nanouft import world
 from nanouft.batch import Batch
 from nanouft.data.batches import Batching, collate, encode
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.generate import generate, stops
 from nanouft.gpt import GPT
 from nanouft.loop import Update, make_optimizer, steps

@@ -26,7 +26,7 @@ def quantity(n: int, things: str) -> str:
 
 
 def reasons(left_out: LeftOut) -> str:
-    """In words: "3: no answer, as in my.jsonl, line 4; 1: too long, as in my.jsonl, line 9"."""
+    """In words: "3: no answer, as in my.jsonl, lines 4, 6 and 7; 1: too long, as in ..."."""
     return "; ".join(each_reason(left_out))
 
 
@@ -37,9 +37,21 @@ def each_reason(left_out: LeftOut) -> list[str]:
     for where, why in left_out:
         groups.setdefault(re.sub(r"\d[\d.,]*", "", why), []).append((where, why))
     shown = [*groups.values()][:MOST_REASONS]
-    out = [f"{len(group):,}: {group[0][1]}, as in {Path(group[0][0]).name}" for group in shown]
+    out = [f"{len(group):,}: {group[0][1]}, as in {places([where for where, _ in group])}"
+           for group in shown]
     rest = len(left_out) - sum(map(len, shown))
     return [*out, f"{rest:,}: other reasons"] if rest else out
+
+
+def places(wheres: Iterable[str]) -> str:
+    """The first three rows of the first file, of "a/my.jsonl, line 4" ...: "my.jsonl, lines 4, 6
+    and 7"."""
+    apart = [where.rpartition(" ") for where in dict.fromkeys(wheres)]
+    file, _, number = apart[0]
+    numbers = [x for name, _, x in apart if name == file][:3]
+    if len(numbers) == 1 or not file:
+        return Path(f"{file} {number}".strip()).name
+    return f"{Path(file).name}s {', '.join(numbers[:-1])} and {numbers[-1]}"
 
 
 def visible(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nanouft.data.batches import Encoded
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.generate import Answer, stops
 from nanouft.gpt import GPT
 from nanouft.loop import Device

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanouft import __version__, world
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.data.selection import each_question
 from nanouft.generate import MAX_NEW, Answer, generate, stops, why_unfinished
 from nanouft.gpt import GPT

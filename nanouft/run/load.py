@@ -6,11 +6,11 @@
 
 The way from a file to token ids, in nanouft/data:
     files.items         lines of a file -> items
-    rows.read           items -> Rows, by rows.row
+    rows.read           items -> Rows, by rows.as_row
     holdout.holdout     Rows -> those to learn from, those held out
     Objective.choose    Rows -> the Rows that a method reads, with roles ("answer", "chosen" ...)
-    batches.tokenize    roles -> ids, and a mask of what the model learns to say (`chat` of a
-                        tokenizer); called by encode, once for each row that fits
+    batches.encode      roles -> ids, and a mask of what the model learns to say (`chats` of a
+                        tokenizer)
     batches.collate     the rows of a step -> a padded Batch
 """
 import hashlib
@@ -25,7 +25,8 @@ from nanouft.data.batches import MISMATCHED, Encoded, EncodeReport, encode, enco
 from nanouft.data.files import file_names, hash_of_rows, items
 from nanouft.data.holdout import holdout
 from nanouft.data.report import describe, duplicates_note, grade_note, report_use, unread_fields
-from nanouft.data.rows import Row, parse, read
+from nanouft.data.row import Row
+from nanouft.data.rows import Parsed, as_rows, read, usable
 from nanouft.data.selection import NoRows, label_rows
 from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import hash_of_model, start_model
@@ -157,8 +158,8 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
             held_out = objective.choose(data)[0].where
         except NoRows as e:
             files = cfg.data or ()
-            numbered = [x for file in files for x in items(file)]
-            counts, _ = count_rows_per_method(numbered, file_names(files))
+            parsed = as_rows(x for file in files for x in items(file))
+            counts, _ = count_rows_per_method(parsed, file_names(files))
             readers = [first + (f" and {quantity(len(rest), 'others')}" if rest else "")
                        + f": {quantity(n, 'rows')}" for (first, *rest), n in counts.items()]
             raise NoRows(f"{e}; methods that read these rows: {'; '.join(readers)}") from None
@@ -172,24 +173,26 @@ def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
     return chosen
 
 
-def count_rows_per_method(numbered_items: list[tuple[str, Any]],
-                          source: str) -> tuple[dict[tuple[str, ...], int], dict[str, list[str]]]:
-    """({methods: how many rows they read}, {why: methods that refuse them}), of items as
-    `files.items` gives them."""
+def count_rows_per_method(
+        parsed: Parsed, source: str, fit: Callable[[Objective, list[Row]], list[Row]] | None = None
+        ) -> tuple[dict[tuple[str, ...], int], dict[str, list[str]]]:
+    """({methods: how many rows they read}, {why: methods that refuse them}). fit: those of the
+    chosen rows that a method can use; by default all."""
     methods: dict[tuple[str, ...], list[str]] = {}      # that learn from these kinds, by default
     for name, cls in OBJECTIVES.items():
         methods.setdefault((*cls().kinds(),), []).append(name)
     counts: dict[tuple[str, ...], int] = {}
     refused: dict[str, list[str]] = {}
     for kinds, names in methods.items():
+        objective = OBJECTIVES[names[0]]()
         try:
-            rows = OBJECTIVES[names[0]]().choose(parse(numbered_items, kinds, source)[0])
+            rows = objective.choose(usable(parsed, kinds, source)[0])
         except NoRows:
             continue
         except UserError as e:
             refused.setdefault(str(e), []).extend(names)
             continue
-        counts[tuple(names)] = len({r.where for r in rows})
+        counts[tuple(names)] = len({r.where for r in (fit(objective, rows) if fit else rows)})
     return counts, refused
 
 

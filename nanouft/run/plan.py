@@ -15,7 +15,7 @@ import torch
 from nanouft.data.batches import Encoded
 from nanouft.data.files import hash_of_rows
 from nanouft.data.holdout import leak, question_keys
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.generate import MAX_NEW, longest_answer
 from nanouft.gpt import GPT
 from nanouft.loop import Device

@@ -20,7 +20,7 @@ from itertools import islice
 
 import numpy as np
 
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.models.tokenizer import Turn, Turns
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity

@@ -21,7 +21,7 @@ import torch
 from nanouft import world
 from nanouft.compare.runs import ONLY_TRAIN
 from nanouft.data.batches import Batching, RowSource, encode
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.generate import MAX_NEW
 from nanouft.loop import Device, Step, Update, make_optimizer, steps
 from nanouft.models.folders import start_model

@@ -18,7 +18,7 @@ from lessons.behind.tasks.task import Measure, Mistake, Task
 from nanouft import world
 from nanouft.batch import Batch
 from nanouft.data.batches import Batching, collate, encode
-from nanouft.data.rows import Row
+from nanouft.data.row import Row
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.tokenizer import nano
 from nanouft.objective import Objective
