@@ -513,6 +513,7 @@ def test_the_same_method_under_two_names_is_noise(ran):
     """Its seeds and its rows are others."""
     runs_of = [ran.run(arm, 0) for arm in ran.arms[::3]]
     assert [x.config.seed for x in runs_of] == [0, 500]
+    assert [ran.run(ran.arms[0], seed).config.seed for seed in ran.seeds] == [0, 1]
     one, two = (load_file(run.folder / "model.safetensors") for run in runs_of)
     assert any(not np.array_equal(one[name], two[name]) for name in one)
     found = verdicts.verdicts(ran)[1][2]
