@@ -124,10 +124,11 @@ class Comparison:
     def first_seed(self) -> int:
         """0, or for --confirm a number that these methods and no earlier ones have: the first of
         the seeds, and that of NanoWorld's questions."""
-        own = [own_file(stage[0]) for arm in self.arms for stage in arm.stages]
-        code = [hash_of_input(str(x)) for file in own if file
-                for x in sorted(imported_files(Path(file)))]
-        identity = repr([sorted(arm.typed for arm in self.arms), code])
+        def code(arm: Arm) -> list[str]:
+            own = [file for stage in arm.stages if (file := own_file(stage[0]))]
+            return [hash_of_input(str(x)) for file in own
+                    for x in sorted(imported_files(Path(file)))]
+        identity = repr(sorted((arm.typed, code(arm)) for arm in self.arms))
         number = int(hashlib.sha256(identity.encode()).hexdigest()[:4], 16)
         return self.cfg.confirm * 1000 * (number + 1)
 
