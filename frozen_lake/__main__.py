@@ -18,13 +18,14 @@ from typing import Annotated
 from nanouft.pictures.colours import write_page
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
+from nanouft.plumbing.ranges import Range
 from nanouft.run.flags import parse
 
 
 @dataclass
 class LakeFlags:
     map: str = "twoway5"            # the lake: twoway5, default4, default8 or a text file
-    seeds: Annotated[int, ">= 2"] = 20  # networks, for the table's intervals
+    seeds: Annotated[int, Range(2)] = 20  # networks, for the table's intervals
     out: str = "out/frozen_lake"    # folder of the page and the figure
 
 

@@ -19,7 +19,6 @@ from torch import Tensor
 from frozen_lake.lake import Lake
 from frozen_lake.planning import Path, best_path, worse_path
 from frozen_lake.policies import Policy
-from nanouft import loop
 from nanouft.batch import Batch, Seqs
 from nanouft.objective import Objective
 from nanouft.objectives.dpo import DPO
@@ -27,6 +26,7 @@ from nanouft.objectives.ift import IFT
 from nanouft.objectives.orpo import ORPO
 from nanouft.objectives.sft import SFT
 from nanouft.plumbing.errors import one_of
+from nanouft.train import steps
 
 METHODS: dict[str, Objective] = {
     "sft": SFT(reduction="sequence"),
@@ -79,8 +79,7 @@ def learn(task: Task, policy: Policy, name: str, updates: int = 200, lr: float =
     batch = batch_of(task, name, policy.probs())
     optimizer = torch.optim.RMSprop(policy.parameters(), lr=lr)
     records = [look(policy)]
-    update = loop.Update(optimizer)
-    for step in loop.steps(policy, objective, lambda number: batch, update, range(updates)):
+    for step in steps(policy, objective, lambda number: batch, optimizer, range(updates)):
         if step.done % every == 0 or step.done == updates:
             records.append(look(policy))
     return torch.stack(records)

@@ -24,7 +24,7 @@ from mine import sft_loss
 from nanouft import world
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano
-from nanouft.reward import RewardModel, pad_right, rewards
+from nanouft.scorers import RewardModel, pad_right, rewards
 from nanouft.run.evaluation import answer_rows
 
 PAIRS = 480                     # pairs to train on

@@ -26,15 +26,15 @@ from torch import Tensor
 from nanouft.batch import Batch, write_logp
 from nanouft.data.selection import CHOOSE
 from nanouft.plumbing.errors import nearest
-from nanouft.plumbing.ranges import check_ranges, ranges_of, strip_annotations
+from nanouft.plumbing.ranges import Range, check_ranges, ranges_of, strip_annotations
 
-# The range of a setting that is a number; others are written likewise, Annotated[float, "< 1"].
-Positive = Annotated[float, "> 0"]
-AtLeast0 = Annotated[float, ">= 0"]
-Share = Annotated[float, ">= 0", "<= 1"]
-AnyNumber = Annotated[float, "any"]
-Count = Annotated[int, ">= 1"]
-GroupSize = Annotated[int, ">= 2"]      # answers to one prompt that are compared
+# The range of a setting that is a number; others likewise, Annotated[float, Range(below=1)].
+Positive = Annotated[float, Range(above=0)]
+AtLeast0 = Annotated[float, Range(at_least=0)]
+Share = Annotated[float, Range(at_least=0, at_most=1)]
+AnyNumber = Annotated[float, Range()]
+Count = Annotated[int, Range(at_least=1)]
+GroupSize = Annotated[int, Range(at_least=2)]   # answers to one prompt that are compared
 
 
 @dataclass(frozen=True)

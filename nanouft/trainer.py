@@ -19,7 +19,6 @@ from typing import Any
 import torch
 
 from nanouft.data.batches import Batching, Encoded, RowSource, collate, encode
-from nanouft.loop import warmup_cosine
 from nanouft.models.folders import save_model
 from nanouft.objective import Objective
 from nanouft.objectives import find
@@ -30,15 +29,16 @@ from nanouft.plumbing.printing import SILENT, quoted, say
 from nanouft.plumbing.seeds import seed_globals, step_seed
 from nanouft.run import device, flags, folder, load
 from nanouft.run.checkpoint import check_finite
-from nanouft.run.config import RunConfig, TrainFlags
-from nanouft.run.plan import plan_run
+from nanouft.run.config import RunConfig
+from nanouft.run.hyperparameters import warmup_cosine
+from nanouft.run.plan import describe, headline, settle
 from nanouft.run.reference import FrozenModels, Numbers
 
 transformers: Any = library("transformers", "nanouft.trainer")
 accelerate: Any = library("accelerate", "nanouft.trainer")
 DEFAULTS = dict(learning_rate=None, per_device_train_batch_size=None, num_train_epochs=None,
-                max_steps=None, eval_strategy=None, warmup_steps=TrainFlags.warmup, adam_beta2=0.95,
-                lr_scheduler_type="cosine", optim="adamw_torch_fused", seed=TrainFlags.seed,
+                max_steps=None, eval_strategy=None, warmup_steps=RunConfig.warmup, adam_beta2=0.95,
+                lr_scheduler_type="cosine", optim="adamw_torch_fused", seed=RunConfig.seed,
                 logging_steps=1, report_to="none", ddp_find_unused_parameters=False)   # None: ours
 OURS = ("data", "eval_data", "max_length", "init", "rows", "skills", "mix", "noise", "lora",
         "lora_alpha", "lora_targets")
@@ -177,7 +177,7 @@ def read_flags(argv: list[str]) -> tuple[RunConfig, Any]:
     parser.set_defaults(**DEFAULTS, output_dir=f"out/{Path(name).stem}")
     for action in parser._actions[1:]:
         action.help = action.help if "all" in argv else argparse.SUPPRESS
-    flags.add_flags(parser, TrainFlags, "", only=OURS)
+    flags.add_flags(parser, RunConfig, "", only=OURS)
     flags.add_flags(parser, cls, name)
     values = vars(parser.parse_args(argv[bool(name):]))
     if values["eval_strategy"] is None and ("eval_data" in values or values["do_eval"]):
@@ -208,11 +208,11 @@ def run(argv: list[str]) -> None:
     model, tok = load.open_model(cfg, objective, here)
     if (first := objective.first_models) and getattr(objective, first.setting) is None:
         raise UserError(flag(first.setting), ": give the folders of trained models")
-    plan = plan_run(cfg, objective, rows, model, tok)
-    args.learning_rate, args.max_steps = plan.lr, plan.steps
-    args.per_device_train_batch_size = math.ceil(plan.batch_size / cfg.accumulate)
-    plan = replace(plan, batch_size=args.per_device_train_batch_size * cfg.accumulate)
-    about, held = plan.describe(model, tok, here), plan.held_out
+    cfg, objective, of_run = settle(cfg, objective, rows, model, tok)
+    args.learning_rate, args.max_steps = cfg.lr, cfg.steps
+    args.per_device_train_batch_size = math.ceil(cfg.batch_size / cfg.accumulate)
+    cfg = replace(cfg, batch_size=args.per_device_train_batch_size * cfg.accumulate)
+    about, held = describe(cfg, objective, of_run, model, tok, here), of_run.held_out
     learns = as_json({x: {**about["config"], **about}[x] for x in (
         "objective", "hp", "code", "key", "steps", "batch_size", "lr", "seed", "lora_alpha")})
     same = f"{learns} {argv} {folder.fingerprint(model, held)}"
@@ -222,12 +222,12 @@ def run(argv: list[str]) -> None:
     checkpoint = args.resume_from_checkpoint
     if checkpoint and (file := Path(checkpoint, RECORD)).is_file() and read_json(file) != learns:
         raise UserError(f"{checkpoint}: is of other data, settings or another initial model")
-    say(plan.headline(model, here))
+    say(headline(cfg, objective, of_run, model, here))
     models = SharedModels(model.to(here.name), tok.pad, here, tok=tok)
     if held and objective.coupled:              # kto's held-out rows borrow answers, too
         held, _ = encode(objective.choose([e.row for e in held]), tok, model.cfg.n_ctx)
-    data, held = (x and models.prepare(x, plan.objective, cfg.seed) for x in (plan.train, held))
-    trainer = Trainer(model, plan.objective, data, tok.pad, args, held)
+    data, held = (x and models.prepare(x, objective, cfg.seed) for x in (of_run.train, held))
+    trainer = Trainer(model, objective, data, tok.pad, args, held)
     trainer.learns = learns
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save(args.output_dir, tok)

@@ -18,10 +18,10 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import HF, UserError, flag
 from nanouft.plumbing.printing import progress, visible
 from nanouft.run import config, flags, load
-from nanouft.run.config import TrainFlags
+from nanouft.run.config import RunConfig
 from nanouft.run.flags import comments
 
-COMMANDS = [TrainFlags, evaluate.EvaluateFlags, sample.SampleFlags, pushes.PushesFlags, DataFlags,
+COMMANDS = [RunConfig, evaluate.EvaluateFlags, sample.SampleFlags, pushes.PushesFlags, DataFlags,
             reward.RewardFlags, pretrain.PretrainFlags, PlaygroundFlags]
 
 
@@ -39,9 +39,9 @@ def test_the_help_of_every_method_explains_each_flag_with_its_default_in_80_colu
         help_of(main, "--help")
     listed = help_of(train.main, "--objective", "list")
     shown = {name: help_of(train.main, "--objective", name, "--help") for name in OBJECTIVES}
-    for kind, told in [(TrainFlags, help_of(train.main, "all", "--help")),
+    for kind, told in [(RunConfig, help_of(train.main, "all", "--help")),
                        *((OBJECTIVES[name], shown[name]) for name in OBJECTIVES)]:
-        for f in fields(kind):
+        for f in fields_of(kind):
             assert comments(kind).get(f.name), f"{kind.__name__}: {f.name} has no # help behind it"
             said = f" {flag(f.name)} "
             if f.default not in (None, False, ""):
@@ -59,11 +59,16 @@ def test_a_long_name_of_a_method_stands_apart_from_its_idea(capsys, monkeypatch)
 def test_the_lists_of_flags_name_flags():
     """Else a flag that gets another name would drop out of the help, of a hint, or of the runs that
     train a first model, without a word."""
-    of_run = {f.name for f in fields(TrainFlags)}
+    of_run = {*config.FLAGS}
     assert {*config.SHOWN_BY_HELP, *config.WORLD_FLAGS, *load.INHERITED} <= of_run
-    assert {*flags.NAMED} <= {f.name for kind in COMMANDS for f in fields(kind)}
+    assert {*flags.NAMED} <= {f.name for kind in COMMANDS for f in fields_of(kind)}
     named = re.findall(r"--[a-z-]+", train.NEEDS_LESS)
     assert len(named) > 1 and {*named} <= {*map(flag, of_run)}
+
+
+def fields_of(kind) -> list:
+    """Of a dataclass those that are flags."""
+    return [f for f in fields(kind) if kind is not RunConfig or f.name in config.FLAGS]
 
 
 # ---- mistakes ------------------------------------------------------------------------------------
@@ -150,7 +155,7 @@ def test_a_flag_of_another_program_is_told_what_it_is_here(theirs, capsys):
         assert command(train.main, ["--objective", "grpo", f"--{word}=1"]) == 2
         told = one_error(capsys)
         assert f"grpo: unknown argument --{word}" in told and said in told
-    grpo = {f.name for kind in (TrainFlags, OBJECTIVES["grpo"]) for f in fields(kind)}
+    grpo = {f.name for kind in (RunConfig, OBJECTIVES["grpo"]) for f in fields_of(kind)}
     assert {*re.findall(r"--[\w-]+", said)} <= {*map(flag, grpo)}
     assert said.startswith(SAME.get(theirs, said))
 

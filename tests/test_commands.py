@@ -16,11 +16,11 @@ from safetensors.torch import load_file
 
 from nanouft import evaluate, pretrain, sample
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.loop import Device, grad_scaler
 from nanouft.models.folders import save_model, start_model
 from nanouft.pictures import plots
 from nanouft.plumbing.files import read_json, read_text, write_json
 from nanouft.run.checkpoint import save_step
+from nanouft.run.device import Device
 from nanouft.run.folder import read_lines
 
 ONCE = "train --init start --steps 1 --batch-size 2 "
@@ -178,7 +178,7 @@ def test_another_user_may_read_what_the_umask_lets_him_read(here):
     (here / "fresh").touch()
     plots.draw_curves(here / "run")
     save_step(here / "kept", 1, tiny(), torch.optim.AdamW([torch.zeros(1)]),
-              grad_scaler(Device()))
+              Device().grad_scaler())
     modes = {f: f.stat().st_mode for name in ("run", "start", "kept", "fresh")
              for f in (here / name, *(here / name).rglob("*")) if f.is_file()}
     assert len(modes) > 12 and {*modes.values()} == {modes[here / "fresh"]}, modes

@@ -162,7 +162,7 @@ MISTAKES = [(text, "", why) for text, why in [
     (MINE.replace("aim", "rows"), "--rows is a flag of every run; give the setting another name"),
     (MINE.replace("self.aim", "self.aims"), "mine.py, line 11: AttributeError"),
     (HEAD + "class Mine(Objective):\n    lr = 1e-4", "Mine has no `loss"),
-    (ranged("beta: Annotated[float, '>0'] = 1"), "beta: the range '>0' cannot be read"),
+    (ranged("beta: Annotated[float, '>0'] = 1"), "beta: '>0' is no range"),
     *((MINE.replace("lr = 1e-4", fact), why) for fact, why in (
         ("data = ['pairs']", "one of demos, pairs, labels, scores, prompts"),
         ("data = 'pair'", "one of demos, pairs, labels, scores, prompts"),

@@ -1,6 +1,7 @@
 """Demonstrations beside sampled answers: which stand where, and what CHORD and HPT make of them."""
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -12,11 +13,12 @@ from nanouft.data.batches import Batching, encode
 from nanouft.data.row import Row
 from nanouft.data.selection import demo_and_prompt_rows
 from nanouft.gpt import GPT
-from nanouft.loop import Update, make_optimizer, steps
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.hpt import more_demos
 from nanouft.rollout import Rollouts, Sampler, credit_rollout, score_demos
 from nanouft.run.evaluation import equal_rewards_note
+from nanouft.run.hyperparameters import make_optimizer
+from nanouft.train import sampled_batch, steps
 
 K, P = 3, 4
 SKILLS = "rules,list,sum,truth"
@@ -40,7 +42,7 @@ def source(name: str, mix: str = "4:12", score=letters, dtype: str = "fp32",
 
 def moved(made: Rollouts, number: int = 1) -> Batch:
     """A step whose policy has moved since it sampled, so that no ratio is 1."""
-    batch = made(number)
+    batch = sampled_batch(made, number)
     rng = torch.Generator().manual_seed(0)
     for p in made.sampler.policy.parameters():
         p.data += 0.01 * torch.randn(p.shape, generator=rng)
@@ -78,7 +80,7 @@ def demos_in(made: Rollouts, batch: Batch) -> list[str]:
 def test_hpt_shows_the_demonstration_of_the_prompt_or_none():
     made = source("hpt")
     for number in range(4):
-        batch = made(number)
+        batch = sampled_batch(made, number)
         answers, shown = batch.seqs["answer"], demos_in(made, batch)
         for i, text in enumerate(shown):
             prompt = answers.inputs[i][answers.mask[i].cumsum(-1) == 0]
@@ -91,7 +93,7 @@ def test_hpt_shows_the_demonstration_of_the_prompt_or_none():
 
 def test_chord_shows_one_demonstration_per_prompt_each_once_before_any_comes_again():
     made = source("chord", mix="6:10")
-    shown = [text for number in range(6) for text in demos_in(made, made(number))]
+    shown = [text for number in range(6) for text in demos_in(made, sampled_batch(made, number))]
     assert all(bool(text) == (i % K == 0) for i, text in enumerate(shown))
     shown = [text for text in shown if text]
     assert len({*shown[:P]}) == P and {*shown[:P]} != {*shown[P:2 * P]}
@@ -102,7 +104,7 @@ def test_chord_shows_one_demonstration_per_prompt_each_once_before_any_comes_aga
 
 def test_the_scorer_sees_a_demonstration_as_text():
     made = source("hpt", mix="16:0", score=lambda rows, texts: world.exact_scores(rows, texts))
-    batch = made(0)
+    batch = sampled_batch(made, 0)
     same(batch.per_row["demo_reward"], batch.per_row["demo"])           # all of them are right
     assert batch.per_row["demo"].sum() == P
     talk = (*say("assistant", "b"), *say("user", "c"), *say("assistant", "d"))
@@ -120,9 +122,9 @@ def test_a_run_that_learns_nothing_from_its_rewards_says_so(said, name, score):
     made = source(name, score=lambda rows, texts: letters(rows, texts) if score == "of answer" else
                   [len(r.prompt[0].text) % 7 if score == "of question" else score for r in rows])
     policy = made.sampler.policy
-    update = Update(make_optimizer(policy, 1e-3))
+    optimizer, batch_of = make_optimizer(policy, 1e-3), partial(sampled_batch, made)
     log = [{"loss": 0, "grad_norm": float(step.norm)}
-           for step in steps(policy, made.objective, made, update, range(3))]
+           for step in steps(policy, made.objective, batch_of, optimizer, range(3))]
     assert bool(equal_rewards_note([*log, {"step": 3, "held_out": {}}])) == said
     assert equal_rewards_note([{"loss": 0, "grad_norm": 1e-6}]), "what fp32 rounds teaches nothing"
 
@@ -147,14 +149,14 @@ def test_demonstrations_beside_prompts_neither_replace_nor_reorder_them():
     """And a step knows how far the run is."""
     grpo, chord = source("grpo"), source("chord")
     for number in range(8):
-        asked, beside = grpo(number), chord(number)
+        asked, beside = sampled_batch(grpo, number), sampled_batch(chord, number)
         assert torch.equal(asked.seqs["answer"].inputs, beside.seqs["answer"].inputs)
         assert beside.progress == number / 8
 
 
 def test_rows_without_a_demonstration_are_not_read(monkeypatch):
     made, read = source("hpt"), []
-    batch, real = made(0), GPT.forward
+    batch, real = sampled_batch(made, 0), GPT.forward
     monkeypatch.setattr(GPT, "forward", lambda self, idx=None, *args, **how: read.append(
         len(idx)) or real(self, idx, *args, **how))
     made.objective.forward(made.sampler.policy, batch)

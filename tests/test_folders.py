@@ -23,7 +23,6 @@ from nanouft.compare.splits import draw_keys, split_rows
 from nanouft.data.batches import encode
 from nanouft.data.holdout import holdout, question_keys
 from nanouft.data.rows import Row, read
-from nanouft.loop import Device, Step, grad_scaler
 from nanouft.models import folders
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Turn
@@ -33,10 +32,12 @@ from nanouft.plumbing.files import hash_of_file, read_json, remove, write_json
 from nanouft.plumbing.safetensors_files import read_tensors, save_tensors
 from nanouft.run import checkpoint, evaluation
 from nanouft.run.checkpoint import Log, Recorder, load_step, save_step, whole_steps
+from nanouft.run.device import Device
 from nanouft.run.folder import fingerprint, hash_of, is_scored, locked, new_folder, read_lines
+from nanouft.train import Step
 
 STEPS = 5
-SCALER = grad_scaler(Device())          # of fp32, which scales nothing
+SCALER = Device().grad_scaler()          # of fp32, which scales nothing
 STOPPED = {                             # folder -> what a kill has left, or the end of a run
     "reward": {"run.json": {"command": "reward"}, "model.safetensors": {}},
     "base": {"run.json": {"command": "pretrain"}},
@@ -282,7 +283,7 @@ def test_a_run_does_not_go_on_after_a_change_that_no_weight_and_no_time_tells(
         shutil.copytree(place / "start", model)
         for file in [*CHANGES][2:4]:
             Path(model, file).write_text("oak")
-    monkeypatch.setattr("nanouft.reward.reward_model", lambda *told: (
+    monkeypatch.setattr("nanouft.scorers.reward_model", lambda *told: (
         lambda rows, texts: [float(len(text)) for text in texts]))
     with killed_in_step(3):
         assert command(train.main, dpo(Path(), *more.split())) == 130

@@ -18,11 +18,13 @@ from torch.utils._pytree import tree_leaves
 from nanouft import generate, rollout, simple, train, world
 from nanouft.data.batches import encode
 from nanouft.gpt import shipped_base
-from nanouft.loop import DTYPES, Device, Update, grad_scaler, make_optimizer, steps
 from nanouft.models.tokenizer import nano as tokenizer
 from nanouft.run import device, reference
 from nanouft.run.checkpoint import load_step, save_step, to_floats
+from nanouft.run.device import DTYPES, Device
 from nanouft.run.eval_metrics import held_out_metrics
+from nanouft.run.hyperparameters import make_optimizer
+from nanouft.train import steps
 
 META = Device("meta")
 # sftmix waits twice a forward (docs/gpu.md); neftune draws by a generator, and meta has none
@@ -54,9 +56,9 @@ def two_steps(form, on=META, model=None):
     form.objective.setup(model, 0)
     model = model.to(on.name)
     optimizer = make_optimizer(model, 1e-3)
-    update = Update(optimizer, clip=1.0, scaler=grad_scaler(on))
     with OneDevice() as seen:
-        done = list(steps(model, form.objective, lambda number: batch, update, range(2), on))
+        done = list(steps(model, form.objective, lambda number: batch, optimizer, range(2), on,
+                          clip=1.0, scaler=on.grad_scaler()))
     assert not seen.reads
     return done, [x for x in tree_leaves([*optimizer.state.values()]) if isinstance(x, Tensor)]
 
@@ -89,8 +91,8 @@ def test_a_resumed_optimizer_holds_its_moments_on_the_gpu(tmp_path):
     saved, loaded = (make_optimizer(x, 1e-3) for x in (model, fresh))
     model(torch.arange(9)[None]).sum().backward()
     saved.step()
-    save_step(tmp_path, 1, model, saved, grad_scaler(Device()))
-    assert load_step(tmp_path, fresh, loaded, grad_scaler(META)) == 1
+    save_step(tmp_path, 1, model, saved, Device().grad_scaler())
+    assert load_step(tmp_path, fresh, loaded, META.grad_scaler()) == 1
     assert all(s[x].is_meta for s in loaded.state.values() for x in ("exp_avg", "exp_avg_sq"))
 
 
@@ -102,10 +104,10 @@ def test_the_generator_and_the_scaler_are_those_of_the_device(monkeypatch):
         now.setattr(torch.amp, "GradScaler", lambda device="cuda", **how: made.append(device))
         with pytest.raises(ZeroDivisionError):
             generate.generate(model, [[1]], stop=0, pad=0, temperature=1.0)
-        grad_scaler(Device("mps", "fp16"))
+        Device("mps", "fp16").grad_scaler()
         now.setattr(torch.cuda, "device_count", lambda: 2)
         assert device.find_device("cuda:1") == "cuda:1"
-    assert made == ["meta", "mps"] and grad_scaler(Device("cpu", "fp16")).is_enabled()
+    assert made == ["meta", "mps"] and Device("cpu", "fp16").grad_scaler().is_enabled()
 
 
 # ---- half precision, by a CPU's autocast ---------------------------------------------------------

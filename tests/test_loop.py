@@ -20,7 +20,7 @@ from torch._dynamo.utils import counters
 
 from frozen_lake.policies import Net
 from frozen_lake.train import learn
-from nanouft import loop, simple, train, world
+from nanouft import pretrain, reward, simple, train, world
 from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.gpt import shipped_base
 from nanouft.models.folders import save_model, start_model
@@ -31,7 +31,9 @@ from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import reference
 from nanouft.run.checkpoint import whole_steps
+from nanouft.run.device import Device
 from nanouft.run.folder import read_lines
+from nanouft.run.hyperparameters import make_optimizer, warmup_cosine
 from nanouft.run.reference import FrozenModels
 
 # ---- runs, each by another way through the loop --------------------------------------------------
@@ -86,16 +88,16 @@ def trained(place: Path, line: str, kind: str = "") -> list:
     scalers: list = []
     compiler = torch.compile
 
-    def impatient(device: loop.Device):
+    def impatient(device: Device):
         scalers.append(torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=2,
                                             enabled=device.dtype == "fp16"))
         return scalers[-1]
     with pytest.MonkeyPatch.context() as now, hooks():
         now.chdir(place)
         now.setattr(torch, "compile", lambda *a, **how: compiler(*a, **how | {"backend": "eager"}))
-        now.setattr(train, "grad_scaler", impatient)
+        now.setattr(Device, "grad_scaler", impatient)
         if kind == "fp16":
-            now.setattr(train.devices, "choose_device", lambda *_: loop.Device("cpu", "fp16"))
+            now.setattr(train.devices, "choose_device", lambda *_: Device("cpu", "fp16"))
         assert command(train.main, line.split()) == 0
     return scalers
 
@@ -220,14 +222,15 @@ def test_the_reference_is_read_in_the_precision_of_the_run(place):
 
 def test_no_first_step_in_fp16_is_left_out(monkeypatch):
     """Of SPPO on the shipped base, whose gradients are the largest of all methods."""
-    fp16, model, o = loop.Device("cpu", "fp16"), shipped_base(), OBJECTIVES["sppo"]()
+    fp16, model, o = Device("cpu", "fp16"), shipped_base(), OBJECTIVES["sppo"]()
     some, _ = encode(o.choose(world.rows("train", "pairs", 33, 0)), NANO, 512)
-    scaler = loop.grad_scaler(fp16)
+    scaler = fp16.grad_scaler()
     source = RowSource(FrozenModels(model, NANO.pad, fp16).prepare(some, o), Batching(8, 4),
                        NANO.pad)
-    update = loop.Update(loop.make_optimizer(model, o.lr, fused=True), clip=1.0, scaler=scaler)
-    assert len([*loop.steps(model, o, source, update, range(4), fp16)]) == 4
-    assert scaler.get_scale() == loop.grad_scaler(fp16).get_scale()
+    optimizer = make_optimizer(model, o.lr, fused=True)
+    training = train.steps(model, o, source, optimizer, range(4), fp16, clip=1.0, scaler=scaler)
+    assert len([*training]) == 4
+    assert scaler.get_scale() == fp16.grad_scaler().get_scale()
 
 
 @pytest.mark.parametrize("line, n", [
@@ -310,24 +313,24 @@ def test_what_setup_adds_is_0_and_its_second_time_changes_nothing(name):
                                           (5, 0.0, 1), (5, 1.0, 5)])
 def test_the_rate_rises_for_the_nearest_number_of_steps_to_its_share(n, share, up):
     """In equal parts up to the peak, then half a cosine down to almost nothing."""
-    rates = [loop.warmup_cosine(3.0, n, share)(number) for number in range(n)]
+    rates = [warmup_cosine(3.0, n, share)(number) for number in range(n)]
     assert rates[:up] == pytest.approx([3.0 * (i + 1) / up for i in range(up)])
     assert rates[up:] == pytest.approx([1.5 * (1 + np.cos(np.pi * i / (n - up)))
                                         for i in range(n - up)])
 
 
 def test_the_rate_of_a_base_and_of_a_reward_model_rises_from_the_first_step_on():
-    base, judge = loop.warmup_linear(3.0, 200), loop.schedule_of_reward_model(3.0, 20)
+    base, judge = pretrain.warmup_linear(3.0, 200), reward.schedule_of_reward_model(3.0, 20)
     assert [base(n) for n in (0, 59, 79, 140)] == pytest.approx([0.05, 3, 3, 1.5])
     assert 0 < judge(0) < judge(1) < 3 and 0 < judge(19) < 0.1
 
 
-def stepped(name: str, optimizer, **how) -> tuple[loop.Step, dict[str, torch.Tensor]]:
+def stepped(name: str, optimizer, **how) -> tuple[train.Step, dict[str, torch.Tensor]]:
     """A step of a method on DATA, and how far it has moved each weight."""
     form, model = Form(name), nano()
     before = deepcopy(model.state_dict())
-    update = loop.Update(optimizer(model), **how)
-    step, = loop.steps(model, form.objective, lambda number: batch_of(form), update, [0])
+    step, = train.steps(model, form.objective, lambda number: batch_of(form), optimizer(model), [0],
+                        **how)
     return step, {name: p - before[name] for name, p in model.state_dict().items()}
 
 
@@ -348,7 +351,7 @@ def test_without_a_schedule_each_group_of_weights_keeps_its_own_rate():
 def test_a_step_tells_its_answer_tokens_and_all_that_were_read():
     """`tokens` of the log are answers alone; the speed, tok/s, counts prompts too. What it leaves
     holds no graph in memory."""
-    step, _ = stepped("dpo", lambda model: loop.make_optimizer(model, 1e-3, fused=True))
+    step, _ = stepped("dpo", lambda model: make_optimizer(model, 1e-3, fused=True))
     some, _ = encode(OBJECTIVES["dpo"]().choose(DATA), NANO, 64)
     seqs = [s for e in some for s in e.seqs.values()]
     assert step.tokens == sum(int(s.mask.sum()) for s in seqs)
@@ -357,7 +360,7 @@ def test_a_step_tells_its_answer_tokens_and_all_that_were_read():
 
 
 def test_a_value_head_learns_thirty_times_as_fast():
-    _, moved = stepped("ppo", lambda model: loop.make_optimizer(model, 1e-3, fused=True),
+    _, moved = stepped("ppo", lambda model: make_optimizer(model, 1e-3, fused=True),
                        schedule=lambda step: 1e-5)
     way = {name: float(x.abs().max()) for name, x in moved.items()}
     assert way["value.weight"] == pytest.approx(30e-5, rel=0.01)
@@ -369,7 +372,7 @@ def test_a_step_is_taken_in_the_micro_batches_of_its_source_and_each_draws_its_o
     some, _ = encode(o.choose(DATA), NANO, 64)
     source = RowSource(some, Batching(batch_size=2, steps=2, accumulate=3), NANO.pad)
     with pytest.raises(UserError, match="accumulate 3: a step has only 2 rows"):
-        next(loop.steps(model, o, source, loop.Update(loop.make_optimizer(model, 1e-3)), [0]))
+        next(train.steps(model, o, source, make_optimizer(model, 1e-3), [0]))
     assert source(0).seed != source(1).seed
 
 
@@ -397,8 +400,8 @@ def test_simple_py_is_the_loop(name, place, monkeypatch):
     source = RowSource(models.prepare(encoded, o), Batching(B, n), tok.pad)
     source.order = np.arange(n * B).reshape(n, B)       # the rows as they come
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.0)
-    update = loop.Update(optimizer, loop.warmup_cosine(lr, n, 0.1), clip=1.0)
-    done = loop.steps(model, o, source, update, range(n))
+    schedule = warmup_cosine(lr, n, 0.1)
+    done = train.steps(model, o, source, optimizer, range(n), schedule=schedule, clip=1.0)
     assert [float(s.sums["loss"]) for s in done] == pytest.approx(plain, abs=1e-6)
     was, theirs = dict(start.named_parameters()), dict(by_simple.named_parameters())
     for weight, p in model.named_parameters():
@@ -421,7 +424,7 @@ def test_simple_py_has_the_losses_of_methods_that_sample(name, settings, monkeyp
     source = Rollouts(encoded, method, Sampler(model, start, tok), lambda rows, texts: [
         world.score(r.prompt[0].text, x) for r, x in zip(rows, texts)], Batching(3, 1))
     source.order = np.arange(3)[None]
-    batch = source.collect(0)
+    batch = train.collect(source, 0)
     s = batch.seqs["answer"]
     _, *sampled = told = simple.sample_answers(model, rows, tok, 0)
     for x, y in zip((s.targets, s.mask, batch.per_row["reward"].view(3, -1)), sampled):

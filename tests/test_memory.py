@@ -14,12 +14,14 @@ from nanouft import generate, rollout
 from nanouft.data.batches import Encoded, Tokens, collate
 from nanouft.data.row import Row
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.loop import Device, Update, make_optimizer, steps
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import fast_ops
 from nanouft.rollout import Sampler
 from nanouft.run import reference
+from nanouft.run.device import Device
+from nanouft.run.hyperparameters import make_optimizer
 from nanouft.run.memory import bytes_of_step
+from nanouft.train import steps
 
 LOGITS, CACHE = 2**21, 2**21            # small ones: 8 MiB in fp32, and 2 MiB
 PROMPT, ANSWER, ROWS = 4, 20, 32
@@ -108,9 +110,9 @@ def test_what_is_told_of_a_step_is_what_it_takes(kind, recomputes):
         row = Encoded({"answer": Tokens(ids % NANO.n_vocab, mask)}, Row())
         batch = collate([row] * 4, range(4), 0)
         told = bytes_of_step(model, CPU, 4 * tokens, 4 * answered)
-        update = Update(make_optimizer(model, 1e-4))
+        optimizer = make_optimizer(model, 1e-4)
         used = held + peak(lambda: [*steps(model, OBJECTIVES["sft"](), lambda number: batch,
-                                           update, range(2))])
+                                           optimizer, range(2))])
         assert 2 / 3 < told / used < 3 / 2, f"{tokens} tokens: {told:,.0f} told, {used:,} used"
 
 

@@ -10,13 +10,12 @@ from made import TINY, nano, same, tiny
 
 from nanouft import reward
 from nanouft.gpt import GPT, NANO, Cache, GPTConfig
-from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
 from nanouft.plumbing import fast_ops
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.run import device
-from nanouft.run.device import CompiledBlocks, choose_device
+from nanouft.run.device import DTYPES, CompiledBlocks, Device, choose_device
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
 

@@ -1,7 +1,9 @@
 """What a run reads and how much of it (nanouft/run/load.py, plan.py,
 hyperparameters.py), and the models that a method needs first."""
+import time
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,30 +11,30 @@ import numpy as np
 import pytest
 import torch
 from commands import DEMOS, call, change_behind_its_time
-from made import CPU, NANO, TINY, killed_in_step, one_error, say, tiny, write_jsonl
+from made import CPU, NANO, TINY, killed_in_step, say, tiny, write_jsonl
 
 from nanouft import world
 from nanouft.data.batches import Encoded, Tokens
 from nanouft.data.row import Row
-from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
-from nanouft.run.config import RunConfig, TrainFlags, read_flags
+from nanouft.run.config import FLAGS, RunConfig, read_flags
+from nanouft.run.device import Device
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import hash_of, locked
 from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
-from nanouft.run.load import Rows, load_rows, open_model, with_first_models
-from nanouft.run.plan import Plan, format_epochs, plan_run
+from nanouft.run.load import Rows, load_rows, open_model, with_helper_models
+from nanouft.run.plan import describe, epochs_of, format_epochs, settle
 
 CONTEXT = 128
 
 
-def planned(line: str, rows: list | None = None, tok=NANO, held: tuple = ()) -> Plan:
-    """The plan of this run, by a tiny model, over these rows or NanoWorld's."""
+def planned(line: str, rows: list | None = None, tok=NANO, held: tuple = ()) -> tuple:
+    """What settle returns for this run, by a tiny model, over these rows or NanoWorld's."""
     cfg = read_flags(line.split())
     objective = cfg.objective()
     read = load_rows(cfg, objective) if rows is None else Rows(rows, [*held], [])
     model = tiny(vocab_size=NANO.n_vocab, n_ctx=CONTEXT)
-    return plan_run(cfg, objective, read, model, tok)
+    return settle(cfg, objective, read, model, tok)
 
 
 # ---- rows ----------------------------------------------------------------------------------------
@@ -65,7 +67,7 @@ def test_the_longest_answer_is_that_of_the_models_world(line, name, longest):
     tok = copy(NANO)
     tok.name = name
     rows = world.rows("train", "prompts", 8, 0)
-    assert planned(f"--objective grpo {line}", rows, tok).max_new == longest
+    assert planned(f"--objective grpo {line}", rows, tok)[0].max_new == longest
 
 
 @pytest.mark.parametrize("more", [0, 1])
@@ -73,17 +75,17 @@ def test_a_prompt_and_the_longest_answer_fill_the_context_and_no_more(more):
     rows = world.rows("train", "prompts", 8, 0)
     lengths = [len(NANO.prompt_ids(row.prompt)) for row in rows]
     max_new = CONTEXT - max(lengths) + more
-    plan = planned(f"--objective grpo --max-new {max_new}", rows)
+    *_, data = planned(f"--objective grpo --max-new {max_new}", rows)
     kept = [n for n in lengths if n + max_new <= CONTEXT]
-    assert sorted(len(e.seqs["prompt"].ids) for e in plan.train) == sorted(kept)
+    assert sorted(len(e.seqs["prompt"].ids) for e in data.train) == sorted(kept)
     assert (len(kept) == len(lengths)) == (more == 0)
 
 
 @pytest.mark.parametrize("length, rows", [("", 1), ("--max-length 999", 1), ("--max-length 9", 0)])
 def test_no_row_is_longer_than_the_context_whatever_max_length_says(length, rows):
     long = [Row(say("user", "Say it."), say("assistant", "fig " * n)) for n in (2, 9, 400)]
-    plan = planned(f"--objective sft --data x --batch-size 1 {length}", long)
-    assert len(plan.train) == 1 + rows
+    *_, data = planned(f"--objective sft --data x --batch-size 1 {length}", long)
+    assert len(data.train) == 1 + rows
 
 
 def test_a_run_notes_the_system_prompt_with_which_all_its_rows_began_and_all_its_files(
@@ -95,7 +97,7 @@ def test_a_run_notes_the_system_prompt_with_which_all_its_rows_began_and_all_its
         begun = [say("system", text) if text.strip() else () for text in texts]
         rows = [Row((*system, *say("user", f"{i}?")), say("assistant", "No."))
                 for i, system in enumerate(begun)]
-        about = planned("--objective sft --data a b", rows).describe(tiny(), NANO, CPU)
+        about = describe(*planned("--objective sft --data a b", rows), tiny(), NANO, CPU)
         assert (about["system"], about["files"]) == (noted, [hash_of("a"), hash_of("b")]), texts
 
 
@@ -140,7 +142,7 @@ def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
     ("grpo --batch-size 2 --steps 12 --minibatches 2", 2)])
 def test_a_pass_is_as_many_rows_as_there_are(line, passes):
     """A rollout that is used twice has read its prompts once."""
-    assert planned(f"--objective {line} --rows 12").epochs == passes
+    assert epochs_of(*planned(f"--objective {line} --rows 12")) == passes
 
 
 def test_a_number_of_passes_in_words():
@@ -165,7 +167,7 @@ def test_every_seed_begins_with_other_matrices_of_lora(here):
     pytest.importorskip("peft")
 
     def begun(seed: int) -> dict:
-        cfg = TrainFlags(init="start", lora=2, seed=seed)
+        cfg = RunConfig(init="start", lora=2, seed=seed)
         model = open_model(cfg, OBJECTIVES["sft"](), CPU)[0]
         return {name: p for name, p in model.named_parameters() if "lora_A" in name}
     one, again, other = map(begun, (1, 1, 2))
@@ -182,7 +184,7 @@ def made_first(*argv: str, method: str = "sftmix") -> list[RunConfig]:
         Path(config.out).mkdir(parents=True)
         Path(config.out, "model.safetensors").touch()
     cfg = read_flags(["--objective", method, *argv])
-    with_first_models(cfg.objective(), cfg, Device(), train)
+    with_helper_models(cfg.objective(), cfg, Device(), train)
     return configs
 
 
@@ -243,8 +245,8 @@ OF_FILES = {"data": ("demos.jsonl",), "max_length": 60, "seed": 7, "batch_size":
 @pytest.mark.parametrize("given", [WORLD_FLAGS, OF_FILES], ids=["NanoWorld", "files"])
 def test_first_models_read_what_the_run_reads_in_the_same_way(given, here):
     """Every flag is theirs too, except those of OWN. A seed that they name is theirs."""
-    every = {f.name for f in fields(TrainFlags)}
-    assert all(getattr(TrainFlags, name) != value for name, value in given.items()), "no defaults"
+    every = {*FLAGS}
+    assert all(getattr(RunConfig, name) != value for name, value in given.items()), "no defaults"
     assert {*WORLD_FLAGS, *OF_FILES} | OWN == every and not {*WORLD_FLAGS, *OF_FILES} & OWN
     configs = made_first(*as_flags(given))
     assert len(configs) == 2
@@ -253,13 +255,18 @@ def test_first_models_read_what_the_run_reads_in_the_same_way(given, here):
 
 
 def test_a_first_model_that_was_interrupted_is_made_again(here, capsys):
-    """But not while another process makes it."""
+    """Another process that makes it is waited for."""
     line = "train --objective sftmix --init start --rows 36 --steps 1 --plain --out i"
     with killed_in_step(2):
         assert call(line) == 130
-    left, = (f for f in (here / "out/.first").glob("*") if not (f / "model.safetensors").exists())
-    capsys.readouterr()
-    with locked(left):
-        assert call(line) == 2
-        assert f"{left.name}: is in use by another process" in one_error(capsys)
-    assert call(line) == 0 and (left / "model.safetensors").exists()
+    helpers = here / "out" / "helpers"
+    left, = (f for f in helpers.iterdir()
+             if f.is_dir() and not (f / "model.safetensors").exists())
+    with ThreadPoolExecutor() as beside:
+        with locked(helpers, f"{left.name}.lock"):
+            other = beside.submit(call, line)
+            time.sleep(1)
+            assert not (left / "model.safetensors").exists() and not other.done()
+        assert other.result() == 0
+    assert (left / "model.safetensors").exists()
+    assert "another process makes it; waiting" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import torch
 from commands import call, no_pictures
 from made import DATA, NANO, one_error, write_jsonl
 
-from nanouft import evaluate, reward, train
+from nanouft import evaluate, reward, scorers, train
 from nanouft.data.rows import Row, read
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
@@ -26,7 +26,7 @@ def test_a_reward_model_is_made_and_used(here, capsys):
                 "--out judge") == 0
     assert "held-out accuracy" in capsys.readouterr().out
     rows = read(["pairs.jsonl"])[0]
-    judge = reward.scorer("judge")
+    judge = scorers.scorer("judge")
     good, bad = (judge(rows, [r.chosen[0].text if side else r.rejected[0].text for r in rows])
                  for side in (True, False))
     assert (good > bad).mean() >= 0.9, "it prefers what was chosen"
@@ -48,12 +48,12 @@ def test_a_reward_model_is_made_and_used(here, capsys):
 
 def test_padding_changes_no_reward():
     model, tok = start_model("base")
-    judge = reward.RewardModel(model)
+    judge = scorers.RewardModel(model)
     torch.nn.init.normal_(judge.vector.weight, generator=torch.Generator().manual_seed(0))
     seqs = [[5, 6, 7], [8], [9, 10, 11, 12, 13], [5, 6]]
-    one = [reward.rewards(judge, [s], tok.pad)[0] for s in seqs]
-    assert reward.rewards(judge, seqs, tok.pad) == pytest.approx(one, abs=1e-4)
-    assert reward.rewards(judge, seqs, tok.pad, chunk=3) == pytest.approx(one, abs=1e-4)
+    one = [scorers.rewards(judge, [s], tok.pad)[0] for s in seqs]
+    assert scorers.rewards(judge, seqs, tok.pad) == pytest.approx(one, abs=1e-4)
+    assert scorers.rewards(judge, seqs, tok.pad, chunk=3) == pytest.approx(one, abs=1e-4)
 
 
 def test_what_a_reward_model_expects_is_its_mean_chance_of_the_answer_that_it_prefers(monkeypatch):
@@ -88,18 +88,18 @@ def g(prompts, **others):
 """)
     rows = [Row((Turn("user", "first"), Turn("assistant", "x"), Turn("user", p)), extra={"gold": g})
             for p, g in (("a", "one"), ("abc", "two"))]
-    assert reward.scorer("names.py:f")(rows, ["one", "one"]).tolist() == [1, 0]
-    assert reward.scorer("names.py:g")(rows, ["one", "one"]).tolist() == [3, 5], "the last turn"
+    assert scorers.scorer("names.py:f")(rows, ["one", "one"]).tolist() == [1, 0]
+    assert scorers.scorer("names.py:g")(rows, ["one", "one"]).tolist() == [3, 5], "the last turn"
 
 
 @pytest.mark.parametrize("name, told, grades", [
     ("r.py:f", [-1e-9, 1 + 2e-7], [0, 1]), ("judge", [0.0, 2.0], [0.5, 1 / (1 + np.exp(-2))])])
 def test_a_grade_is_from_0_to_1(name, told, grades):
     """Rounding aside, as of a cosine; that of a reward model by the sigmoid."""
-    score = reward.to_unit_interval(name, lambda rows, answers: np.array(told))
+    score = scorers.to_unit_interval(name, lambda rows, answers: np.array(told))
     assert score([], []) == pytest.approx(grades, abs=1e-12)
     with pytest.raises(UserError, match="rewards from 0 to 1; these are from 3 to 5"):
-        reward.to_unit_interval("r.py:f", lambda rows, answers: np.array([3, 5]))([], [])
+        scorers.to_unit_interval("r.py:f", lambda rows, answers: np.array([3, 5]))([], [])
 
 
 REWARDS = {     # the body of `def f(completions)`: words of the line; "" = rewards
@@ -126,7 +126,7 @@ def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(here, capsys):
     for body, words in REWARDS.items():
         code = body if body.startswith("def") else f"def f(completions):\n    {body}"
         Path("odd.py").write_text(f"import os, sys\nimport torch\nbefore = os.getcwd()\n\n{code}\n")
-        if command(lambda argv: print(reward.scorer("./odd.py:f")(rows, ["a", "b"]).tolist())):
+        if command(lambda argv: print(scorers.scorer("./odd.py:f")(rows, ["a", "b"]).tolist())):
             line = one_error(capsys)
             assert line.startswith("error: --reward ./odd.py") and words in line, body
             assert words and len(line) < 1200
@@ -218,7 +218,7 @@ def test_a_reward_may_change_all_that_it_gets(tmp_path):
     row = Row((Turn("user", "Say fig."),), extra={"tests": {"a": [["fig"]]},
                                                   "array": np.arange(3.0)})
     before, answers = str(row.extra), ["a b", "a b"]
-    score = reward.scorer(f"{tmp_path / 'spoiled.py'}:spoil")
+    score = scorers.scorer(f"{tmp_path / 'spoiled.py'}:spoil")
     assert len({*score([row] * 2, answers), *score([row] * 2, answers)}) == 1
     assert str(row.extra) == before and answers == ["a b", "a b"]
 
@@ -235,5 +235,5 @@ def test_an_objective_may_change_the_rows_among_which_it_chooses(tmp_path):
 def test_distillation_shows_a_reward_of_rows_of_files_if_one_is_given(tmp_path):
     (tmp_path / "r.py").write_text("def f(completions):\n    return [*map(len, completions)]\n")
     for name, wanted in (("exact", [0, 0]), (f"{tmp_path}/r.py:f", [1, 3])):
-        score = reward.scorer_of_run(name, find("distill")(), True, "cpu")
+        score = scorers.scorer_of_run(name, find("distill")(), True, "cpu")
         assert score(DATA[:2], ["a", "abc"]).tolist() == wanted

@@ -16,13 +16,14 @@ from nanouft.data.batches import Batching, Encoded, Tokens, collate, encode
 from nanouft.data.row import Row
 from nanouft.generate import Answer, generate
 from nanouft.gpt import GPT
-from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.on_policy import log_rho
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.seeds import rollout_seed
 from nanouft.rollout import Rollouts, Sampler, batch_of, rollout_stats, write_rollout_logps
+from nanouft.run.device import Device
 from nanouft.run.evaluation import answer_rows
+from nanouft.train import collect, sampled_batch
 
 MODEL = tiny(5, n_ctx=24).double()
 # the last one has stop tokens, fills the context and loses its beginning, so one token fits
@@ -134,7 +135,7 @@ def source(name: str, dtype: str = "fp32", **settings) -> Rollouts:
 def test_the_ratio_is_one_before_the_first_update(name):
     """What decoding said of its tokens is what a second look says of them."""
     made = source(name)
-    batch = made(0)
+    batch = sampled_batch(made, 0)
     made.objective.forward(made.sampler.policy, batch)
     for role, s in batch.seqs.items():
         if role == "demo" and not made.objective.measures_demos:
@@ -164,8 +165,9 @@ def test_in_half_precision_the_ratio_begins_at_exactly_one(micro_batches):
     made.sampler = replace(made.sampler, compiled=net)
     made.batching = replace(made.batching, accumulate=micro_batches)
     for step in range(4):
-        assert made(step).accumulate == micro_batches
-        for micro_batch in (made(step).micro_batch(i, micro_batches) for i in range(micro_batches)):
+        batch = sampled_batch(made, step)
+        assert batch.accumulate == micro_batches
+        for micro_batch in (batch.micro_batch(i, micro_batches) for i in range(micro_batches)):
             with device.autocast():
                 made.objective.forward(net, micro_batch)
             s = micro_batch.seqs["answer"]
@@ -173,7 +175,7 @@ def test_in_half_precision_the_ratio_begins_at_exactly_one(micro_batches):
             pushed, = torch.autograd.grad(ratio.sum(), s.logp)
             assert (ratio == 0).all() and torch.equal(pushed, s.mask)
             assert (s.sampled_logp is None) == (step == 0)
-    s = made.collect(0).seqs["answer"]
+    s = collect(made, 0).seqs["answer"]
     assert torch.equal(s.sampled_logp, s.ref_logp) and 1e-4 < made.stats["decode_gap"] < 0.1
 
 
@@ -182,7 +184,7 @@ def test_a_constant_reward_moves_no_weight(name):
     """Not even by what fp32 rounds, which Adam would take for a gradient."""
     made = source(name)
     made.score = lambda rows, texts: [0.7] * len(texts)
-    batch = made(0)
+    batch = sampled_batch(made, 0)
     made.objective.forward(made.sampler.policy, batch)
     made.objective.loss(batch)[0].backward()
     assert all(p.grad is None or not p.grad.any() for p in made.sampler.policy.parameters())
@@ -207,7 +209,8 @@ def test_a_rollout_is_a_function_of_its_number_and_the_weights(monkeypatch):
     """At temperature 1. Each rollout, chunk and seed has random numbers of its own, even for the
     same prompts."""
     a, b = source("reinforce", samples=1), source("reinforce", samples=1)
-    first, second, again = (x.seqs["answer"].inputs.tolist() for x in (a(0), a(1), b(1)))
+    first, second, again = (sampled_batch(x, number).seqs["answer"].inputs.tolist()
+                            for x, number in ((a, 0), (a, 1), (b, 1)))
     assert first != second == again
     monkeypatch.setattr(rollout, "CHUNK", 2)
     said, prompt = [], a.prompts[0].seqs["prompt"].ids.tolist()
@@ -222,7 +225,7 @@ def test_a_rollout_is_a_function_of_its_number_and_the_weights(monkeypatch):
 def test_each_step_on_a_rollout_draws_numbers_of_its_own():
     """And knows how far the run is."""
     made = source("rloo", samples=2, minibatches=2)
-    told = [made(n) for n in range(4)]
+    told = [sampled_batch(made, n) for n in range(4)]
     assert len({batch.seed for batch in told}) == 4 and made.rollout == 1
     assert [batch.progress for batch in told] == [n / 40 for n in range(4)]
 
@@ -230,7 +233,7 @@ def test_each_step_on_a_rollout_draws_numbers_of_its_own():
 def test_every_answer_is_used_once_a_pass_and_groups_stay_together():
     """Each rollout and pass has an order of its own."""
     made = source("rloo", samples=4, minibatches=2, passes=3)
-    batch = made.collect(0)
+    batch = collect(made, 0)
     batch.per_row["reward"] = torch.arange(64.0)                # each answer's place in the rollout
 
     def orders(number: int, seed: int) -> list[list[float]]:
@@ -284,7 +287,7 @@ def test_an_answer_that_begins_another_question_counts_as_one_that_does_not_end(
                for ids, ended in said]
     monkeypatch.setattr(Sampler, "sample", lambda self, prompts, *more: answers * 8)
     made = source("ppo", samples=4, minibatches=1)
-    assert made.collect(0).per_row["ended"].tolist() == [1, 0, 0, 0] * 8
+    assert collect(made, 0).per_row["ended"].tolist() == [1, 0, 0, 0] * 8
     same(made.stats["ends"], 1 / 4)
 
 
@@ -292,4 +295,4 @@ def test_a_policy_that_says_nan_stops_the_run_in_one_line():
     made = source("rloo")
     made.sampler.policy.ln_f.weight.data.fill_(torch.nan)
     with pytest.raises(Diverged, match="the run diverged before step 1: .*lower --lr"):
-        made(0)
+        sampled_batch(made, 0)

@@ -40,13 +40,12 @@ from made import (
 from safetensors.torch import load_file, save_file
 from torch._dynamo.utils import counters
 
-from nanouft import reward, train
+from nanouft import reward, scorers, train
 from nanouft.data import __main__ as data
 from nanouft.data.batches import collate, encode
 from nanouft.data.row import Row
 from nanouft.data.selection import demo_rows
 from nanouft.generate import generate
-from nanouft.loop import Device
 from nanouft.models.folders import save_model, start_tokenizer
 from nanouft.models.hf import HFModel, check
 from nanouft.models.hf_tokenizer import HFTokenizer
@@ -56,7 +55,7 @@ from nanouft.plumbing import fast_ops
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.safetensors_files import in_precision, read_tensors
-from nanouft.run.device import CompiledBlocks, blocks_of
+from nanouft.run.device import CompiledBlocks, Device, blocks_of
 from nanouft.run.folder import read_lines
 from nanouft.run.reference import FrozenModels
 
@@ -490,7 +489,7 @@ def test_a_reward_model_of_transformers_opens_again(folders, place, tmp_path):
         "--init", folders["llama"], "--data", str(place / "d.jsonl"), "--steps", "1",
         "--batch-size", "2", "--device", "cpu", "--out", str(tmp_path / "judge")]) == 0
     assert "score.weight" in load_file(tmp_path / "judge" / "model.safetensors")
-    assert reward.scorer(str(tmp_path / "judge"))(DATA[:2], ["a", "b"]).shape == (2,)
+    assert scorers.scorer(str(tmp_path / "judge"))(DATA[:2], ["a", "b"]).shape == (2,)
 
 
 @pytest.mark.parametrize("rope", [

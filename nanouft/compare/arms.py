@@ -21,7 +21,7 @@ from nanouft.run import load
 from nanouft.run.config import RunConfig, parse_run
 from nanouft.run.device import choose_device, fp32_if_small
 from nanouft.run.hyperparameters import choose_hyperparameters
-from nanouft.run.plan import plan_run
+from nanouft.run.plan import settle
 
 Stage = tuple[str, ...]         # a method and its flags, as words
 SHARED_FLAGS = {"--out": "--out", "--init": "--init", "--data": "--data", "--eval-data": "--data",
@@ -169,13 +169,13 @@ def plan_stage(stage: Stage, cfg: RunConfig) -> StagePlan:
         model, tok = load.open_model(cfg, objective, device)
         if not cfg.lora:
             device = fp32_if_small(device, cfg.dtype, model.n_params())
-        plan = plan_run(cfg, objective, rows, model, tok)
-    answers = sum(role in ("chosen", "rejected", "answer", "demo") for role in plan.train[0].seqs)
-    return StagePlan(plan.lr, plan.batch_size, plan.steps, len(plan.train),
+        cfg, objective, data = settle(cfg, objective, rows, model, tok)
+    answers = sum(role in ("chosen", "rejected", "answer", "demo") for role in data.train[0].seqs)
+    return StagePlan(cfg.lr, cfg.batch_size, cfg.steps, len(data.train),
                      max(1, answers) * objective.samples,
                      device.name, device.dtype,
                      SimpleNamespace(cfg=model.cfg, longest=longest_answer(model, tok)),
-                     tuple(text for text in noted if text != plan.leak))
+                     tuple(text for text in noted if text != data.leak))
 
 
 def replan_stage(stage: Stage, cfg: RunConfig, stage_plan: StagePlan) -> StagePlan:

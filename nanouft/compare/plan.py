@@ -40,12 +40,13 @@ from nanouft.own import try_reward
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import quiet
-from nanouft.reward import scorer
-from nanouft.run.config import RunConfig, TrainFlags
+from nanouft.plumbing.ranges import Range
+from nanouft.run.config import RunConfig
 from nanouft.run.device import cores
 from nanouft.run.flags import Parser, add_flags, as_flags, fill, from_python, narrow
 from nanouft.run.folder import check_free
 from nanouft.run.hyperparameters import DEFAULT_EPOCHS
+from nanouft.scorers import scorer
 
 SHARED = ("data", "init", "lora", "lora_alpha", "lora_targets", "steps", "epochs", "batch_size",
           "reward", "rows", "skills", "noise", "max_length", "max_new", "accumulate",
@@ -55,18 +56,20 @@ SEARCH_SEEDS = range(100, 103)      # of learning rates; those that are tested c
 COPY_SEEDS = 500            # by so many the seeds of a method that is named twice are later
 VALIDATION_PROMPTS = 60     # validation questions of each task
 
+Workers = Annotated[int, Range(1, at_most=64)]
+
 
 @dataclass
 class CompareFlags:
     arms: list[str] | None = None   # methods, each with its flags in quotes
-    seeds: Annotated[int, ">= 2", "<= 50"] = 5  # seeds to evaluate; give three or more
-    tries: Annotated[int, ">= 1", "<= 5"] = 3   # learning rates to search: own, a third, triple ...
+    seeds: Annotated[int, Range(2, at_most=50)] = 5     # seeds to evaluate; give three or more
+    tries: Annotated[int, Range(1, at_most=5)] = 3  # learning rates to search: own, a third, triple
     by: Literal["reward", "prefers", "auc", "nll"] | None = None    # metric on your rows
     margin: Positive | None = None  # equivalence margin [2 points, .02 nats; rewards: .1 std]
-    items: Annotated[int, ">= 10"] = 100        # NanoWorld: test prompts of each task
-    test_seed: Annotated[int, ">= 0", "<= 1000000000"] = 900    # NanoWorld: seed of these prompts
+    items: Annotated[int, Range(10)] = 100  # NanoWorld: test prompts of each task
+    test_seed: Annotated[int, Range(0, at_most=10**9)] = 900    # NanoWorld: seed of these prompts
     confirm: bool = False           # test once more, with new seeds and prompts
-    workers: Annotated[int, ">= 1", "<= 64"] | None = None  # processes [one a core (<= 8) or GPU]
+    workers: Workers | None = None  # processes [one a core (<= 8) or GPU]
     out: str = "out/compare"        # folder of runs, scores and reports
 
 
@@ -74,7 +77,7 @@ class CompareFlags:
 class Comparison:
     """All that was decided before training, and the learning rates that were found."""
     cfg: CompareFlags
-    train: TrainFlags                   # the same for all methods
+    train: RunConfig                   # the same for all methods
     given: dict[str, Any]               # flags as they were given
     arms: list[Arm]
     parts: dict[str, Path] = field(default_factory=dict)    # of your rows; {} for NanoWorld
@@ -201,7 +204,7 @@ def parse_command(argv: list[str], about: str = "") -> dict[str, Any]:
     """{flag: what was given}."""
     parser = Parser(prog="python -m nanouft.compare", description=narrow(about))
     add_flags(parser, CompareFlags, "", words="arms")
-    add_flags(parser, TrainFlags, "for all runs", only=SHARED)
+    add_flags(parser, RunConfig, "for all runs", only=SHARED)
     return vars(parser.parse_args(argv))
 
 
@@ -213,13 +216,13 @@ def values_of_call(methods: Iterable[str], flags: dict[str, Any]) -> dict[str, A
         raise UserError(f"{others[0]!r}: give a comparison names or files, because each run is a "
                         'process of its own, as in ["sft", "dpo --beta 1", "mine.py"]')
     known = {f.name for f in fields(CompareFlags)} - {"arms"} | {*SHARED}
-    values = from_python("nanouft.compare", (CompareFlags, TrainFlags), flags, known)
+    values = from_python("nanouft.compare", (CompareFlags, RunConfig), flags, known)
     return values | {"arms": arms}
 
 
 def plan(given: dict[str, Any]) -> Comparison:
     """UserError, before anything is trained, for whatever would end a run at its start."""
-    cfg, train = fill(CompareFlags, given), fill(TrainFlags, given)
+    cfg, train = fill(CompareFlags, given), fill(RunConfig, given)
     c = Comparison(cfg, train, given, read_arms(cfg.arms or []))
     if c.out.exists() and not (c.out / "lock").exists():
         check_free(cfg.out)

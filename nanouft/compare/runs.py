@@ -14,8 +14,8 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +37,6 @@ from nanouft.plumbing.files import (
 )
 from nanouft.plumbing.printing import quiet
 from nanouft.run.config import RunConfig
-from nanouft.run.folder import lock_when_free
 
 MADE = "made.json"              # how a training went
 ONLY_TRAIN = {"plain": True, "items": 0, "save_every": 0, "threads": 1}
@@ -122,15 +121,15 @@ def told_by_both(run: Run, name: str) -> float:
 # ---- in a process of its own ---------------------------------------------------------------------
 def train(run: Run) -> None:
     """The folder, whole or not at all. Scores that it had stay."""
-    from nanouft.train import run_from_config  # heavy
+    from nanouft.train import train as train_model  # heavy
     assert run.config
     record: dict[str, Any] = {}
     start, began = cpu_time(), time.monotonic()
-    with removed_unless_whole(unfinished(run.folder)) as partial, own_turn(run.config):
+    with removed_unless_whole(unfinished(run.folder)) as partial:
         partial.mkdir(parents=True)
         try:
             with quiet() as noted:
-                run_from_config(run.config.with_flags(out=str(partial)))
+                train_model(run.config.with_flags(out=str(partial)))
             record["steps"] = read_json(partial / "run.json")["steps"]
         except Diverged as e:
             if not run.may_diverge:
@@ -152,17 +151,6 @@ def train(run: Run) -> None:
 def cpu_time() -> float:
     """CPU seconds of this process and of those that it has started."""
     return sum(os.times()[:4])
-
-
-@contextmanager
-def own_turn(config: RunConfig) -> Iterator[None]:
-    """Runs may train the same models first, in out/.first: one such run at a time."""
-    if not config.objective().first_models:
-        yield
-        return
-    Path("out").mkdir(exist_ok=True)
-    with lock_when_free(Path("out"), ".first.lock"):
-        yield
 
 
 def score(run: Run) -> None:

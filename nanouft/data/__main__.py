@@ -31,7 +31,6 @@ from nanouft.data.row import Row
 from nanouft.data.rows import Parsed, as_rows, read, usable
 from nanouft.data.selection import NoRows, demo_rows
 from nanouft.generate import longest_answer
-from nanouft.loop import Device
 from nanouft.models.folders import start_model, start_tokenizer, unread_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Count, Objective
@@ -40,13 +39,17 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_text
 from nanouft.plumbing.printing import quantity, say
+from nanouft.plumbing.ranges import Range
 from nanouft.run import flags
-from nanouft.run.config import TrainFlags
+from nanouft.run.config import RunConfig
+from nanouft.run.device import Device
 from nanouft.run.folder import check_free
 from nanouft.run.hyperparameters import choose_hyperparameters
 from nanouft.run.load import Rows, chosen_rows, count_rows_per_method, encode_rows
 from nanouft.run.memory import memory_note
 from nanouft.run.reference import FrozenModels
+
+Part = Annotated[float, Range(above=0, at_most=1)]
 
 
 @dataclass
@@ -56,7 +59,7 @@ class DataFlags:
     init: str = "base"              # a model, whose chat template writes the rows
     max_length: Count | None = None # longest row in tokens [the context of the model]
     show: Count = 3                 # rows to show
-    keep: Annotated[float, "> 0", "<= 1"] | None = None     # share of demonstrations to keep
+    keep: Part | None = None        # share of demonstrations to keep
     by: str = ""                    # a model that knows better, and finds them likeliest
     out: str = "out/kept"           # folder of the kept ones, demos.jsonl
 
@@ -105,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
         (method, *_), _ = max(chosen.items(), key=lambda one: one[1])
     objective = find(cfg.objective or method)()
     rows, left_out = usable(parsed, objective.kinds(), name)
-    as_run = TrainFlags(data=(*(cfg.files or ()),), max_length=cfg.max_length)
+    as_run = RunConfig(data=(*(cfg.files or ()),), max_length=cfg.max_length)
     split = Rows(*holdout(rows), left_out)
     try:
         objective.choose(rows)
@@ -145,7 +148,7 @@ def lines_of_methods(parsed: Parsed, name: str, tok: Tokenizer, room: int) -> It
         yield f"refused by {', '.join(methods)}: {why}"
 
 
-def memory_of_step(as_run: TrainFlags, objective: Objective, train: list[Encoded], init: str,
+def memory_of_step(as_run: RunConfig, objective: Objective, train: list[Encoded], init: str,
                    tok: Tokenizer) -> str:
     """memory_note of a run without further flags; the weights are not read. "" for a model whose
     forward can't run without numbers, as with experts: PyTorch logs it, and train says it."""

@@ -28,11 +28,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import Positive
+from nanouft.objective import Positive, Range
 from nanouft.objectives.dpo import Pairs
 from nanouft.plumbing.errors import UserError
 
-BelowLog2 = Annotated[float, "> 0", "<= 0.69"]      # from log 2 upwards tau is tau_min
+BelowLog2 = Annotated[float, Range(above=0, at_most=0.69)]    # from log 2 upwards tau is tau_min
 
 
 class AdaDPO(Pairs):

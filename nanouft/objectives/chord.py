@@ -27,9 +27,11 @@ from typing import Annotated, Literal
 from torch import Tensor
 
 from nanouft.batch import Batch
-from nanouft.objective import GroupSize, Objective, Share
+from nanouft.objective import GroupSize, Objective, Range, Share
 from nanouft.objectives.grpo import standardise
 from nanouft.on_policy import policy_gradient
+
+PartOfRun = Annotated[float, Range(above=0, at_most=1)]
 
 
 class CHORD(Objective):
@@ -40,7 +42,7 @@ class CHORD(Objective):
     samples: GroupSize = 4          # K, the group size: answers to each prompt
     mu: Share = 0.9                 # weight of the demonstrations at the start
     mu_end: Share = 0.05            # and at the end of its decay
-    decay: Annotated[float, "> 0", "<= 1"] = 0.5  # share of the run in which the weight falls
+    decay: PartOfRun = 0.5          # share of the run in which the weight falls
     weigh: Literal["same", "phi"] = "same"      # a demonstration's tokens: equally, or by p (1 - p)
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:

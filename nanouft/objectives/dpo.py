@@ -31,9 +31,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
-from nanouft.objective import Objective, Positive
+from nanouft.objective import Objective, Positive, Range
 
-BelowHalf = Annotated[float, ">= 0", "< 0.5"]           # at 0.5 labels carry no information
+BelowHalf = Annotated[float, Range(at_least=0, below=0.5)]    # at 0.5 labels carry no information
 
 
 class DPO(Objective):

@@ -24,11 +24,11 @@ from torch import Tensor
 
 from nanouft.batch import Batch
 from nanouft.data.row import Row
-from nanouft.objective import AnyNumber, AtLeast0, GroupSize, Objective, Share
+from nanouft.objective import AnyNumber, AtLeast0, GroupSize, Objective, Range, Share
 from nanouft.objectives.grpo import standardise
 from nanouft.on_policy import policy_gradient
 
-PartOfPrompts = Annotated[float, ">= 0", "<= 0.95"]     # never all: the others are for exploring
+PartOfPrompts = Annotated[float, Range(at_least=0, at_most=0.95)]  # others are for exploring
 
 
 class HPT(Objective):

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from nanouft.data.batches import Batching, collate, encode
 from nanouft.data.row import Row
 from nanouft.generate import generate, stops
 from nanouft.gpt import GPT
-from nanouft.loop import Update, make_optimizer, steps
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
@@ -43,8 +43,9 @@ from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import progress
 from nanouft.pushes import end_probability, token_pushes
 from nanouft.rollout import Rollouts, Sampler
-from nanouft.run.hyperparameters import learning_rate
+from nanouft.run.hyperparameters import learning_rate, make_optimizer
 from nanouft.run.reference import FrozenModels
+from nanouft.train import sampled_batch, steps
 
 WEB = Path(__file__).parent / "web"
 ROOT = WEB.resolve().parents[2]         # the project
@@ -125,7 +126,7 @@ def model_after_each_step(objective: Objective, base: GPT, tok: Tokenizer) -> It
     optimizer = make_optimizer(model, learning_rate(objective, base))
     source = source_of(objective, model, base, tok)
     yield model
-    for _ in steps(model, objective, source, Update(optimizer, clip=1.0), range(STEPS)):
+    for _ in steps(model, objective, source, optimizer, range(STEPS), clip=1.0):
         yield model
 
 
@@ -138,8 +139,9 @@ def source_of(objective: Objective, model: GPT, base: GPT,
     if objective.on_policy:
         prompts, _ = encode(rows, tok, base.cfg.n_ctx - LONGEST)
         reference = models.reference_model(objective, lora=False)
-        return Rollouts(prompts, objective, Sampler(model, reference, tok, LONGEST),
-                        world.exact_scores, Batching(BATCH, STEPS))
+        rollouts = Rollouts(prompts, objective, Sampler(model, reference, tok, LONGEST),
+                            world.exact_scores, Batching(BATCH, STEPS))
+        return partial(sampled_batch, rollouts)
     encoded = models.prepare(encode(rows, tok, base.cfg.n_ctx)[0], objective)
     order = np.random.default_rng(0).permutation(len(encoded))
 

@@ -1,43 +1,44 @@
 """What a setting may be: its type, and for a number the range beside it. It is read here: for
 --help, for the refusal of a wrong value, given in Python or as a flag, and by the tests.
 
-    beta: Annotated[float, "> 0"] = 0.1             # --beta 0.0: must be above 0
-    share: Annotated[float, ">= 0", "<= 0.95"] = 0.0
-    margin: Annotated[float, "any"] = 0.0
+    beta: Annotated[float, Range(above=0)] = 0.1    # --beta 0.0: must be above 0
+    share: Annotated[float, Range(at_least=0, at_most=0.95)] = 0.0
+    margin: Annotated[float, Range()] = 0.0         # any finite number
 """
-import operator
-import re
+import math
 import sys
 import types
 import typing
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from nanouft.plumbing.errors import UserError, flag
-
-SIGNS = {">": ("above", operator.gt), ">=": ("at least", operator.ge),
-         "<": ("below", operator.lt), "<=": ("at most", operator.le)}
-Natural = typing.Annotated[int, ">= 0"]          # others are in nanouft/objective.py
-END = re.compile(r"(>|>=|<|<=) (-?\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
 class Range:
-    """`value in range`, and str(range) in words: "at least 0 and below 0.5"."""
-    ends: list[tuple[str, float]]       # [(">=", 0.0), ("<", 0.5)]; [] if it may be any number
+    """`value in range`, and str(range) in words: "at least 0 and below 0.5"; "" of any number."""
+    at_least: float = -math.inf
+    above: float = -math.inf
+    at_most: float = math.inf
+    below: float = math.inf
 
     def __contains__(self, value: float) -> bool:
-        return all(SIGNS[sign][1](value, end) for sign, end in self.ends)
+        return self.at_least <= value <= self.at_most and self.above < value < self.below
 
     def __str__(self) -> str:
-        return " and ".join(f"{SIGNS[sign][0]} {end:g}" for sign, end in self.ends)
+        return " and ".join(f"{name.replace('_', ' ')} {end:g}"
+                            for name, end in vars(self).items() if math.isfinite(end))
+
+
+Natural = Annotated[int, Range(at_least=0)]         # others are in nanouft/objective.py
 
 
 def ranges_of(cls: type) -> dict[str, Range]:
     """{setting: its range}, of all numbers that have one. A number that a subclass declares anew
-    without a range keeps that of its base. TypeError for a range that cannot be read."""
+    without a range keeps that of its base. TypeError for a note that is no Range."""
     ranges: dict[str, Range] = {}
     for base in reversed(cls.__mro__):
         for name, hint in typing.get_type_hints(base, include_extras=True).items():
@@ -45,26 +46,20 @@ def ranges_of(cls: type) -> dict[str, Range]:
             if kind not in (int, float):
                 ranges.pop(name, None)
             elif notes:
-                ranges[name] = Range([parse_bound(name, note) for note in notes if note != "any"])
+                ranges[name] = notes[0]
+            if not all(isinstance(note, Range) for note in notes):
+                raise TypeError(f"{name}: {notes[0]!r} is no range; write Range(above=0), for "
+                                "instance (nanouft/plumbing/ranges.py)")
     return ranges
 
 
 def strip_annotations(hint: Any) -> tuple[Any, tuple]:
-    """(float, ("> 0",)) of Annotated[float, "> 0"], and of the same or None."""
+    """(float, (Range(above=0),)) of Annotated[float, Range(above=0)], and of the same or None."""
     if typing.get_origin(hint) not in (typing.Annotated, typing.Union, types.UnionType):
         return hint, ()
     first = next(x for x in typing.get_args(hint) if x is not type(None))
     kind, notes = strip_annotations(first)
     return kind, notes + getattr(hint, "__metadata__", ())
-
-
-def parse_bound(name: str, note: Any) -> tuple[str, float]:
-    """"> 0" -> (">", 0.0)"""
-    match = END.fullmatch(str(note))
-    if not match:
-        raise TypeError(f"{name}: the range {note!r} cannot be read; write '> 0', '>= 0', '< 1', "
-                        "'<= 1' or 'any'")
-    return match[1], float(match[2])
 
 
 def choices_of(kind: Any) -> tuple:

@@ -1,6 +1,6 @@
 """What a run writes while its model trains, and how a run that was stopped goes on from there.
 
-    recorder = Recorder(folder, plan, model, optimizer, scaler, source, device, done)
+    recorder = Recorder(folder, cfg, objective, model, optimizer, scaler, source, device)
     with recorder.saved_if_it_ends_early("python -m nanouft.train --resume out/sft"):
         for step in recorder.log_steps(steps(...)):
             ...                         # the caller's own work after each step
@@ -28,13 +28,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nanouft.gpt import GPT
-from nanouft.loop import Device, Step
+from nanouft.objective import Objective
 from nanouft.plumbing import files
 from nanouft.plumbing.errors import Diverged, UserError, flag
 from nanouft.plumbing.printing import note, progress, say
 from nanouft.plumbing.safetensors_files import load_tensors, not_finite, read_tensors, save_tensors
+from nanouft.run.config import RunConfig
+from nanouft.run.device import Device
 from nanouft.run.folder import read_lines
-from nanouft.run.plan import Plan
 
 BEST = Path("steps", "best.safetensors")                # of --keep best
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")             # what AdamW keeps of a parameter
@@ -51,16 +52,17 @@ class Recorder:
     of a run that diverged, because the same steps would diverge again. `source`: RowSource or
     Rollouts; `done`: steps that a resumed run has taken."""
 
-    def __init__(self, folder: Path, plan: Plan, model: GPT, optimizer: torch.optim.Optimizer,
-                 scaler: torch.amp.GradScaler, source: Any, device: Device, done: int = 0):
-        self.folder, self.stride, self.total = folder, source.stride, plan.steps
+    def __init__(self, folder: Path, cfg: RunConfig, objective: Objective, model: GPT,
+                 optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, source: Any,
+                 device: Device, done: int = 0):
+        self.folder, self.stride, self.total = folder, source.stride, cfg.steps
         self.done = self.saved = done           # steps taken, steps saved
         self.model, self.optimizer, self.scaler, self.source = model, optimizer, scaler, source
-        self.save_every = self.steps_between_saves(plan.cfg.save_every)
+        self.save_every = self.steps_between_saves(cfg.save_every)
         # after a save of s seconds there is none for 9 s: writing takes at most a tenth of the time
-        self.pause = 9 if plan.cfg.save_every is None else 0
+        self.pause = 9 if cfg.save_every is None else 0
         self.log = Log(folder / "metrics.jsonl", done, device)
-        self.name = plan.objective.name
+        self.name = objective.name
         self.updating = False                   # True while the optimizer takes a step
         self.waits = self.stopped = False       # signals wait for the end of a step; one has come
         optimizer.register_step_pre_hook(lambda *_: setattr(self, "updating", True))
@@ -78,7 +80,7 @@ class Recorder:
         """True if the weights are those after step `done`, and this step ends its rollout."""
         return not self.updating and self.done % self.stride == 0
 
-    def log_steps(self, steps: Iterable[Step]) -> Iterator[Step]:
+    def log_steps(self, steps: Iterable[Any]) -> Iterator[Any]:
         """The same steps, logged. After the caller's work on a step the model is saved if a save is
         due. If a signal has come, KeyboardInterrupt ends the run."""
         next_save = 0.0
@@ -278,7 +280,7 @@ class Log:
         self.file, self.device = file, device
         kept = [x for x in read_lines(file) if x["step"] <= start] if start else []
         files.write_text(file, "".join(json.dumps(x) + "\n" for x in kept))
-        self.waiting: list[tuple[Step, dict]] = []
+        self.waiting: list[tuple[Any, dict]] = []
         self.named: set[str] = set()        # metrics that were not finite
         self.tokens, self.clock = 0, time.perf_counter()
 
@@ -286,7 +288,7 @@ class Log:
         """True if the evaluation after this step was made."""
         return any("loss" not in x for x in read_lines(self.file) if x["step"] == step)
 
-    def add(self, step: Step, stats: Mapping[str, float]) -> None:
+    def add(self, step: Any, stats: Mapping[str, float]) -> None:
         self.waiting.append((step, {**step.sums, **stats, "grad_norm": step.norm}))
 
     def is_due(self) -> bool:

@@ -1,9 +1,12 @@
-"""A run of train as a value: its method and its flags. A command line is one way to make it.
+"""The configuration of a run: its flags, its method and the method's settings.
 
     config = RunConfig.of("dpo", {"data": "my.jsonl", "beta": 0.2})
     config = read_flags(["--objective", "dpo", "--data", "my.jsonl", "--beta", "0.2"])
+    config.objective()                                  # DPO(beta=0.2)
     config.argv()                                       # that command line again
     config.with_flags(seed=1)                           # another run
+
+A field is a flag: its type says what may be given, the comment after it is its help (flags.py).
 
     python -m nanouft.train --help                      # the flags of SHOWN_BY_HELP
     python -m nanouft.train --objective ift --help      # and the settings of ift
@@ -40,7 +43,9 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
-class TrainFlags:
+class RunConfig:
+    """It never changes, and another process may have it; there the class of its method is found
+    again by its name."""
     # ---- data
     data: Files | None = None           # your rows: prompt and response, messages ... [NanoWorld]
     eval_data: Files | None = None      # files of held-out rows [a tenth of --data]
@@ -87,24 +92,20 @@ class TrainFlags:
     out: str | None = None              # where the run is saved [out/<objective>]
     resume: str | None = None           # resume the interrupted run in this folder
 
+    # no flags
+    method: str = "ift"         # as --objective takes it; <Name>: a class of Python
+    settings: tuple[tuple[str, Any], ...] = ()      # of the method, those that were given
+    given: frozenset[str] = frozenset()     # flags that were given; others may suit the rows
+    cls: type[Objective] | None = field(default=None, compare=False, repr=False)
+    in_python: bool = field(default=False, compare=False, repr=False)   # called there
+
     def __post_init__(self) -> None:
         for name in ("data", "eval_data"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
 
     def flags(self) -> dict[str, Any]:
         """{flag: its value}, of all."""
-        return {f.name: getattr(self, f.name) for f in fields(TrainFlags)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig(TrainFlags):
-    """One run: what it learns by, from what, and where. It never changes, and another process may
-    have it; there the class of its method is found again by its name."""
-    method: str = "ift"         # as --objective takes it; <Name>: a class of Python
-    settings: tuple[tuple[str, Any], ...] = ()      # of the method, those that were given
-    given: frozenset[str] = frozenset()     # flags that were given; others may suit the rows
-    cls: type[Objective] | None = field(default=None, compare=False, repr=False)
-    in_python: bool = field(default=False, compare=False, repr=False)   # called there
+        return {name: getattr(self, name) for name in FLAGS}
 
     @classmethod
     def of(cls, method: Any, flags: Mapping[str, Any]) -> "RunConfig":
@@ -123,16 +124,16 @@ class RunConfig(TrainFlags):
         name = method if isinstance(method, str) else name_of(kind)
         check_settings(name, kind)
         kind = guarded_class(kind) if name.startswith("<") else kind
-        values = from_python(name, (TrainFlags, kind), settings | {**flags})
+        known = {*FLAGS, *(f.name for f in fields(kind))}
+        values = from_python(name, (RunConfig, kind), settings | {**flags}, known)
         return cls.made(name, kind, values | {"objective": name} if method else values)
 
     @classmethod
     def made(cls, method: str, kind: type[Objective], values: dict[str, Any]) -> "RunConfig":
         """From values that have their types, of flags and of settings."""
-        known = {f.name for f in fields(TrainFlags)}
         settings = {f.name: values[f.name] for f in fields(kind) if f.name in values}
-        return cls(**{name: values[name] for name in known & {*values}}, given=frozenset(values),
-                   method=registry_name(method), cls=kind,
+        flags = {name: values[name] for name in FLAGS if name in values}
+        return cls(**flags, given=frozenset(values), method=registry_name(method), cls=kind,
                    settings=tuple((name, frozen(x)) for name, x in settings.items()))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -209,9 +210,13 @@ class RunConfig(TrainFlags):
         return self
 
 
+FLAGS = tuple(f.name for f in fields(RunConfig)
+              if f.name not in ("method", "settings", "given", "cls", "in_python"))
+
+
 def check_settings(method: str, kind: type[Objective]) -> None:
     """UserError if a setting of a method has the name of a flag of every run."""
-    if both := {f.name for f in fields(TrainFlags)} & {f.name for f in fields(kind)}:
+    if both := {*FLAGS} & {f.name for f in fields(kind)}:
         raise UserError(f"--objective {method}: {flag(min(both))} is a flag of every run; give the "
                         "setting another name")
 
@@ -248,7 +253,7 @@ def parse_run(argv: list[str], about: str = "", cls: type[Objective] | None = No
     parser.add_argument("--objective", metavar="NAME",
                         help="the method, such as sft, ift or dpo; `list` shows all of them and "
                              "what each needs [ift]")
-    add_flags(parser, TrainFlags, "", None if every else SHOWN_BY_HELP)
+    add_flags(parser, RunConfig, "", None if every else SHOWN_BY_HELP, only=FLAGS)
     title = textwrap.fill(title_of(cls).rstrip("."), 79)
     add_flags(parser, cls, title, None if every or chosen else ())
     return RunConfig.made(name, cls, vars(parser.parse_args(argv)))

@@ -14,9 +14,9 @@ from nanouft.data.batches import Encoded
 from nanouft.data.row import Row
 from nanouft.generate import Answer, stops
 from nanouft.gpt import GPT
-from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.rollout import Score
+from nanouft.run.device import Device
 from nanouft.run.reference import Numbers, logps
 
 Metrics = dict[str, Any]

@@ -13,18 +13,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanouft import __version__, world
+from nanouft.data.batches import Encoded
 from nanouft.data.row import Row
 from nanouft.data.selection import each_question
 from nanouft.generate import MAX_NEW, Answer, generate, stops, why_unfinished
 from nanouft.gpt import GPT
-from nanouft.loop import Device
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.files import read_json, write_text
 from nanouft.plumbing.printing import if_in_checkout, progress, quantity, say
 from nanouft.plumbing.seeds import chunk_seed
 from nanouft.rollout import Score
-from nanouft.run.config import TrainFlags
+from nanouft.run.config import RunConfig
+from nanouft.run.device import Device
 from nanouft.run.eval_metrics import (
     Metrics,
     bootstrap,
@@ -32,7 +33,6 @@ from nanouft.run.eval_metrics import (
     held_out_metrics,
     measure_rewards,
 )
-from nanouft.run.plan import Plan
 from nanouft.world.answers import read_question
 
 CURVE = (0, 1 / 12, 1 / 6, 1 / 3, 2 / 3, 1)     # of the steps; a model changes most early on
@@ -92,11 +92,11 @@ def words_of(text: str) -> str:
     return text.partition("<|")[0].strip()
 
 
-def is_on_curve(step: int, cfg: TrainFlags, steps: int) -> bool:
+def is_on_curve(step: int, cfg: RunConfig) -> bool:
     """True of the steps of a run on NanoWorld after which curve_scores are measured."""
     if cfg.data or cfg.plain or not (cfg.items and cfg.curve_items):
         return False
-    return step in {round(share * steps) for share in CURVE}
+    return step in {round(share * cfg.steps) for share in CURVE}
 
 
 def curve_scores(model: GPT, tok: Tokenizer, items: int) -> dict[str, float]:
@@ -129,24 +129,24 @@ class EvalResult(NamedTuple):
     answers: list[dict]         # to questions
 
 
-def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
-                 score: Score | None, who: str = "the model") -> EvalResult:
+def evaluate_run(model: GPT, tok: Tokenizer, cfg: RunConfig, objective: Objective,
+                 held_out: list[Encoded], device: Device, score: Score | None,
+                 who: str = "the model") -> EvalResult:
     """Metrics of the held-out rows, and the model's answers. It answers NanoWorld's questions. Of
     your rows it answers all held-out questions if a reward scores them, else SHOWN of them."""
-    cfg, held_out = plan.cfg, plan.held_out
     if cfg.plain:
         return EvalResult({}, [])
     metrics: Metrics = {"held_out": held_out_metrics(model, held_out, tok.pad, device)}
-    several_kinds = len(plan.objective.kinds()) > 1 and "nll" not in metrics["held_out"]
-    if several_kinds and (cfg.data or not plan.objective.on_policy):
+    several_kinds = len(objective.kinds()) > 1 and "nll" not in metrics["held_out"]
+    if several_kinds and (cfg.data or not objective.on_policy):
         metrics["demos"] = demo_metrics(model, held_out, tok.pad, device)
     if not cfg.data and cfg.items:
         metrics["families"], items = score_tasks(model, tok, items=cfg.items, who=who)
         return EvalResult(metrics, items)
-    if not scores_answers(cfg, plan.objective):
+    if not scores_answers(cfg, objective):
         score = None
     if score:
-        rows, longest = [e.row for e in held_out], plan.max_new
+        rows, longest = [e.row for e in held_out], cfg.max_new
     else:
         questions = each_question([e.row for e in held_out], by_fields=False)
         rows, longest = questions[:SHOWN], ANSWER
@@ -160,7 +160,7 @@ def evaluate_run(model: GPT, tok: Tokenizer, plan: Plan, device: Device,
     return EvalResult(metrics, metrics["answers"])
 
 
-def scores_answers(cfg: TrainFlags, objective: Objective) -> bool:
+def scores_answers(cfg: RunConfig, objective: Objective) -> bool:
     """True if the model answers held-out questions of your rows, and a reward scores them."""
     return bool(cfg.data) and objective.on_policy and (
         objective.scorer != "none" or cfg.reward != "exact")

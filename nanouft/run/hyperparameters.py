@@ -5,14 +5,18 @@
 """
 import math
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+
+import torch
+import torch.nn as nn
 
 from nanouft.data.batches import Encoded
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.printing import quantity, say
-from nanouft.run.config import TrainFlags
+from nanouft.run.config import RunConfig
 
 WIDTH = 128                 # of the model for which the default learning rates were chosen
 DEFAULT_EPOCHS = 3          # over the rows; more passes learn a small file by heart (docs/data.md)
@@ -22,6 +26,9 @@ MIN_STEPS = (20, 20)        # fewer steps change nothing
 MIN_STEPS_DEMOS = (200, 400)    # the same for a narrow model and few demonstrations:
 STEPS_PER_ROW = 10          # this many for each row, but within these two bounds
 MAX_LR_FEEDBACK = 3e-5      # for pairs and grades: a higher rate makes answers worse
+VALUE_TIMES = 30            # PPO's value head learns at this many times the learning rate
+
+Schedule = Callable[[int], float]       # number of a step -> its learning rate
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ DEFAULTS_FOR = {                    # (rows or model, what the method learns fro
     ("wide model", "prompts"): Defaults(FEW_PROMPTS, MIN_STEPS)}
 
 
-def choose_hyperparameters(cfg: TrainFlags, objective: Objective, rows: int,
+def choose_hyperparameters(cfg: RunConfig, objective: Objective, rows: int,
                            model: Any) -> tuple[float, int, int]:
     """(learning rate, batch size, steps): what the flags say, or else the defaults. UserError if a
     step would have more rows than there are, or be cut into more micro-batches than it has rows."""
@@ -74,8 +81,8 @@ def choose_defaults(objective: Objective, rows: int, model: Any) -> Defaults:
 def learning_rate(objective: Objective, model: Any, defaults: Defaults = DEFAULTS,
                   lora: bool = False) -> float:
     """The peak of the learning rate if --lr is not given: Objective.lr of the method, changed by
-    the model's width, LoRA, few demonstrations, and a limit for feedback. loop.warmup_cosine makes
-    the rate of each step from it; a value head learns faster (loop.make_optimizer)."""
+    the model's width, LoRA, few demonstrations, and a limit for feedback. warmup_cosine makes
+    the rate of each step from it; a value head learns faster (make_optimizer)."""
     lr = objective.lr * WIDTH / model.cfg.n_embd            # twice as wide, half the rate
     lr *= 10 if lora else defaults.lr_factor                # LoRA's matrices are thin
     return lr * min(1, defaults.max_lr / objective.lr)
@@ -100,3 +107,26 @@ def with_beta(objective: Objective, data: list[Encoded]) -> Objective:
     beta = float(f"{min(0.1, max(0.01, 1 / median)):.2g}")
     say(f"beta {beta:g}, chosen for responses of {median:g} tokens, the median (--beta changes it)")
     return replace(objective, **{"beta": beta})
+
+
+# ---- the optimizer and its learning-rate schedule ------------------------------------------------
+def make_optimizer(model: nn.Module, lr: float, fused: bool | None = None) -> torch.optim.Optimizer:
+    """AdamW without weight decay. A value head is new on a trained model, so it learns faster.
+    fused: one kernel for a step, or not; None is PyTorch's choice."""
+    named = [(n.startswith("value."), p) for n, p in model.named_parameters() if p.requires_grad]
+    groups: list[dict] = [{"params": [p for is_head, p in named if not is_head]}]
+    if head := [p for is_head, p in named if is_head]:
+        groups.append({"params": head, "times": VALUE_TIMES})
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=fused)
+
+
+def warmup_cosine(peak: float, steps: int, share: float) -> Schedule:
+    """Linear up to `peak` over this share of the steps, then half a cosine down to 0. For a run."""
+    up = max(1, round(share * steps))
+    down = max(1, steps - up)
+
+    def schedule(number: int) -> float:
+        if number < up:
+            return peak * ((number + 1) / up)
+        return peak * (0.5 * (1 + math.cos(math.pi * (number - up) / down)))
+    return schedule

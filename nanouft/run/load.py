@@ -15,6 +15,7 @@ The way from a file to token ids, in nanouft/data:
 """
 import hashlib
 import shlex
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,17 +29,16 @@ from nanouft.data.report import describe, duplicates_note, grade_note, report_us
 from nanouft.data.row import Row
 from nanouft.data.rows import Parsed, as_rows, read, usable
 from nanouft.data.selection import NoRows, label_rows
-from nanouft.loop import DTYPES, Device
 from nanouft.models.folders import hash_of_model, start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import own_file, remove
-from nanouft.plumbing.printing import LeftOut, if_in_checkout, note, quantity, say
-from nanouft.run.config import RunConfig, TrainFlags, parse_run
-from nanouft.run.device import choose_device, fp32_if_small, precision_of_run
-from nanouft.run.folder import hash_of_code, locked
+from nanouft.plumbing.printing import BRIEF, LeftOut, if_in_checkout, note, quantity, say
+from nanouft.run.config import RunConfig, parse_run
+from nanouft.run.device import DTYPES, Device, choose_device, fp32_if_small, precision_of_run
+from nanouft.run.folder import hash_of_code, lock_when_free
 
 
 class Rows(NamedTuple):
@@ -48,7 +48,7 @@ class Rows(NamedTuple):
     left_out: LeftOut           # rows of the files that cannot be read
 
 
-def open_model(cfg: TrainFlags, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
+def open_model(cfg: RunConfig, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:
     """The initial model as this run trains it, on the CPU, and its tokenizer."""
     model: Any
     model, tok = start_model(cfg.init, bool(cfg.lora))
@@ -78,7 +78,7 @@ def open_for_inference(name: str, device: str, dtype: str | None,
     return model.to(chosen.name).eval(), tok, chosen
 
 
-def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
+def load_rows(cfg: RunConfig, objective: Objective) -> Rows:
     """Rows of your files, or drawn from NanoWorld."""
     kinds = objective.kinds()
     if not cfg.data:
@@ -101,7 +101,7 @@ def load_rows(cfg: TrainFlags, objective: Objective) -> Rows:
     return Rows(rows, held_out, left_out + also_left_out)
 
 
-def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
+def encode_rows(cfg: RunConfig, objective: Objective, rows: Rows, n_ctx: int,
                 tok: Tokenizer, max_new: int) -> tuple[list[Encoded], list[Encoded]]:
     """(rows to train on, held-out rows) as tokens, with room for `max_new` more if the model
     samples. n_ctx: the context of the model. There may be no held-out row that fits."""
@@ -146,7 +146,7 @@ def encode_rows(cfg: TrainFlags, objective: Objective, rows: Rows, n_ctx: int,
     return train, held_out
 
 
-def chosen_rows(cfg: TrainFlags, objective: Objective, rows: Rows) -> list[Row]:
+def chosen_rows(cfg: RunConfig, objective: Objective, rows: Rows) -> list[Row]:
     """The rows that the objective learns from. If there are none, the error is about all rows of
     the files, held-out ones too, and names the unread fields itself, and the methods that read
     such rows."""
@@ -197,15 +197,17 @@ def count_rows_per_method(
 
 
 # ---- models that must be trained before a method -------------------------------------------------
+HELPERS = Path("out", "helpers")
 # flags that they take from the run, about its rows and its memory
 INHERITED = ("init", "data", "rows", "skills", "mix", "noise", "seed", "max_length", "batch_size",
              "lora", "lora_alpha", "lora_targets", "dtype", "accumulate",
              "activation_checkpointing")
 
 
-def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
-                      train: Callable[[RunConfig], Any]) -> Objective:
-    """The objective with the folders of its first models. `train` makes each of them once."""
+def with_helper_models(objective: Objective, cfg: RunConfig, device: Device,
+                       train: Callable[[RunConfig], Any]) -> Objective:
+    """The objective with the folders of its helper models. `train` makes each of them once, in
+    out/helpers, in a folder named by all that it depends on. Other processes wait for it."""
     first = objective.first_models
     if first is None or getattr(objective, first.setting) is not None:
         return objective
@@ -213,22 +215,24 @@ def with_first_models(objective: Objective, cfg: TrainFlags, device: Device,
         raise UserError(f"{flag(first.setting)} FOLDER ... is required with --data: models trained "
                         "on such responses; only for NanoWorld they are trained automatically")
     changed = {name: getattr(cfg, name) for name in INHERITED if first.inherits
-               and getattr(cfg, name) != getattr(TrainFlags, name)}
+               and getattr(cfg, name) != getattr(RunConfig, name)}
     content = [hash_of_model(cfg.init), *map(hash_of_rows, cfg.data or ())]
     folders = []
     for own_flags in first.flags:
         config = parse_run(shlex.split(own_flags)).with_flags(**changed)
-        inputs = [config.argv(), *content, hash_of_code()]
+        inputs = [config.argv(), content if first.inherits else [], hash_of_code()]
         key = hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]
-        folder = Path("out/.first", f"{first.setting}-{key}")
-        config = config.with_flags(plain=True, save_every=0, out=str(folder))
-        if not (folder / "model.safetensors").exists():
-            if (folder / "run.json").exists():
-                with locked(folder):            # UserError if a run trains there now
-                    pass
-            remove(folder)                      # what a stopped run has left
-            say("a model that this method needs, trained once: python -m nanouft.train "
-                f"{shlex.join(config.argv())}")
-            train(config.with_flags(device=device.name))
+        folder = HELPERS / f"{first.setting}-{key}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with lock_when_free(folder.parent, f"{folder.name}.lock",
+                            f"{folder}: another process makes it; waiting"):
+            if not (folder / "model.safetensors").exists():
+                remove(folder)          # what a stopped run has left
+                say("a model that this method needs, trained once: python -m nanouft.train "
+                    f"{shlex.join(config.argv())}", at=BRIEF)
+                began = time.monotonic()
+                train(config.with_flags(plain=True, save_every=0, out=str(folder),
+                                        device=device.name))
+                say(f"{folder}: trained in {time.monotonic() - began:.0f} s", at=BRIEF)
         folders.append(str(folder))
     return replace(objective, **{first.setting: folders})

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +24,15 @@ from nanouft.compare.runs import ONLY_TRAIN
 from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.data.row import Row
 from nanouft.generate import MAX_NEW
-from nanouft.loop import Device, Step, Update, make_optimizer, steps
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.files import remove
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.config import RunConfig
+from nanouft.run.device import Device
+from nanouft.run.hyperparameters import make_optimizer
 from nanouft.run.reference import FrozenModels
-from nanouft.train import run_from_config
+from nanouft.train import Step, sampled_batch, steps, train
 
 SAMPLES = 4         # answers that GRPO samples to each prompt
 DTYPES: dict[str, tuple[str, str, dict]] = {    # how it is told, our precision, TRL's settings
@@ -67,7 +69,7 @@ def nano() -> Subject:
     remove(Path(folder))
     flags = {"seed": 0, "init": "base", "device": "cpu", "out": folder} | ONLY_TRAIN
     with contextlib.redirect_stdout(io.StringIO()):
-        run_from_config(RunConfig.of("sft", flags))
+        train(RunConfig.of("sft", flags))
     return Subject(folder, rows=32, turns=40)
 
 
@@ -115,8 +117,8 @@ def our_steps(name: str, subject: Subject, device: Device) -> Iterator[Step]:
         encoded = FrozenModels(model, tok.pad, device).prepare(encoded, objective)
         source = RowSource(encoded, batching, tok.pad)
     source.order = np.arange(len(encoded)).reshape(-1, subject.rows)
-    return steps(model, objective, source, Update(optimizer, clip=1.0), range(batching.steps),
-                 device)
+    batch_of = partial(sampled_batch, source) if isinstance(source, Rollouts) else source
+    return steps(model, objective, batch_of, optimizer, range(batching.steps), device, clip=1.0)
 
 
 def trl_steps(name: str, subject: Subject, how: dict, after_step: Callable[[], None]) -> None:

@@ -12,13 +12,21 @@ from made import FORMS, Form, push, with_logps
 
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.errors import UserError, flag
-from nanouft.plumbing.ranges import check_ranges, ranges_of, strip_annotations
+from nanouft.plumbing.ranges import Range, check_ranges, ranges_of, strip_annotations
 from nanouft.run.config import read_flags
 
 # beyond what the range of one setting can say
 REFUSED = ["tofu gamma 0.5", "ada_dpo tau_min 9.0"]
+
+
+def ends_of(limits: Range) -> list[tuple[str, float]]:
+    """[(">=", 0.0), ("<", 0.5)] of Range(at_least=0, below=0.5)."""
+    signs = {"at_least": ">=", "above": ">", "at_most": "<=", "below": "<"}
+    return [(signs[name], end) for name, end in vars(limits).items() if math.isfinite(end)]
+
+
 ENDS = [(name, field, sign, end) for name, cls in OBJECTIVES.items()
-        for field, limits in ranges_of(cls).items() for sign, end in limits.ends]
+        for field, limits in ranges_of(cls).items() for sign, end in ends_of(limits)]
 
 
 def takes(form: Form) -> bool:

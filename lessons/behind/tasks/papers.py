@@ -26,6 +26,7 @@ from nanouft.plumbing.printing import quantity
 from nanouft.plumbing.seeds import step_seed
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.reference import FrozenModels
+from nanouft.train import sampled_batch
 
 SIGN = "The sign is wrong: the demonstrations become less likely."
 
@@ -122,8 +123,9 @@ def batch_of(objective: Objective, model: GPT, case: Case, score: Score) -> Batc
     data, _ = encode(objective.choose(rows), nano(), CONTEXT)
     if objective.on_policy:
         sampler = Sampler(model, tiny_model(case), nano(), LONGEST)
-        return Rollouts(data, objective, sampler, score,
-                        Batching(case.rows, 1, accumulate=case.parts))(0)
+        source = Rollouts(data, objective, sampler, score,
+                          Batching(case.rows, 1, accumulate=case.parts))
+        return sampled_batch(source, 0)
     objective.setup(model, seed=0)
     data = FrozenModels(model, nano().pad).prepare(data, objective)
     batch = collate(data, range(case.rows), nano().pad)

@@ -45,10 +45,10 @@ from torch import Tensor
 
 from nanouft.batch import Seqs
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.loop import make_optimizer
 from nanouft.objectives.dpo import dpo_loss, log_ratio
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import progress, say
+from nanouft.run.hyperparameters import make_optimizer
 
 COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (1, 1, 0)}
 SHAPES = {"square": "111 111 111", "ring": "111 101 111", "cross": "010 111 010",
