@@ -41,13 +41,13 @@ from tqdm import tqdm
 
 from nanouft.batch import Batch
 from nanouft.data.fields import NAMES
+from nanouft.data.row import Score
 from nanouft.data.rows import Row
 from nanouft.data.selection import CHOOSE
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError, flag, load, locate_errors, nearest
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import note
-from nanouft.rollout import Score
 
 CHECKED = "loss", "credit"                          # what they return is checked
 # metrics that the log of every run writes itself, and those of a run that samples
@@ -106,8 +106,10 @@ def guarded_methods(cls: type[Objective], file: str) -> dict[str, Callable]:
             or method in ("choose", *CHECKED) and function is not getattr(Objective, method)}
 
 
-def guarded_class(cls: type[Objective]) -> type[Objective]:
+def checked_class(cls: type[Objective]) -> type[Objective]:
     """A class that is in no file of its own, guarded for one run; itself it stays as it is."""
+    if why := class_mistake(cls):
+        raise UserError(f"{cls.__name__}: {why}")
     methods = guarded_methods(cls, cls.__name__)
     return type(cls.__name__, (cls,), {"__module__": cls.__module__, **methods})
 

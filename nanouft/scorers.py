@@ -12,14 +12,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from nanouft import world
-from nanouft.data.row import Row
+from nanouft.data.row import Row, Score
 from nanouft.gpt import GPT
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objective import Objective
 from nanouft.own import own_reward
 from nanouft.plumbing.errors import UserError
-from nanouft.rollout import Score
 
 HEAD = "score.weight"           # the vector's name in GPT2ForSequenceClassification
 

@@ -185,13 +185,13 @@ def copy_of_package(place: Path) -> dict[str, str]:
 
 def test_an_edited_method_of_nanouft_names_its_runs_anew_and_no_others(tmp_path):
     """With the old time stamp. Text that is imported already ends the comparison in one line."""
-    edits = [SIGN, ["compare/table.py", "Result", "result"], ["loop.py", "\n", "\n\n"]]
+    edits = [SIGN, ["compare/table.py", "Result", "result"], ["train.py", "\n", "\n\n"]]
     found = subprocess.run(
         [sys.executable, "-c", EDITS, json.dumps(edits), "sft", "dpo", "mine.py", "sft+dpo", "dft",
          "--device", "cpu"], capture_output=True, text=True, env=copy_of_package(tmp_path))
-    first, of_dpo, of_table, of_loop = map(eval, found.stdout.splitlines())
+    first, of_dpo, of_table, of_train = map(eval, found.stdout.splitlines())
     assert [x == y for x, y in zip(first, of_dpo)] == [True, False, False, False, True]
-    assert of_table == of_dpo and "start Python again" in of_loop[0]
+    assert of_table == of_dpo and "start Python again" in of_train[0]
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from nanouft.data.batches import Encoded, encode, encode_what_fits
 from nanouft.data.files import items
 from nanouft.data.holdout import holdout
-from nanouft.data.report import advice, describe, example_lines, length_note
+from nanouft.data.report import advice, describe, length_note
 from nanouft.data.row import Row
 from nanouft.data.rows import Parsed, as_rows, read, usable
 from nanouft.data.selection import NoRows, demo_rows
@@ -45,8 +45,10 @@ from nanouft.run.config import RunConfig
 from nanouft.run.device import Device
 from nanouft.run.folder import check_free
 from nanouft.run.hyperparameters import choose_hyperparameters
-from nanouft.run.load import Rows, chosen_rows, count_rows_per_method, encode_rows
+from nanouft.run.load import Rows, encode_rows
 from nanouft.run.memory import memory_note
+from nanouft.run.own_rows import chosen_rows, count_rows_per_method
+from nanouft.run.plan import example_lines
 from nanouft.run.reference import FrozenModels
 
 Part = Annotated[float, Range(above=0, at_most=1)]

@@ -1,14 +1,11 @@
 """Sentences for the user about rows: what a file holds, what a run reads and leaves out."""
-import textwrap
 from collections import Counter
 from collections.abc import Collection, Mapping
-from itertools import groupby
 
-from nanouft.data.batches import MISMATCHED, Encoded, Tokens
+from nanouft.data.batches import MISMATCHED, Encoded
 from nanouft.data.fields import is_beside_text
 from nanouft.data.row import Row, is_demo, is_good, is_real_pair
 from nanouft.data.rows import no_answer
-from nanouft.models.tokenizer import Tokenizer
 from nanouft.plumbing.printing import LeftOut, if_in_checkout, places, quantity, reasons
 
 NOT_READ = "which this method does not read"
@@ -192,30 +189,3 @@ def length_note(data: list[Encoded], of: str) -> str:
 
 
 # ---- a row in print ------------------------------------------------------------------------------
-def with_brackets(t: Tokens, tok: Tokenizer) -> str:
-    """A sequence as text, with the trained tokens in [[ ]]. Long parts are shortened."""
-    out = ""
-    for counts, part in groupby(zip(t.mask, t.ids), key=lambda pair: pair[0]):
-        text = tok.decode([i for _, i in part])
-        text = text if len(text) <= 240 else f"{text[:110]} ... {text[-110:]}"
-        text = text.replace("\n", "\\n")
-        out += f"[[{text}]]" if counts else text
-    return out
-
-
-def example_lines(data: list[Encoded], tok: Tokenizer) -> list[str]:
-    """The row that a run prints, as text within 80 columns: the first one. If rows have grades, it
-    is the best and the worst, each below its grade: "<|user|> Hi<|assistant|>[[ Ho<|end|>]]"."""
-    name = next((name for name in ("score", "label") if name in data[0].per_row), "")
-    rows = [data[0]]
-    if name:
-        best, worst = (pick(data, key=lambda e: e.per_row[name]) for pick in (max, min))
-        rows = [best] if best is worst else [best, worst]
-    out = []
-    for e in rows:
-        texts = {role: with_brackets(t, tok) for role, t in e.seqs.items() if role != MISMATCHED}
-        out += [f" {name} {e.per_row[name]:.3g}:"] if name else []
-        out += [textwrap.fill(text if len(texts) == 1 else f"{role}: {text}", 80,
-                              initial_indent="  ", subsequent_indent="  ")
-                for role, text in texts.items()]
-    return out

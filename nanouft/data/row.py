@@ -5,7 +5,7 @@
 
 It is the second of three forms. rows.py makes it of a dictionary, batches.py makes token ids of it.
 """
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 from unicodedata import normalize
@@ -65,3 +65,6 @@ def up_to_last_answer(side: Turns) -> Turns:
     """The turns up to the last answer. Questions after it are left out of a demonstration."""
     last = max((i for i, turn in enumerate(side) if turn.role == "assistant"), default=-1)
     return side[:last + 1]
+
+
+Score = Callable[[list[Row], list[str]], Any]       # n rows and an answer to each -> (n,) rewards

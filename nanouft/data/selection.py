@@ -8,7 +8,6 @@ row.
 """
 import json
 
-from nanouft.data.report import NOT_READ, describe, unread_fields, why_skipped
 from nanouft.data.row import Roles, Row, comparable, is_demo, is_good, is_real_pair
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import reasons
@@ -22,6 +21,7 @@ def require(rows: list[Row], what: str, data: list[Row], kind: str) -> list[Row]
     """The rows. If there are none, NoRows says why rows of this kind are left out, and names the
     fields that nothing reads."""
     if not rows:
+        from nanouft.data.report import NOT_READ, describe, unread_fields, why_skipped
         unread = unread_fields(data, kind.split(" + "))
         skipped = [(r.where, why) for r in data
                    if not (why := why_skipped(r, [kind])).endswith(NOT_READ)]

@@ -32,7 +32,6 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from nanouft.objective import Objective
-from nanouft.own import class_in
 from nanouft.plumbing.errors import UserError, one_of
 from nanouft.plumbing.files import own_file
 
@@ -87,6 +86,7 @@ def find(name: str) -> type[Objective]:
         if Path(file).stem in NAMES:
             raise UserError(f"--objective {name}: {Path(file).stem} is a method of nanouft; give "
                             "the file another name")
+        from nanouft.own import class_in
         return class_in(name)
     if name.startswith("<"):
         raise UserError(f"--objective {name}: the run's class is {name[1:-1]}, which only Python "

@@ -26,7 +26,6 @@ from typing import Any, Literal
 from nanouft import world
 from nanouft.objective import Count, Objective, Positive, Share
 from nanouft.objectives import FAMILIES, OBJECTIVES, find, name_of, registry_name
-from nanouft.own import class_mistake, guarded_class
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import own_file, read_json
 from nanouft.plumbing.printing import say
@@ -119,11 +118,11 @@ class RunConfig:
         if not (isinstance(kind, type) and issubclass(kind, Objective)):
             raise UserError(f"{method!r}: is not a method; give its name, a file, a subclass of "
                             "Objective or an object of one")
-        if why := class_mistake(kind):
-            raise UserError(f"{kind.__name__}: {why}")
         name = method if isinstance(method, str) else name_of(kind)
+        if name.startswith("<"):
+            from nanouft import own
+            kind = own.checked_class(kind)
         check_settings(name, kind)
-        kind = guarded_class(kind) if name.startswith("<") else kind
         known = {*FLAGS, *(f.name for f in fields(kind))}
         values = from_python(name, (RunConfig, kind), settings | {**flags}, known)
         return cls.made(name, kind, values | {"objective": name} if method else values)

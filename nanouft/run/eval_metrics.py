@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from nanouft.data.batches import Encoded
-from nanouft.data.row import Row
+from nanouft.data.row import Row, Score
 from nanouft.generate import Answer, stops
 from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.rollout import Score
 from nanouft.run.device import Device
 from nanouft.run.reference import Numbers, logps
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from nanouft import __version__, world
 from nanouft.data.batches import Encoded
-from nanouft.data.row import Row
+from nanouft.data.row import Row, Score
 from nanouft.data.selection import each_question
 from nanouft.generate import MAX_NEW, Answer, generate, stops, why_unfinished
 from nanouft.gpt import GPT
@@ -23,7 +23,6 @@ from nanouft.objective import Objective
 from nanouft.plumbing.files import read_json, write_text
 from nanouft.plumbing.printing import if_in_checkout, progress, quantity, say
 from nanouft.plumbing.seeds import chunk_seed
-from nanouft.rollout import Score
 from nanouft.run.config import RunConfig
 from nanouft.run.device import Device
 from nanouft.run.eval_metrics import (

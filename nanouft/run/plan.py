@@ -8,36 +8,23 @@ hyperparameters.py chooses learning rate, batch size and steps.
 """
 import textwrap
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from itertools import groupby
+from typing import Any
 
 import torch
 
-from nanouft.data.batches import Encoded
-from nanouft.data.files import hash_of_rows
-from nanouft.data.holdout import leak, question_keys
-from nanouft.data.report import example_lines
-from nanouft.data.row import Row
+from nanouft.data.batches import MISMATCHED, Encoded, Tokens
 from nanouft.generate import MAX_NEW, longest_answer
 from nanouft.models.folders import hash_of_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
-from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
-from nanouft.plumbing.printing import BRIEF, note, quantity, say
+from nanouft.plumbing.printing import BRIEF, quantity, say
 from nanouft.run.config import RunConfig
 from nanouft.run.device import Device, processor
 from nanouft.run.folder import fingerprint, hash_of, hash_of_class, trained_question_keys
 from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
-from nanouft.run.load import Rows, encode_rows
-from nanouft.run.memory import memory_note
-
-
-class RunData(NamedTuple):
-    """The rows of a run, as tokens."""
-    train: list[Encoded]
-    held_out: list[Encoded]     # those that are scored before and after
-    asked: frozenset[str] = frozenset()     # keys of the questions that it or its start learned
-    leak: str = ""              # "5 of 5 held-out questions are also trained on", or ""
+from nanouft.run.load import Rows, RunData, encode_rows
 
 
 def settle(cfg: RunConfig, objective: Objective, rows: Rows, model: Any,
@@ -52,12 +39,21 @@ def settle(cfg: RunConfig, objective: Objective, rows: Rows, model: Any,
         objective = with_beta(objective, train)
     lr, batch_size, steps = choose_hyperparameters(cfg, objective, len(train), model)
     cfg = replace(cfg, lr=lr, batch_size=batch_size, steps=steps, max_new=max_new)
-    asked = questions(rows.train, train) | trained_question_keys(cfg.init)
-    leaks = leak(questions(rows.held_out, held_out), asked)
-    held_out = choose_held_out(cfg, objective, held_out)
-    if leaks:
-        note(leaks)
-    return cfg, objective, RunData(train, held_out, asked, leaks)
+    data = RunData(train, held_out, trained_question_keys(cfg.init))
+    if cfg.data:
+        from nanouft.run import own_rows
+        data = own_rows.with_leaks(rows, data)
+    return cfg, objective, data._replace(held_out=scored_rows(cfg, objective, data.held_out))
+
+
+def scored_rows(cfg: RunConfig, objective: Objective, held_out: list[Encoded]) -> list[Encoded]:
+    """The held-out rows that a run scores."""
+    if cfg.plain and not cfg.eval_every:
+        return []
+    if not cfg.data:
+        return held_out
+    from nanouft.run import own_rows
+    return own_rows.choose_held_out(cfg, objective, held_out)
 
 
 def epochs_of(cfg: RunConfig, objective: Objective, data: RunData) -> float:
@@ -71,8 +67,10 @@ def say_plan(cfg: RunConfig, objective: Objective, data: RunData, model: Any, to
     first, _, more = headline(cfg, objective, data, model, device).partition("\n")
     say(first, at=BRIEF)
     say(more)
-    if cfg.data and (text := memory_note(objective, data.train, model, device, cfg.batch_size,
-                                         cfg.accumulate, cfg.max_new)):
+    if cfg.data:
+        from nanouft.run.memory import memory_note
+        text = memory_note(objective, data.train, model, device, cfg.batch_size, cfg.accumulate,
+                           cfg.max_new)
         say(*textwrap.wrap(text, 80, break_on_hyphens=False), sep="\n", at=BRIEF)
     if not (objective.on_policy or cfg.plain):
         say("Only the tokens in [[ ]] are trained on:", *example_lines(data.train, tok), sep="\n")
@@ -103,6 +101,36 @@ def headline(cfg: RunConfig, objective: Objective, data: RunData, model: Any,
     return "\n".join(textwrap.fill(line, 80, break_long_words=False) for line in lines)
 
 
+def with_brackets(t: Tokens, tok: Tokenizer) -> str:
+    """A sequence as text, with the trained tokens in [[ ]]. Long parts are shortened."""
+    out = ""
+    for counts, part in groupby(zip(t.mask, t.ids), key=lambda pair: pair[0]):
+        text = tok.decode([i for _, i in part])
+        text = text if len(text) <= 240 else f"{text[:110]} ... {text[-110:]}"
+        text = text.replace("\n", "\\n")
+        out += f"[[{text}]]" if counts else text
+    return out
+
+
+def example_lines(data: list[Encoded], tok: Tokenizer) -> list[str]:
+    """The row that a run prints, as text within 80 columns: the first one. If rows have grades, it
+    is the best and the worst, each below its grade: "<|user|> Hi<|assistant|>[[ Ho<|end|>]]"."""
+    name = next((name for name in ("score", "label") if name in data[0].per_row), "")
+    rows = [data[0]]
+    if name:
+        best, worst = (pick(data, key=lambda e: e.per_row[name]) for pick in (max, min))
+        rows = [best] if best is worst else [best, worst]
+    out = []
+    for e in rows:
+        texts = {role: with_brackets(t, tok) for role, t in e.seqs.items() if role != MISMATCHED}
+        out += [f" {name} {e.per_row[name]:.3g}:"] if name else []
+        out += [textwrap.fill(text if len(texts) == 1 else f"{role}: {text}", 80,
+                              initial_indent="  ", subsequent_indent="  ")
+                for role, text in texts.items()]
+    return out
+
+
+# ---- run.json ------------------------------------------------------------------------------------
 def describe(cfg: RunConfig, objective: Objective, data: RunData, model: Any, tok: Tokenizer,
              device: Device) -> dict:
     """The contents of run.json, to compare a resumed run with. `model` is not trained yet."""
@@ -110,7 +138,7 @@ def describe(cfg: RunConfig, objective: Objective, data: RunData, model: Any, to
     first = objective.first_models
     first_folders = getattr(objective, first.setting) if first else None
     content = [hash_of(reward), *map(hash_of_model, first_folders or ()),
-               *map(hash_of_rows, cfg.eval_data or ())]
+               *hashes_of_rows(cfg.eval_data)]
     code = None
     if user_code := own_file(cfg.method):
         code = hash_of(user_code)
@@ -126,16 +154,10 @@ def describe(cfg: RunConfig, objective: Objective, data: RunData, model: Any, to
             "start": hash_of_model(cfg.init),       # also config, tokenizer and template
             "held_out": fingerprint(torch.nn.Module(), data.held_out),
             "code": code,
-            "files": [hash_of_rows(file) for file in cfg.data or ()],
+            "files": hashes_of_rows(cfg.data),
             "asked": " ".join(sorted(data.asked)),
             "torch": torch.__version__, "device": f"{device.name} {device.dtype}",
             "processor": processor() if device.kind == "cpu" else None}
-
-
-def questions(rows: list[Row], encoded: list[Encoded]) -> frozenset[str]:
-    """Keys of the questions of your rows that are encoded."""
-    used = {e.row.where for e in encoded} - {""}
-    return frozenset(question_keys(r for r in rows if r.where in used))
 
 
 def format_epochs(rows: float) -> str:
@@ -144,25 +166,9 @@ def format_epochs(rows: float) -> str:
     return f"{text} {'epoch' if text == '1' else 'epochs'}"
 
 
-# ---- the held-out rows that a run scores ---------------------------------------------------------
-def choose_held_out(cfg: RunConfig, objective: Objective,
-                    held_out: list[Encoded]) -> list[Encoded]:
-    """The held-out rows that a run scores before and after: all of a file that is named, else from
-    32 to 200, spread over the file. Scoring them may cost a tenth of the training, if a step costs
-    three forwards."""
-    if cfg.plain and not cfg.eval_every:
+def hashes_of_rows(files: tuple[str, ...] | None) -> list[str]:
+    """By the content of each file."""
+    if not files:
         return []
-    if not cfg.data:
-        return held_out
-    if not held_out:
-        if cfg.keep == "best":
-            raise UserError("--keep best: no rows are held out; give some with --eval-data FILE")
-        note("no rows are held out, so nothing is evaluated; give some with --eval-data FILE")
-        return held_out
-    if not cfg.eval_data:
-        times = 2 + (cfg.steps // cfg.eval_every if cfg.eval_every else 0)
-        trained = cfg.steps * cfg.batch_size * objective.samples
-        n = min(len(held_out), max(32, min(200, int(0.1 * 3 * trained / times))))
-        held_out = [held_out[i * len(held_out) // n] for i in range(n)]
-    say(f"held-out rows evaluated: {len(held_out):,}")
-    return held_out
+    from nanouft.data.files import hash_of_rows
+    return [hash_of_rows(file) for file in files]
