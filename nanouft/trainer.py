@@ -90,7 +90,7 @@ class Wrapped:
         return self._through_wrapper(self.model.greedy, hidden)
 
     def wte(self, ids: torch.Tensor) -> torch.Tensor:
-        return self._through_wrapper(self.model.wte, ids)
+        return self._through_wrapper(lambda ids: self.model.wte(ids), ids)
 
     def _through_wrapper(self, part: Any, x: torch.Tensor) -> torch.Tensor:
         """part(x), in place of the model's forward."""
