@@ -31,6 +31,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.fast_ops import attend, logp_
 
 
@@ -47,6 +48,9 @@ class GPTConfig:
 
 NANO = GPTConfig(init_std=0.08)     # 0.99M parameters; at width 128 a std of .02 is too small
 BASE = Path(__file__).parent / "assets" / "base"        # the shipped base, fp16
+OTHER_ARCHITECTURE = (
+    "the shipped base has another architecture than nanouft/gpt.py; train a base of yours: "
+    "python -m nanouft.pretrain (about 12 minutes on one CPU core), then give --init out/base")
 # GPT-2's folders keep four matrices of each layer as (in, out); nn.Linear has (out, in).
 CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 
@@ -229,12 +233,21 @@ def _mask(T: int, n: int, attention_mask: Tensor | None, device: torch.device,
 
 def shipped_base() -> GPT:
     """The shipped base, made by pretrain.py: the initial model unless --init names another. Other
-    models are read by models/folders.py."""
+    models are read by models/folders.py. UserError if GPT has other weights by now."""
     model, stored = GPT(NANO), load_file(BASE / "model.safetensors")
-    weights = {name: stored[f"transformer.{name}"].float() for name, _ in model.named_parameters()}
-    model.load_state_dict({name: w.T if name.endswith(CONV1D) else w
-                           for name, w in weights.items()})
+    named = {name.removeprefix("transformer."): w.float() for name, w in stored.items()}
+    weights = {name: w.T if name.endswith(CONV1D) else w for name, w in named.items()}
+    if misfit(model, weights):
+        raise UserError(OTHER_ARCHITECTURE)
+    model.load_state_dict(weights)
     return model
+
+
+def misfit(model: GPT, weights: dict[str, Tensor]) -> str:
+    """The first weight that is missing, unknown or of another shape; "" if all fit."""
+    ours, theirs = ({name: w.shape for name, w in named.items()}
+                    for named in (model.state_dict(), weights))
+    return min({name for name, _ in ours.items() ^ theirs.items()}, default="")
 
 
 # ---- at some positions only ----------------------------------------------------------------------
