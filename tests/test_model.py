@@ -1,22 +1,33 @@
 """The model: equal to transformers' GPT-2 both ways, ways in and out that agree, nothing looks
 ahead; and where and how precisely it computes, on a machine without a GPU."""
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from commands import call
-from made import TINY, logits, nano, same, tiny
+from made import TINY, logits, nano, one_error, same, tiny
 
-from nanouft import reward
+from nanouft import gpt, reward, simple
 from nanouft.gpt import GPT, NANO, Cache, GPTConfig, log_probs, scatter_at, select_at
 from nanouft.loop import DTYPES, Device
+from nanouft.models import folders
 from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
 from nanouft.plumbing import fast_ops
+from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.run import device
 from nanouft.run.device import CompiledBlocks, choose_device
+
+
+class RMSNorm(torch.nn.RMSNorm):
+    """In place of gpt.Norm."""
+
+    def __init__(self, cfg: GPTConfig):
+        super().__init__(cfg.n_embd, cfg.eps)
+
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
 
@@ -93,6 +104,43 @@ def test_reading_in_pieces_with_a_cache_is_reading_at_once(padded, model):
             at += n
             assert cache.n == at
         same(torch.cat(got, 1)[attention_mask], at_once[attention_mask], 1e-10)
+
+
+# ---- another architecture ------------------------------------------------------------------------
+LINE = "error: the shipped base has another architecture .* python -m nanouft.pretrain "
+
+
+@pytest.mark.parametrize("change", ["norm", "width", "heads", "name"])
+@pytest.mark.parametrize("line", ["train --objective sft", "sample base --prompt x", "pushes"])
+def test_a_changed_architecture_is_one_line_where_the_shipped_base_is_opened(
+        change, line, monkeypatch, capsys):
+    cfg = replace(NANO, n_embd=64) if change == "width" else replace(NANO, n_head=2)
+    if change == "norm":
+        monkeypatch.setattr(gpt, "Norm", RMSNorm)
+    elif change == "name":
+        monkeypatch.setitem(folders.OURS, "model_type", ("nano",))
+    else:
+        monkeypatch.setattr(folders, "NANO", cfg)
+    assert call(line) == 2
+    assert re.match(LINE, one_error(capsys))
+
+
+def test_simple_py_and_lessons_refuse_it_too(monkeypatch, capsys):
+    """They open the shipped base, not a folder."""
+    monkeypatch.setattr(gpt, "Norm", RMSNorm)
+    assert command(simple.main, []) == 2
+    assert re.match(LINE, one_error(capsys))
+
+
+def test_a_base_of_another_architecture_is_opened_by_the_code_that_has_it(tmp_path, monkeypatch):
+    with monkeypatch.context() as now:
+        now.setattr(gpt, "Norm", RMSNorm)
+        model = GPT(TINY, seed=0)
+        write_gpt(tmp_path, model, end=2)
+        again = read_gpt(tmp_path, read_json(tmp_path / "config.json"))
+        assert torch.equal(again(IDS), model(IDS))
+    with pytest.raises(UserError, match="h.0.ln_1.bias is missing, .*python -m nanouft.pretrain"):
+        read_gpt(tmp_path, read_json(tmp_path / "config.json"))
 
 
 # ---- weights -------------------------------------------------------------------------------------
