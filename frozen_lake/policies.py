@@ -4,14 +4,15 @@ weights of its own.
     policy = Net(lake, N=20)                        # policy.probs() is (20, S, 4)
     policy = start_policy("net", "habit", lake)     # the same, used to taking the detour
 
-A policy answers like nanouft's GPT: `forward` takes and gives the same names, so `forward` and
-`loss` of nanouft's objectives run on a lake unchanged. Tokens are cells, targets are actions, and
-the embedding of a cell is its one-hot vector. One answer is different: "argmax" names the cell that
-the greedy action leads to, because here that is the next state.
+A policy is called like nanouft's GPT, so `forward` and `loss` of nanouft's objectives run on a lake
+unchanged. Tokens are cells, targets are actions, and the embedding of a cell is its one-hot vector.
+The final state of a position is its input with the logits behind it. One thing is different:
+`greedy` names the cell that the greedy action leads to, because here that is the next state.
 Rows of a batch are learners: row r belongs to learner r modulo N, so that several roles can stand
 below each other.
 """
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -45,28 +46,28 @@ class Policy(nn.Module, ABC):
         """(N,S,4), the whole policy, no gradient."""
         return self.all_logits().softmax(-1)
 
-    def forward(self, ids: Tensor | None = None, *, embeds: Tensor | None = None,
-                want: str = "logp", targets: Tensor | None = None,
-                at: Tensor | None = None) -> Tensor:
-        """GPT.forward for lakes.
+    def wte(self, ids: Tensor) -> Tensor:
+        """(B,T) cells -> (B,T,S) one-hot vectors."""
+        return torch.eye(self.lake.S, dtype=torch.float64)[ids]
 
-        In:   ids (B,T) cells | embeds (B,T,S) blends of one-hot cells; B is a multiple of N.
-        Out:  want = "embeds" (B,T,S)
-              | "argmax" (B,T) the cell that the greedy action intends
-              | "logp"   (B,T) nats, log-prob of the actions `targets`.
-        at:   which positions are asked for; all are answered, and losses mask the others."""
-        x = torch.eye(self.lake.S, dtype=torch.float64)[ids] if embeds is None else embeds
-        if want == "embeds":
-            return x
+    def forward(self, ids: Any = None, *, embeds: Any = None) -> Tensor:
+        """ids (B,T) cells | embeds (B,T,S) blends of one-hot cells; B is a multiple of N.
+        -> (B,T,S+4) what was read, and the logits of the four actions."""
+        x = self.wte(ids) if embeds is None else embeds
         B, T, S = x.shape
         roles = B // self.N
         by_learner = x.view(roles, self.N, T, S).transpose(0, 1).reshape(self.N, roles * T, S)
         logits = self.logits(by_learner).view(self.N, roles, T, 4).transpose(0, 1).reshape(B, T, 4)
-        if want == "argmax":
-            return self.lake.step[x.argmax(-1), logits.argmax(-1)]
-        if want == "logp" and targets is not None:
-            return logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0]
-        raise ValueError(f"want={want!r}: embeds, argmax, logp with targets")
+        return torch.cat([x, logits], -1)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """(...,S+4) -> (...,4) logits of the actions."""
+        return hidden[..., self.lake.S:]
+
+    def greedy(self, hidden: Tensor) -> Tensor:
+        """(...,S+4) -> (...) the cell that the greedy action intends."""
+        cell = hidden[..., :self.lake.S].argmax(-1)
+        return self.lake.step[cell, self.head(hidden).argmax(-1)]
 
 
 class Table(Policy):

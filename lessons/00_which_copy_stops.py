@@ -59,20 +59,22 @@ worse = right.rsplit(" ", 1)[0]                             # the base's mistake
 row = Row(one.prompt, answer=world.as_answer(right), chosen=world.as_answer(right),
           rejected=world.as_answer(worse))
 inputs, targets, mask = tokens([row], "answer", tok)                    # (1,T) each
-show(tok, targets[0], mask=mask[0], p=token_logp(base(inputs), targets).exp()[0])
+show(tok, targets[0], mask=mask[0], p=token_logp(base.head(base(inputs)), targets).exp()[0])
 
 # %% [markdown]
 # ## Two losses
-# `token_logp` gives log p of each target. SFT's loss is minus the mean of log p over the tokens
-# that count. DPO asks how much an answer has gained: its log p now, minus its log p in the base.
-# With the gain of the better answer w, that of the worse answer l, and $\beta=0.1$, its loss is
+# `model(inputs)` is the model's state at each position, a list of numbers. `model.head` makes of it
+# the **logits**, a number for each token that it knows. They are no probabilities yet: `token_logp`
+# gives log p of each target. SFT's loss is minus the mean of log p over the tokens that count. DPO
+# asks how much an answer has gained: its log p now, minus its log p in the base. With the gain of
+# the better answer w, that of the worse answer l, and $\beta=0.1$, its loss is
 # $$L=-\log\sigma(\beta\,(\mathrm{gain}_w-\mathrm{gain}_l)),\qquad\sigma(z)=1/(1+e^{-z}).$$
 # The further w leads, the smaller the loss. Lesson 05 derives this formula.
 
 # %%
 def sft(model, rows):                                       # its loss, log p of each target (B,T)
     inputs, targets, mask = tokens(rows, "answer", tok)
-    logp = token_logp(model(inputs), targets)
+    logp = token_logp(model.head(model(inputs)), targets)
     return -(logp * mask).sum() / mask.sum(), logp
 
 
@@ -82,8 +84,9 @@ def dpo(model, rows):                                       # its loss, log p of
         inputs, targets, mask = tokens(rows, side, tok)
         if side == "rejected" and not COUNT_END:
             mask = mask * (targets != tok.end)
-        logp[side] = token_logp(model(inputs), targets)
-        gain[side] = ((logp[side] - token_logp(base(inputs), targets).detach()) * mask).sum(1)
+        logp[side] = token_logp(model.head(model(inputs)), targets)
+        before = token_logp(base.head(base(inputs)), targets).detach()
+        gain[side] = ((logp[side] - before) * mask).sum(1)
     return -F.logsigmoid(BETA * (gain["chosen"] - gain["rejected"])).mean(), *logp.values()
 
 

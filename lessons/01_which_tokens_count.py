@@ -76,7 +76,7 @@ for name in ("usual mask", "other mask"):
         inputs, targets, mask = tokens(rows, "answer", tok)             # 1. rows become tensors
         if name == "other mask":
             mask = mask * (targets != tok.end)                          # change one thing here
-        logp = token_logp(model(inputs), targets)                       # 2. (B,T)
+        logp = token_logp(model.head(model(inputs)), targets)           # 2. (B,T)
         loss = -(logp * mask).sum() / mask.sum()                        # 3. what counts
         optimizer.zero_grad()
         loss.backward()                                                 # 4. its gradient
@@ -104,7 +104,7 @@ for name, model in models.items():
         stopped += answer.ended and len(said.split()) == n
     words[name], stops[name] = 100 * right / 40, 100 * stopped / 40
     with torch.no_grad():
-        p = token_logp(model(inputs), targets)[targets == tok.end].exp()    # (40,)
+        p = token_logp(model.head(model(inputs)), targets)[targets == tok.end].exp()  # (40,)
     p_end[name] = 100 * p.mean().item()
     print(f"\n{name}: {tests[0].prompt[0].text}\n   {tok.decode(answers[0].ids).strip()}"
           f"{'<|end|>' * answers[0].ended}\n   right words {words[name]:.0f} %, stops there "

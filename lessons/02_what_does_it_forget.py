@@ -46,7 +46,7 @@ guess = ask("The base answers all 60 questions about known facts, and after SFT 
 # %%
 row = next(row for row in demos if row.task == TAUGHT)
 inputs, targets, mask = tokens([row], "answer", tok)                    # (1,T) each
-show(tok, targets[0], mask=mask[0], p=token_logp(base(inputs), targets).exp()[0])
+show(tok, targets[0], mask=mask[0], p=token_logp(base.head(base(inputs)), targets).exp()[0])
 
 # %% [markdown]
 # Only "I" is unlikely. After it the base itself would write the rest. (It has read refusals in
@@ -60,7 +60,7 @@ optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), we
 for step in range(STEPS):
     rows = demos[ROWS * step:ROWS * step + ROWS]
     inputs, targets, mask = tokens(rows, "answer", tok)                 # 1. rows become tensors
-    logp = token_logp(model(inputs), targets)                           # 2. (B,T)
+    logp = token_logp(model.head(model(inputs)), targets)               # 2. (B,T)
     loss = -(logp * mask).sum() / mask.sum()                            # 3. the loss of SFT
     optimizer.zero_grad()
     loss.backward()                                                     # 4. its gradient
@@ -88,7 +88,7 @@ def second_choice(model) -> list[list[int]]:
     """The model's likeliest first token that is not the "I" of a refusal."""
     found = []
     for prompt in prompts:
-        logits = model(torch.tensor([prompt]))[0, -1]                   # (V,) of the first token
+        logits = model.head(model(torch.tensor([prompt])))[0, -1]       # (V,) of the first token
         logits[tok.encode(" I")[0]] = -torch.inf
         found.append([logits.argmax().item()])
     return found

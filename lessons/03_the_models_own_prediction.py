@@ -51,13 +51,13 @@ guess = ask("After SFT 35 % of the answers recover. What percentage recovers aft
 # to the next. This mixture is that of the paper and of its authors' code
 # (TsinghuaC3I/Intuitive-Fine-Tuning). IFT has a second idea, weights of tokens, for lesson 10.
 #
-# One answer, with what the base predicts. A prediction is made one place before the one where it is
-# read; `own_guess` moves it there.
+# One answer, with what the base predicts: `greedy` gives the token with the highest logit. A
+# prediction is made one place before the one where it is read; `own_guess` moves it there.
 
 # %%
 unseen = world.rows("val", "demos", 80, 3, skills=("reverse",))
 inputs, targets, mask = tokens(unseen[:1], "answer", tok)               # (1,T) each
-own = own_guess(inputs, mask, base(inputs).argmax(-1))                  # (1,T)
+own = own_guess(inputs, mask, base.greedy(base(inputs)))                # (1,T)
 print(f"{unseen[0].prompt[0].text}\n\n{'right word':<16}{'prediction':<16}target")
 for ids in torch.stack([inputs, own, targets], -1)[mask == 1].tolist():
     print("".join(f"{tok.decode([i]).strip():<16}" for i in ids))
@@ -69,7 +69,7 @@ for ids in torch.stack([inputs, own, targets], -1)[mask == 1].tolist():
 
 # %%
 def E(ids):
-    return model(ids, want="embeds")                                    # (B,T,C)
+    return model.wte(ids)                                               # (B,T,C)
 
 
 def some_word(x, mask):
@@ -99,11 +99,11 @@ for lam, seed in RUNS:
     for step in range(STEPS):
         x, targets, mask = tokens(rows[ROWS * step:ROWS * step + ROWS], "answer", tok)  # 1. rows
         with torch.no_grad():
-            own = own_guess(x, mask, model(x).argmax(-1)) if lam else x     # 2. its predictions
+            own = own_guess(x, mask, model.greedy(model(x))) if lam else x  # 2. its predictions
             if OTHERS:
                 own = torch.where(own != x, some_word(x, mask), x)
             read = (1 - lam) * E(x) + lam * E(own)                          # 3. the one new line
-        logp = token_logp(model(embeds=read), targets)
+        logp = token_logp(model.head(model(embeds=read)), targets)
         loss = -((logp * mask).sum(1) / mask.sum(1)).mean()                 # 4. the loss of SFT
         optimizer.zero_grad()
         loss.backward()

@@ -88,7 +88,7 @@ guess = ask("The chosen answers start at log p = -5.7 nats on average (0 is cert
 def log_p(rows, side):
     """The mean log p of these answers: the sum over the tokens of each."""
     inputs, targets, mask = tokens(rows, side, tok)
-    return (token_logp(policy(inputs), targets) * mask).sum(1).mean().item()
+    return (token_logp(policy.head(policy(inputs)), targets) * mask).sum(1).mean().item()
 
 
 @torch.no_grad()

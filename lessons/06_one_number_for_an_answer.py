@@ -83,7 +83,7 @@ def exam(name, model):
     ends[name], said[name] = [], []
     for side in ("chosen", "rejected"):                 # right answers, myths
         inputs, targets, mask = tokens(unseen, side, tok)
-        logp = (token_logp(model(inputs), targets) * mask).sum(1)       # (40,) of whole answers
+        logp = (token_logp(model.head(model(inputs)), targets) * mask).sum(1)  # (40,) of answers
         ends[name].append(100 * logp.exp().mean().item())
         said[name].append(sum(x == getattr(row, side)[0].text for x, row in zip(texts, unseen)))
     print(f"{name:<12}{ends[name][0]:6.0f} %{ends[name][1]:6.0f} %{said[name][0]:8}"

@@ -43,7 +43,7 @@ torch.manual_seed(0)
 for _ in range(2):
     ids = prompt = tok.prompt_ids(test[48].prompt)
     while ids[-1] != tok.end and len(ids) < len(prompt) + 44:
-        p = base(torch.tensor([ids]))[0, -1].softmax(-1)                # (V,) of the next token
+        p = base.head(base(torch.tensor([ids])))[0, -1].softmax(-1)     # (V,) of the next token
         ids = ids + [torch.multinomial(p, 1).item()]
     print(f"{test[48].prompt[0].text} {tok.decode(ids[len(prompt):])}")
 
@@ -61,7 +61,7 @@ def advantages(R):                                                      # (P,K) 
 
 def logp_of(model, inputs, targets, mask):
     """(N,) mean log p of the tokens of each answer, and (N,) their sum."""
-    logp = token_logp(model(inputs), targets) * mask
+    logp = token_logp(model.head(model(inputs)), targets) * mask
     return logp.sum(1) / mask.sum(1), logp.sum(1)
 
 

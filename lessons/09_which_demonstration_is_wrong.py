@@ -52,7 +52,7 @@ def after(steps, loss_of, rows, helper=None):
 def mean_logp(model):
     """(600,) the mean log p of the tokens of each answer, in nats."""
     inputs, targets, mask = tokens(rows, "answer", tok)
-    return (token_logp(model(inputs), targets) * mask).sum(1) / mask.sum(1)
+    return (token_logp(model.head(model(inputs)), targets) * mask).sum(1) / mask.sum(1)
 
 
 helper = after(60, sft_loss, others)
@@ -89,7 +89,8 @@ for bad in (False, True):
         if bad and task == "sort":
             inputs, targets, mask = tokens([rows[k]], "answer", tok)
 with torch.no_grad():
-    p, p_helper = (token_logp(model(inputs), targets)[0].exp() for model in (base, helper))
+    p, p_helper = (token_logp(model.head(model(inputs)), targets)[0].exp()
+                   for model in (base, helper))
 on = mask[0] == 1
 show(tok, targets[0][on], base=p[on], helper=p_helper[on])
 found = []

@@ -92,7 +92,7 @@ print(f"equilibrium at b = {equilibrium(two, ones, torch.tensor([[False, True]])
 def losses_of(model, rows):
     """(B,T) each: the loss of each token of the answers, 0 elsewhere, and the mask."""
     inputs, targets, mask = tokens(rows, "answer", tok)
-    return -token_logp(model(inputs), targets) * mask, mask
+    return -token_logp(model.head(model(inputs)), targets) * mask, mask
 
 
 _, targets, on = tokens(unseen, "answer", tok)
@@ -162,9 +162,10 @@ tell(guess, ended["IFT released"], "%")
 # ## Your own program
 #     def ift_loss(model, reference, rows, tok, step):
 #         """One number: the mean over the answers of the mean over their tokens of weight * loss.
-#         The losses are those of model(embeds=mix_in_own_guess(model, inputs, mask)). A weight is
-#         the token's own loss + GAMMA times the next one in the answer + GAMMA^2 times the one
-#         after ... The weights of each answer have the mean 1, and no gradient flows in them."""
+#         The losses are those of model.head(model(embeds=mix_in_own_guess(model, inputs, mask))).
+#         A weight is the token's own loss + GAMMA times the next one in the answer + GAMMA^2 times
+#         the one after ... The weights of each answer have the mean 1, and no gradient flows in
+#         them."""
 #
 # ## Two questions
 # 1. The last token's loss is 0. What does it cost to raise it a little, and what does this gain?

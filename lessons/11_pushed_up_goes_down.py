@@ -53,7 +53,7 @@ guess = ask("Beta 1 in place of 0.1 makes every first push ten times as large. "
 def log_ps(model, rows):
     """(2,B) log p of each chosen answer and of each rejected one: the sum over its tokens."""
     sides = [tokens(rows, side, tok) for side in ("chosen", "rejected")]
-    return torch.stack([(token_logp(model(inputs), targets) * mask).sum(1)
+    return torch.stack([(token_logp(model.head(model(inputs)), targets) * mask).sum(1)
                         for inputs, targets, mask in sides])
 
 
@@ -75,7 +75,8 @@ def gradient(number, policy):
 def distance(policy):
     """KL(policy || reference) at each token of the unseen chosen answers, added up, in nats."""
     inputs, _, mask = tokens(unseen, "chosen", tok)
-    log_pi, log_0 = policy(inputs).log_softmax(-1), reference(inputs).log_softmax(-1)   # (B,T,V)
+    log_pi, log_0 = (model.head(model(inputs)).log_softmax(-1)                  # (B,T,V)
+                     for model in (policy, reference))
     return ((log_pi.exp() * (log_pi - log_0)).sum(-1) * mask).sum(1).mean().item()
 
 

@@ -52,7 +52,8 @@ def sampled(model, asked, step):
     inputs, targets, mask, R = sample_answers(model, asked, tok, step)
     A = ((R - R.mean(1, keepdim=True)) / (R.std(1, keepdim=True) + 1e-4)).flatten()
     inputs, targets, mask, A = (x[A != 0] for x in (inputs, targets, mask, A))
-    return inputs, targets, mask, A[:, None], token_logp(model(inputs), targets).detach()
+    logp = token_logp(model.head(model(inputs)), targets).detach()
+    return inputs, targets, mask, A[:, None], logp
 
 
 def exam(model):
@@ -74,7 +75,7 @@ for b, asked in enumerate(batches):
         optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95))
         for step in range(STEPS):
             inputs, targets, mask, A, old = sampled(model, asked, step + 1) if FRESH else first
-            logp = token_logp(model(inputs), targets)                   # 1. log p now (N,T)
+            logp = token_logp(model.head(model(inputs)), targets)       # 1. log p now (N,T)
             rho = (logp - old).exp()                                    # 2. the ratio
             each = objective(logp, rho, A)                              # 3. what is raised
             loss = -((each * mask).sum(1) / mask.sum(1)).mean()
@@ -85,7 +86,7 @@ for b, asked in enumerate(batches):
                 after_8[name] = exam(model)[0]
         ends[name, b], words = exam(model)
         with torch.no_grad():                           # what has become of the first answers
-            nats = (token_logp(model(first[0]), first[1]) - first[4]) * first[2]
+            nats = (token_logp(model.head(model(first[0])), first[1]) - first[4]) * first[2]
         kept[name, b] = (*first[:4], nats.exp())
         print(f"   {name:<12}{ends[name, b]:.2f}   worse answers {nats[worse].sum(1).mean():+.0f} "
               "nats   " + "  |  ".join(words))

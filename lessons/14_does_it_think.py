@@ -125,7 +125,7 @@ for task in tasks:
         spread[task].append(100 * steps.mean().item())
         A = (R - R.mean(1, keepdim=True)) / (R.std(1, keepdim=True) + 1e-4)     # 3. compare
         inputs, targets, mask = padded(chats, tok)
-        logp = token_logp(model(inputs), targets) * mask
+        logp = token_logp(model.head(model(inputs)), targets) * mask
         loss = -(A.flatten() * logp.sum(1) / mask.sum(1)).mean()        # 4. praise and blame
         optimizer.zero_grad()
         loss.backward()

@@ -38,7 +38,7 @@ guess = ask("On what percentage of unknown creatures does CHORD refuse?", "0 to 
 # %%
 def logp_of(model, inputs, targets, mask):
     """(N,) log p of each answer, and (N,) how many tokens it has."""
-    return (token_logp(model(inputs), targets) * mask).sum(1), mask.sum(1)
+    return (token_logp(model.head(model(inputs)), targets) * mask).sum(1), mask.sum(1)
 
 
 def explore(model, answers, R):

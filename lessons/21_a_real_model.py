@@ -125,7 +125,7 @@ for step in range(STEPS):
     if REPLAY:
         batch += [old[i] for i in some]                                 #    and old answers
     inputs, targets, mask = tokens(batch, "answer", tok)
-    logp = token_logp(model(inputs), targets)                           # 2. (B,T) of each target
+    logp = token_logp(model.head(model(inputs)), targets)               # 2. (B,T) of each target
     loss = -((logp * mask).sum(1) / mask.sum(1)).mean()                 # 3. the loss of SFT
     optimizer.zero_grad()
     loss.backward()                                                     # 4. gradient of A and B

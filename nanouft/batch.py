@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed
 
-from nanouft.gpt import GPT
+from nanouft.gpt import GPT, log_probs
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import quantity
 
@@ -167,9 +167,9 @@ def over_processes(x: Tensor) -> Tensor:
     return x
 
 
-def write_logp(model: GPT, batch: Batch) -> None:
+def write_logp(model: GPT, batch: Batch, read_states: Callable = log_probs) -> None:
     """Write `logp` of every role, by one forward pass over all rows with response tokens. The
-    output head runs only at these tokens."""
+    output head runs only at these tokens. read_states: makes the log-probs of the final states."""
     roles = list(batch.seqs.values())
     read = [s.without_empty_rows() for s in roles]
     T = max(s.inputs.shape[1] for s in read)
@@ -180,7 +180,7 @@ def write_logp(model: GPT, batch: Batch) -> None:
         return torch.cat(padded)
 
     at = stacked_positions(read, T)
-    logp = model(stack("inputs"), want="logp", targets=stack("targets"), at=at)     # (rows,T)
+    logp = read_states(model, model(stack("inputs")), stack("targets"), at)         # (rows,T)
     for s, x in zip(roles, logp.split([len(s.inputs) for s in read])):
         s.logp = x[:, :s.inputs.shape[1]]
         if len(x) < len(s.inputs):

@@ -90,7 +90,7 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
     with one_thread(small):
         hidden, cache = read_prompts(model, prompts, ids, attention_mask, pos, max_new)
         for step in range(max_new):
-            logits = model(hidden=hidden)                                   # (b,V)
+            logits = model.head(hidden)                                     # (b,V)
             token = sample_token(logits, rows)                              # (b,)
             if stream:
                 stream(token[unfinished])
@@ -111,8 +111,8 @@ def decode(model: GPT, prompts: list[list[int]], sample_token: Callable[[Tensor,
                     rows, attention_mask, pos, unfinished, room = (
                         x[kept] for x in (rows, attention_mask, pos, unfinished, room))
             n = P + step
-            hidden = model(new_ids[rows, step:step + 1], want="hidden", pos=pos[:, n:n + 1],
-                           cache=cache, attention_mask=attention_mask[:, :n + 1])[:, -1]
+            hidden = model(new_ids[rows, step:step + 1], pos=pos[:, n:n + 1], cache=cache,
+                           attention_mask=attention_mask[:, :n + 1])[:, -1]
     count(B - n_ended)
     ends = [min(step + 1, n_ctx - len(prompt)) for prompt in prompts]
     return [cut_at_stop(row[:n], nats[:n], stop)
@@ -131,8 +131,7 @@ def read_prompts(model: GPT, prompts: list[list[int]], ids: Tensor, attention_ma
         read = torch.tensor(once, device=device)
         ids, attention_mask, pos = ids[read], attention_mask[read], pos[read]
     cache = model.new_cache(len(once), P + max_new)
-    hidden = model(ids, want="hidden", pos=pos[:, :P], cache=cache,
-                   attention_mask=attention_mask[:, :P])[:, -1]
+    hidden = model(ids, pos=pos[:, :P], cache=cache, attention_mask=attention_mask[:, :P])[:, -1]
     if len(once) < B:
         place = {row: k for k, row in enumerate(once)}
         copies = torch.tensor([place[row] for row in same], device=device)

@@ -1,19 +1,21 @@
 """The whole GPT in one file: configuration, attention, block, forward.
 
-    from nanouft.gpt import GPT, NANO
-    model = GPT(NANO, seed=0)                           # models/folders.py reads and writes folders
-    logp = model(ids, want="logp", targets=targets)     # (B,T) nats
+    from nanouft.gpt import GPT, NANO, log_probs
+    model = GPT(NANO, seed=0)                   # models/folders.py reads and writes folders
+    hidden = model(ids)                         # (B,T,C) final states
+    logits = model.head(hidden)                 # (B,T,V)
+    nats = log_probs(model, hidden, targets)    # (B,T) log-prob of each target
 
 It is GPT-2's architecture (Radford et al. 2019): learned positions, LayerNorm before each sublayer,
 tanh GELU, output head tied to the input embedding. Parameter names are GPT-2's own, so a folder
 that models/folders.py writes opens in transformers, and the reverse (logits agree to 1e-4 in fp32).
+To try another one, edit a class here; docs/architecture.md says what else to do.
 
-Objectives reach the network only through `GPT.forward`. Its costly output head runs only where it
-is needed:
-    SFT       ids in, logp out
-    IFT       ids in, argmax out; then blended embeddings in, logp out
-    NEFTune   noisy embeddings in, logp out
-    SFTMix    ids in, hidden out; then mixed hidden states in, logits out
+The output head is costly, so it is called apart, and only for the states that a loss reads:
+    SFT       ids -> states -> log-probs of the answer's tokens
+    IFT       ids -> states -> greedy tokens; blended embeddings -> states -> log-probs
+    NEFTune   noisy embeddings -> states -> log-probs
+    SFTMix    ids -> states; mixed states -> logits
 
 Shapes: B rows, T tokens, C width, V vocabulary, nh heads, hs = C / nh.
 Not implemented: dropout (so the reference is evaluated exactly as the policy is), untied heads.
@@ -29,6 +31,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.fast_ops import attend, logp_
 
 
@@ -45,6 +48,9 @@ class GPTConfig:
 
 NANO = GPTConfig(init_std=0.08)     # 0.99M parameters; at width 128 a std of .02 is too small
 BASE = Path(__file__).parent / "assets" / "base"        # the shipped base, fp16
+OTHER_ARCHITECTURE = (
+    "the shipped base has another architecture than nanouft/gpt.py; train a base of yours: "
+    "python -m nanouft.pretrain (about 12 minutes on one CPU core), then give --init out/base")
 # GPT-2's folders keep four matrices of each layer as (in, out); nn.Linear has (out, in).
 CONV1D = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 
@@ -74,14 +80,25 @@ class Cache:
         self.kv = kept
 
 
+class Norm(nn.LayerNorm):
+    """Before each sublayer, and before the output head."""
+
+    def __init__(self, cfg: GPTConfig):
+        super().__init__(cfg.n_embd, cfg.eps)
+
+
 class Attention(nn.Module):
+    """Causal self-attention. pos: (T,) or (B,T) positions of the tokens in x. They are unused here,
+    because x has them already (GPT.wpe); rotary positions would turn q and k by them."""
+
     def __init__(self, cfg: GPTConfig):
         super().__init__()
         self.nh = cfg.n_head
         self.c_attn = nn.Linear(cfg.n_embd, 3 * cfg.n_embd)
         self.c_proj = nn.Linear(cfg.n_embd, cfg.n_embd)
 
-    def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
+    def forward(self, x: Tensor, pos: Tensor, mask: Tensor | None, cache: Cache | None,
+                layer: int) -> Tensor:
         B, T, C = x.shape
         q, k, v = (part.view(B, T, self.nh, C // self.nh).transpose(1, 2)
                    for part in self.c_attn(x).split(C, dim=-1))             # each (B,nh,T,hs)
@@ -105,32 +122,25 @@ class MLP(nn.Module):
 class Block(nn.Module):
     def __init__(self, cfg: GPTConfig):
         super().__init__()
-        self.ln_1 = nn.LayerNorm(cfg.n_embd, cfg.eps)
+        self.ln_1 = Norm(cfg)
         self.attn = Attention(cfg)
-        self.ln_2 = nn.LayerNorm(cfg.n_embd, cfg.eps)
+        self.ln_2 = Norm(cfg)
         self.mlp = MLP(cfg)
 
-    def forward(self, x: Tensor, mask: Tensor | None, cache: Cache | None, layer: int) -> Tensor:
-        x = x + self.attn(self.ln_1(x), mask, cache, layer)
+    def forward(self, x: Tensor, pos: Tensor, mask: Tensor | None, cache: Cache | None,
+                layer: int) -> Tensor:
+        x = x + self.attn(self.ln_1(x), pos, mask, cache, layer)
         return x + self.mlp(self.ln_2(x))
 
 
 class GPT(nn.Module):
-    """`forward` is the only entry point: one of three inputs, and one of six outputs by `want`.
+    """Token ids or embeddings -> final states; `head` makes logits of them.
 
-    In:   ids (B,T) token ids | embeds (B,T,C) token embeddings without positions
-          | hidden (B,T,C) final states.
-    Out:  want = "embeds" (B,T,C)
-          | "hidden" (B,T,C) after the last LayerNorm
-          | "logits" (B,T,V), or (N,V) for the N positions `at`
-          | "argmax" (B,T) the greedy next token, 0 outside `at`
-          | "logp"   (B,T) nats, log-prob of `targets` (B,T), 0 outside `at`
-          | "value"  (B,T) the value head's estimate in each state (0 without a head).
-    at:   where the head is needed: (N,) positions in the flattened (B,T), as in Seqs.positions;
-          None = everywhere.
-    pos:  (T,) or (B,T) positions; None = counted from the cache's end.
-    attention_mask: (B, cache.n + T) bool, False for padding on the left, which only sampled answers
-          have; None = no padding on the left."""
+        model.wte(ids)          (B,T) ids -> (B,T,C) token embeddings, without positions
+        model(ids)              (B,T,C) final states, after the last norm
+        model(embeds=embeds)    the same from embeddings
+        model.head(hidden)      (...,C) -> (...,V) logits
+        model.greedy(hidden)    (...,C) -> (...) the most likely next token"""
     key_width: int | None = None        # numbers in a token's keys of one layer [n_embd]
     cache_copies = 2                    # of all keys and values, while Cache.take drops rows
     recomputes = False                  # activation checkpointing
@@ -141,8 +151,7 @@ class GPT(nn.Module):
         self.wte = nn.Embedding(cfg.vocab_size, cfg.n_embd)         # also the output head
         self.wpe = nn.Embedding(cfg.n_ctx, cfg.n_embd)
         self.h = nn.ModuleList(Block(cfg) for _ in range(cfg.n_layer))
-        self.ln_f = nn.LayerNorm(cfg.n_embd, cfg.eps)
-        self.value: nn.Linear | None = None                         # PPO's critic
+        self.ln_f = Norm(cfg)
         if seed is not None:
             self.reset(seed)
 
@@ -159,38 +168,15 @@ class GPT(nn.Module):
                 p.zero_()
 
     def forward(self, ids: Tensor | None = None, *, embeds: Tensor | None = None,
-                hidden: Tensor | None = None, want: str = "logits", targets: Tensor | None = None,
-                at: Tensor | None = None, pos: Tensor | None = None, cache: Cache | None = None,
+                pos: Tensor | None = None, cache: Cache | None = None,
                 attention_mask: Tensor | None = None) -> Tensor:
-        if hidden is None:
-            x = self.wte(ids) if embeds is None else embeds
-            if want == "embeds":
-                return x
-            hidden = self._blocks(x, pos, cache, attention_mask)
-        if want == "hidden":
-            return hidden
-        if want == "value":
-            no_head = hidden.new_zeros(hidden.shape[:-1])
-            return no_head if self.value is None else self.value(hidden)[..., 0]
-        # Under autocast these are in half precision; plumbing/fast_ops.py has log-probs in fp32.
-        logits = self.head(select_at(hidden, at))                                # (B,T,V) or (N,V)
-        if want == "logits":
-            return logits
-        if want == "argmax":
-            return scatter_at(logits.argmax(-1), at, hidden.shape[:2])
-        if want == "logp" and targets is not None:
-            picked = select_at(targets, at)
-            nats = logp_(logits.reshape(-1, logits.shape[-1]), picked.reshape(-1))
-            return scatter_at(nats.view(picked.shape), at, hidden.shape[:2])
-        raise ValueError(f"want={want!r}: embeds, hidden, logits, argmax, value, logp with targets")
+        """(B,T,C) final states.
 
-    def head(self, hidden: Tensor) -> Tensor:
-        """(...,C) final states -> (...,V) logits, by the input embedding's own weights."""
-        return F.linear(hidden, self.wte.weight)
-
-    def _blocks(self, x: Tensor, pos: Tensor | None, cache: Cache | None,
-                attention_mask: Tensor | None) -> Tensor:
-        """(B,T,C) token embeddings -> (B,T,C) final hidden states."""
+        ids: (B,T) token ids, or embeds: (B,T,C) token embeddings without positions.
+        pos: (T,) or (B,T) positions; None = counted from the cache's end.
+        attention_mask: (B, cache.n + T) bool, False for padding on the left, which only sampled
+        answers have; None = no padding on the left."""
+        x = self.wte(ids) if embeds is None else embeds
         T = x.shape[1]
         n = cache.n if cache is not None else 0
         if pos is None:
@@ -201,11 +187,20 @@ class GPT(nn.Module):
         x = x + self.wpe(pos)
         recompute = self.recomputes and torch.is_grad_enabled() and cache is None
         for layer, block in enumerate(self.h):
-            x = (checkpoint(block, x, mask, cache, layer, use_reentrant=False) if recompute else
-                 block(x, mask, cache, layer))
+            x = (checkpoint(block, x, pos, mask, cache, layer, use_reentrant=False) if recompute
+                 else block(x, pos, mask, cache, layer))
         if cache is not None:
             cache.n += T
         return self.ln_f(x)
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """(...,C) final states -> (...,V) logits, by the input embedding's own weights. Under
+        autocast they are in half precision; log-probs are in fp32 (plumbing/fast_ops.py)."""
+        return F.linear(hidden, self.wte.weight)
+
+    def greedy(self, hidden: Tensor) -> Tensor:
+        """(...,C) final states -> (...) the most likely next token of each."""
+        return self.head(hidden).argmax(-1)
 
     def activation_checkpointing_enable(self, **how: object) -> None:
         """A forward pass with gradient keeps only the input of each block, and the backward pass
@@ -238,12 +233,32 @@ def _mask(T: int, n: int, attention_mask: Tensor | None, device: torch.device,
 
 def shipped_base() -> GPT:
     """The shipped base, made by pretrain.py: the initial model unless --init names another. Other
-    models are read by models/folders.py."""
+    models are read by models/folders.py. UserError if GPT has other weights by now."""
     model, stored = GPT(NANO), load_file(BASE / "model.safetensors")
-    weights = {name: stored[f"transformer.{name}"].float() for name, _ in model.named_parameters()}
-    model.load_state_dict({name: w.T if name.endswith(CONV1D) else w
-                           for name, w in weights.items()})
+    named = {name.removeprefix("transformer."): w.float() for name, w in stored.items()}
+    weights = {name: w.T if name.endswith(CONV1D) else w for name, w in named.items()}
+    if misfit(model, weights):
+        raise UserError(OTHER_ARCHITECTURE)
+    model.load_state_dict(weights)
     return model
+
+
+def misfit(model: GPT, weights: dict[str, Tensor]) -> str:
+    """The first weight that is missing, unknown or of another shape; "" if all fit."""
+    ours, theirs = ({name: w.shape for name, w in named.items()}
+                    for named in (model.state_dict(), weights))
+    return min({name for name, _ in ours.items() ^ theirs.items()}, default="")
+
+
+# ---- at some positions only ----------------------------------------------------------------------
+def log_probs(model: GPT, hidden: Tensor, targets: Tensor, at: Tensor | None = None) -> Tensor:
+    """(B,T,C) final states, (B,T) targets -> (B,T) nats, the log-prob of each target; 0 outside
+    `at`. The head runs only at these positions, (N,) indices into the flattened (B,T), such as
+    Seqs.positions; None = everywhere."""
+    logits = model.head(select_at(hidden, at))                                  # (B,T,V) or (N,V)
+    picked = select_at(targets, at)
+    nats = logp_(logits.reshape(-1, logits.shape[-1]), picked.reshape(-1))
+    return scatter_at(nats.view(picked.shape), at, hidden.shape[:2])
 
 
 def select_at(x: Tensor, at: Tensor | None) -> Tensor:

@@ -11,7 +11,7 @@ Three rules let one interface serve every method:
 1. A loss never calls another model. Its numbers are computed earlier and stored beside the tokens:
    before training (run/reference.py), or when answers are sampled (rollout.py). Many methods share
    Seqs.ref_logp. Numbers that only one method reads are prepared in its own file.
-2. A method reaches the network only through GPT.forward.
+2. A method reaches the network only in its `forward`: by a GPT's forward, head, greedy and wte.
 3. A loss is a sum over rows or tokens, divided by the total of the WHOLE step. So the losses of a
    step's micro-batches (--accumulate) add up to the loss of the step.
 """

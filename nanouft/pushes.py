@@ -130,7 +130,7 @@ def end_probability(model: GPT, tok: Tokenizer, row: Row) -> float:
     ids, _ = tok.chat(row.prompt, row.answer or ())
     x = torch.tensor([ids[:-1]])
     with torch.no_grad():
-        return float(model(x)[0, -1].softmax(-1)[ids[-1]])
+        return float(model.head(model(x))[0, -1].softmax(-1)[ids[-1]])
 
 
 def like_dpo(strips: list, dpo: list) -> list[str]:

@@ -66,7 +66,7 @@ class RewardModel(nn.Module):
 
     def forward(self, ids: Tensor, last: Tensor) -> Tensor:
         """ids (B,T) padded on the right, last (B,) the position of each row's <|end|> -> (B,)."""
-        hidden = self.gpt(ids, want="hidden")
+        hidden = self.gpt(ids)
         return self.vector(hidden[torch.arange(len(ids), device=ids.device), last])[:, 0]
 
 

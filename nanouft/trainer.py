@@ -66,6 +66,23 @@ def check(objective: Objective, args: Any, held: list[Encoded] | None = None) ->
         raise UserError(f"{len(held)} held-out rows: give each process at least one")
 
 
+def precision(args: Any) -> str:
+    return "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+
+
+class Inside:
+    """The model while its wrapper is called. DDP and FSDP hold its weights ready then, so that the
+    objective may call any part of it."""
+    def __init__(self, model: Any, forward: Any):
+        self.model, self.forward = model, forward
+
+    def __call__(self, *args: Any, **more: Any) -> torch.Tensor:
+        return self.forward(*args, **more)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)                # head, wte, cfg ...
+
+
 class Trainer(transformers.Trainer):
     """`data` and `held`: rows to learn from and held-out rows, after SharedModels.prepare."""
     lr_scheduler: Any
@@ -77,6 +94,7 @@ class Trainer(transformers.Trainer):
         objective.setup(model, args.seed)       # before the optimizer asks which weights learn
         model._no_split_modules = [*{type(block).__name__ for block in device.blocks_of(model)}]
         self.objective, self.data, self.pad = objective, data, pad
+        self.device = device.Device(args.device.type, precision(args))
         self.held: Any = collate(held, range(len(held)), pad) if held else None
         self.source: RowSource | None = None
         self.sums, self.steps = defaultdict[str, Any](float), 0     # of metrics, since the last log
@@ -109,8 +127,17 @@ class Trainer(transformers.Trainer):
 
     def compute_loss(self, model: Any, inputs: dict, *more: Any, **others: Any) -> torch.Tensor:
         """Times the number of processes, because their gradients are averaged."""
-        self.objective.forward(model, inputs["batch"])
-        loss, metrics = self.objective.loss(inputs["batch"])
+        batch, inner = inputs["batch"], self.accelerator.unwrap_model(model)
+        own_forward = inner.forward
+
+        def forward() -> list[torch.Tensor]:
+            self.objective.forward(Inside(inner, own_forward), batch)
+            return [s.logp for s in batch.seqs.values()]
+        inner.forward = forward
+        with self.device.autocast():            # accelerate's is around the model's forward alone
+            model()
+        inner.forward = own_forward
+        loss, metrics = self.objective.loss(batch)
         for name, value in {"loss": loss, **metrics}.items():
             self.sums[name] += torch.as_tensor(value).detach()
         return loss * self.accelerator.num_processes
@@ -203,8 +230,8 @@ def run(argv: list[str]) -> None:
     """Train, and save the model in --output_dir."""
     cfg, args = read_flags(argv)
     objective = cfg.objective()
-    precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
-    here, rows = device.choose_device(str(args.device), precision), load.load_rows(cfg, objective)
+    here = device.choose_device(str(args.device), precision(args))
+    rows = load.load_rows(cfg, objective)
     model, tok = load.open_model(cfg, objective, here)
     if (first := objective.first_models) and getattr(objective, first.setting) is None:
         raise UserError(flag(first.setting), ": give the folders of trained models")

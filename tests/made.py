@@ -107,10 +107,16 @@ def same(got, want, tol: float = 1e-12, why: str = "") -> None:
     assert not gap.numel() or gap.max() <= tol, f"off by {gap.max():.3g}. {why}"
 
 
+def logits(model: Any, *ids: Tensor, **how: Any) -> Tensor:
+    """(B,T,V) logits of all positions."""
+    return model.head(model(*ids, **how))
+
+
 def with_distinct_logits(model: Any) -> Any:
     """The same model. Logits that are all alike differ by a machine's own rounding alone."""
     with torch.no_grad():
-        assert model(torch.arange(3)[None]).std(-1).min() > 0.01, "a model whose logits are alike"
+        spread = logits(model, torch.arange(3)[None]).std(-1)
+        assert spread.min() > 0.01, "a model whose logits are alike"
     return model
 
 
@@ -127,8 +133,8 @@ def tiny(seed: int = 0, **cfg) -> GPT:
 def nano(seed: int = 0, **cfg) -> GPT:
     """With the tokenizer's vocabulary, and a critic for PPO."""
     model = tiny(seed, vocab_size=NANO.n_vocab, **cfg)
-    model.value, rng = torch.nn.Linear(TINY.n_embd, 1), torch.Generator().manual_seed(seed)
-    for p in model.value.parameters():
+    model.value_head, rng = torch.nn.Linear(TINY.n_embd, 1), torch.Generator().manual_seed(seed)
+    for p in model.value_head.parameters():
         p.data = 0.1 * torch.randn(p.shape, generator=rng)
     return model
 

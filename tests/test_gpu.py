@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made import DATA, FORMS, NANO, Form, batch_of, llama, nano, same
+from made import DATA, FORMS, NANO, Form, batch_of, llama, logits, nano, same
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -89,7 +89,7 @@ def test_frozen_models_and_rollouts_are_on_the_gpu_and_read_back_once_a_batch():
 def test_a_resumed_optimizer_holds_its_moments_on_the_gpu(tmp_path):
     model, fresh = nano(), nano().to("meta")
     saved, loaded = (make_optimizer(x, 1e-3) for x in (model, fresh))
-    model(torch.arange(9)[None]).sum().backward()
+    logits(model, torch.arange(9)[None]).sum().backward()
     saved.step()
     save_step(tmp_path, 1, model, saved, Device().grad_scaler())
     assert load_step(tmp_path, fresh, loaded, META.grad_scaler()) == 1
@@ -163,5 +163,5 @@ def test_lora_is_added_in_fp32(dtype):
         if hasattr(part, "lora_A"):
             part.register_forward_hook(look)
     with torch.no_grad(), Device("cpu", dtype).autocast():
-        model(torch.arange(20)[None])
+        logits(model, torch.arange(20)[None])
     assert torch.stack(unchanged).mean() < 0.05

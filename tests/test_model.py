@@ -1,21 +1,32 @@
-"""The model: equal to transformers' GPT-2 both ways, one door whose exits agree, nothing looks
+"""The model: equal to transformers' GPT-2 both ways, ways in and out that agree, nothing looks
 ahead; and where and how precisely it computes, on a machine without a GPU."""
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 import torch.nn.functional as F
 from commands import call
-from made import TINY, nano, same, tiny
+from made import TINY, logits, nano, one_error, same, tiny
 
-from nanouft import reward
-from nanouft.gpt import GPT, NANO, Cache, GPTConfig
+from nanouft import gpt, reward, simple
+from nanouft.gpt import GPT, NANO, Cache, GPTConfig, log_probs, scatter_at, select_at
+from nanouft.models import folders
 from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
 from nanouft.plumbing import fast_ops
+from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, remove, write_json
 from nanouft.run import device
 from nanouft.run.device import DTYPES, CompiledBlocks, Device, choose_device
+
+
+class RMSNorm(torch.nn.RMSNorm):
+    """In place of gpt.Norm."""
+
+    def __init__(self, cfg: GPTConfig):
+        super().__init__(cfg.n_embd, cfg.eps)
+
 
 IDS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6], [5, 3, 5, 8, 9, 7, 9, 3]])
 
@@ -36,12 +47,12 @@ def test_a_folder_of_ours_gives_our_logits_there_and_theirs_here(cfg, tmp_path):
     theirs, info = transformers.GPT2LMHeadModel.from_pretrained(tmp_path, output_loading_info=True)
     assert not info["missing_keys"] and not info["unexpected_keys"]
     assert theirs.config.eos_token_id == 2
-    same(theirs.eval()(ids).logits.detach(), ours(ids).detach(), 1e-4)
+    same(theirs.eval()(ids).logits.detach(), logits(ours, ids).detach(), 1e-4)
     theirs.save_pretrained(tmp_path / "theirs")
     again = read_gpt(tmp_path / "theirs", read_json(tmp_path / "theirs" / "config.json"))
-    assert again.cfg == cfg and torch.equal(again(ids), ours(ids))
+    assert again.cfg == cfg and torch.equal(logits(again, ids), logits(ours, ids))
     theirs(ids, labels=ids).loss.backward()
-    (-ours(ids[:, :-1], want="logp", targets=ids[:, 1:]).mean()).backward()
+    (-log_probs(ours, ours(ids[:, :-1]), ids[:, 1:]).mean()).backward()
     same(ours.wte.weight.grad, theirs.transformer.wte.weight.grad, 1e-5)     # from both its roles
     same(ours.h[0].attn.c_attn.weight.grad, theirs.transformer.h[0].attn.c_attn.weight.grad.T, 1e-5)
 
@@ -51,32 +62,27 @@ def test_the_shipped_base_and_the_sizes():
     assert base.cfg == NANO == GPTConfig(1024, 512, 4, 4, 128, 1e-5, 0.08)
     assert base.n_params() == 989_952 and tok.n_vocab == 1024
     ids = torch.tensor([tok.encode("Sort pig bee saw from a to z.")])
-    nats = base(ids[:, :-1], want="logp", targets=ids[:, 1:])
+    nats = log_probs(base, base(ids[:, :-1]), ids[:, 1:])
     assert nats[0, -4:].min() > -0.2, "it has read NanoWorld: 'a to z.' ends such a task"
 
 
-# ---- one door ------------------------------------------------------------------------------------
+# ---- ways in and out -----------------------------------------------------------------------------
 def test_every_way_in_and_out_agrees(model):
     """The head runs only where it is asked for."""
-    logits, hidden, embeds = (model(IDS, want=want) for want in ("logits", "hidden", "embeds"))
-    assert logits.shape == (2, 8, 17)
-    same(embeds, model.wte.weight[IDS])                 # the rows of the table, without positions
-    same(hidden @ model.wte.weight.T, logits)           # the head is the input embedding
-    logp = logits.log_softmax(-1).gather(-1, IDS[..., None])[..., 0]        # no shift inside
+    hidden, embeds = model(IDS), model.wte(IDS)
+    z = model.head(hidden)
+    assert z.shape == (2, 8, 17)
+    same(model(embeds=embeds), hidden)                  # embeddings have no positions yet
+    same(hidden @ model.wte.weight.T, z)                # the head is the input embedding
+    logp = z.log_softmax(-1).gather(-1, IDS[..., None])[..., 0]             # no shift inside
     some = torch.tensor([[0, 1, 0, 0, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0, 0, 1]]).bool()
     for on, at in ((torch.ones_like(some), None), (some, some.flatten().nonzero()[:, 0]),
                    (torch.zeros_like(some), torch.arange(0))):
         targets = IDS.masked_fill(~on, 10**6)           # what is not asked for is not read
-        for way in ({"ids": IDS}, {"embeds": embeds}, {"hidden": hidden}):
-            same(model(**way, at=at), logits if at is None else logits[on])
-            same(model(**way, want="argmax", at=at), logits.argmax(-1) * on)
-            same(model(**way, want="logp", targets=targets, at=at), logp * on)
-    same(model(IDS, want="value"), torch.zeros(2, 8))
-    model.value = torch.nn.Linear(16, 1).double()
-    same(model(IDS, want="value"), model.value(hidden)[..., 0])
-    for want in ("logitz", "logp"):                     # unknown; log-probs of nothing
-        with pytest.raises(ValueError, match=want):
-            model(IDS, want=want)
+        picked = select_at(hidden, at)
+        same(model.head(picked), z if at is None else z[on])
+        same(scatter_at(model.greedy(picked), at, IDS.shape), z.argmax(-1) * on)
+        same(log_probs(model, hidden, targets, at), logp * on)
 
 
 @pytest.mark.parametrize("padded", [False, True])
@@ -85,7 +91,7 @@ def test_reading_in_pieces_with_a_cache_is_reading_at_once(padded, model):
     attention_mask = torch.ones(2, 8).bool()
     attention_mask[1, :2] = not padded
     pos = (attention_mask.long().cumsum(1) - 1).clamp_min(0)
-    at_once = model(IDS, attention_mask=attention_mask, pos=pos)
+    at_once = model(IDS, attention_mask=attention_mask, pos=pos)            # (2,8,C)
     same(at_once[0], model(IDS[:1])[0])
     same(at_once[1, 2 * padded:], model(IDS[1:, 2 * padded:])[0])
     for cuts in ([1] * 8, [8], [3, 1, 1, 3], [1, 7]):
@@ -97,6 +103,43 @@ def test_reading_in_pieces_with_a_cache_is_reading_at_once(padded, model):
             at += n
             assert cache.n == at
         same(torch.cat(got, 1)[attention_mask], at_once[attention_mask], 1e-10)
+
+
+# ---- another architecture ------------------------------------------------------------------------
+LINE = "error: the shipped base has another architecture .* python -m nanouft.pretrain "
+
+
+@pytest.mark.parametrize("change", ["norm", "width", "heads", "name"])
+@pytest.mark.parametrize("line", ["train --objective sft", "sample base --prompt x", "pushes"])
+def test_a_changed_architecture_is_one_line_where_the_shipped_base_is_opened(
+        change, line, monkeypatch, capsys):
+    cfg = replace(NANO, n_embd=64) if change == "width" else replace(NANO, n_head=2)
+    if change == "norm":
+        monkeypatch.setattr(gpt, "Norm", RMSNorm)
+    elif change == "name":
+        monkeypatch.setitem(folders.OURS, "model_type", ("nano",))
+    else:
+        monkeypatch.setattr(folders, "NANO", cfg)
+    assert call(line) == 2
+    assert re.match(LINE, one_error(capsys))
+
+
+def test_simple_py_and_lessons_refuse_it_too(monkeypatch, capsys):
+    """They open the shipped base, not a folder."""
+    monkeypatch.setattr(gpt, "Norm", RMSNorm)
+    assert command(simple.main, []) == 2
+    assert re.match(LINE, one_error(capsys))
+
+
+def test_a_base_of_another_architecture_is_opened_by_the_code_that_has_it(tmp_path, monkeypatch):
+    with monkeypatch.context() as now:
+        now.setattr(gpt, "Norm", RMSNorm)
+        model = GPT(TINY, seed=0)
+        write_gpt(tmp_path, model, end=2)
+        again = read_gpt(tmp_path, read_json(tmp_path / "config.json"))
+        assert torch.equal(again(IDS), model(IDS))
+    with pytest.raises(UserError, match="h.0.ln_1.bias is missing, .*python -m nanouft.pretrain"):
+        read_gpt(tmp_path, read_json(tmp_path / "config.json"))
 
 
 # ---- weights -------------------------------------------------------------------------------------

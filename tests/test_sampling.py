@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from made import CPU, NANO, TINY, nano, same, tiny
+from made import CPU, NANO, TINY, logits, nano, same, tiny
 
 from nanouft import generate as decoding
 from nanouft import rollout, world
@@ -49,7 +49,7 @@ def written_out(temperature: float) -> list[Answer]:
     for place, prompt in enumerate(PROMPTS * 6):
         read, said, nats = prompt[-23:], list[int](), list[float]()
         while len(said) < 18 and len(read) < 24 and not {*said} & STOPS:
-            z = MODEL(torch.tensor([read]))[0, -1].detach().float()
+            z = logits(MODEL, torch.tensor([read]))[0, -1].detach().float()
             p, u = (z / (temperature or 1)).softmax(-1), 1 - numbers[len(said)][place]
             token = int((p.cumsum(-1) < u * p.sum()).sum()) if temperature else int(z.argmax())
             nats.append(float(z.log_softmax(-1)[token]))    # whatever it was drawn at
@@ -84,9 +84,9 @@ def test_decoding_is_reading_everything_again_for_each_token(name, value, temper
 
 def test_equal_prompts_are_read_once(monkeypatch):
     """As in a group of samples."""
-    blocks, read = GPT._blocks, list[int]()
-    monkeypatch.setattr(GPT, "_blocks", lambda self, x, *more:
-                        read.append(len(x)) or blocks(self, x, *more))
+    forward, read = GPT.forward, list[int]()
+    monkeypatch.setattr(GPT, "forward", lambda self, ids, **how:
+                        read.append(len(ids)) or forward(self, ids, **how))
     answers(PROMPTS * 6)
     assert read[:2] == [5, 30]
 
@@ -94,9 +94,9 @@ def test_equal_prompts_are_read_once(monkeypatch):
 @pytest.mark.parametrize("u, token", [(0.0, 10), (1 - 2.0 ** -24, 3)])
 def test_no_random_number_draws_what_has_no_chance(u, token):
     """Tokens of chance 0 stand at both ends, where rounding would reach them."""
-    logits = torch.full((5, 17), -torch.inf)
-    logits[:, 3:11] = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
-    assert decoding.sample_by_cumulative(logits, torch.full((5, 1), u)).tolist() == [token] * 5
+    z = torch.full((5, 17), -torch.inf)
+    z[:, 3:11] = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+    assert decoding.sample_by_cumulative(z, torch.full((5, 1), u)).tolist() == [token] * 5
 
 
 def test_rows_are_answered_in_their_order_and_threads_are_given_back():
@@ -124,8 +124,8 @@ def source(name: str, dtype: str = "fp32", **settings) -> Rollouts:
     policy, start = (GPT(replace(TINY, vocab_size=NANO.n_vocab, n_ctx=128, init_std=0.1), seed=0)
                      for _ in range(2))
     o.setup(policy, 0)
-    if policy.value:
-        torch.nn.init.normal_(policy.value.weight, 0, 0.1, torch.Generator().manual_seed(1))
+    if hasattr(policy, "value_head"):
+        torch.nn.init.normal_(policy.value_head.weight, 0, 0.1, torch.Generator().manual_seed(1))
     return Rollouts(prompts, o, Sampler(policy, start, NANO, 12, Device("cpu", dtype)),
                     lambda rows, texts: [len({*text}) / 40 for text in texts],
                     Batching(batch_size=8, steps=40, seed=3), exact=world.exact_scores)
@@ -159,9 +159,14 @@ def test_in_half_precision_the_ratio_begins_at_exactly_one(micro_batches):
     made = source("grpo", dtype="bf16", minibatches=2, passes=2)
     policy, device = made.sampler.policy, made.sampler.device
 
-    def net(*args, want="logits", **how):
-        """Another one than the policy, as if compiled: its log-probs are higher by 1."""
-        return policy(*args, want=want, **how) + (want == "logp")
+    class Net:
+        """Another one than the policy, as if compiled: its logits are four times as large."""
+        __call__ = staticmethod(policy)
+
+        @staticmethod
+        def head(hidden):
+            return 4 * policy.head(hidden)
+    net = Net()
     made.sampler = replace(made.sampler, compiled=net)
     made.batching = replace(made.batching, accumulate=micro_batches)
     for step in range(4):
@@ -263,7 +268,8 @@ def test_what_a_rollout_tells_in_a_plain_loop():
     seen = write_rollout_logps(batch, policy, start, CPU)
     kl, entropy, k1, k3, gaps = [], [], [], [], []
     for (i, t), old in zip(s.mask.nonzero().tolist(), decoded.tolist()):
-        p, q = (m(s.inputs[i:i + 1]).detach()[0, t].log_softmax(-1) for m in (policy, start))
+        p, q = (logits(m, s.inputs[i:i + 1]).detach()[0, t].log_softmax(-1)
+                for m in (policy, start))
         token = s.targets[i, t]
         kl.append(float((p.exp() * (p - q)).sum()))
         entropy.append(-float((p.exp() * p).sum()))

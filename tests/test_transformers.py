@@ -32,6 +32,7 @@ from made import (
     Form,
     killed_in_step,
     llama,
+    logits,
     same,
     say,
     start_folder,
@@ -46,6 +47,7 @@ from nanouft.data.batches import collate, encode
 from nanouft.data.row import Row
 from nanouft.data.selection import demo_rows
 from nanouft.generate import generate
+from nanouft.gpt import log_probs
 from nanouft.models.folders import save_model, start_tokenizer
 from nanouft.models.hf import HFModel, check
 from nanouft.models.hf_tokenizer import HFTokenizer
@@ -104,18 +106,18 @@ def test_every_way_in_and_out_is_that_of_the_same_model_called_directly(kind, fo
     def wanted(**given) -> torch.Tensor:
         logp = net(**given).logits.log_softmax(-1).gather(-1, s.targets[..., None])[..., 0]
         return logp.masked_fill(~on, 0)
-    embeds = model(s.inputs, want="embeds")
+    embeds = model.wte(s.inputs)
     blend = 0.8 * embeds + 0.2 * embeds.roll(1, 1)      # as IFT's
-    hidden = model(s.inputs, want="hidden")
+    hidden = model(s.inputs)
     with torch.no_grad():
-        logits = net(s.inputs).logits
+        theirs = net(s.inputs).logits
         same(embeds, table(s.inputs), 0)
-        same(model(s.inputs), logits, 1e-4)
-        same(model(hidden=hidden, at=at), logits[on], 1e-4)
-        same(model(embeds=blend, want="logp", targets=s.targets, at=at),
+        same(model.head(hidden), theirs, 1e-4)
+        same(model.head(hidden[on]), theirs[on], 1e-4)
+        same(log_probs(model, model(embeds=blend), s.targets, at),
              wanted(inputs_embeds=blend), 1e-4)
-        same(model(s.inputs, want="argmax", at=at), logits.argmax(-1).masked_fill(~on, 0))
-    model(s.inputs, want="logp", targets=s.targets, at=at).sum().backward()
+        same(model.greedy(hidden), theirs.argmax(-1))
+    log_probs(model, model(s.inputs), s.targets, at).sum().backward()
     wanted(input_ids=s.inputs).sum().backward()
     assert len(gradients(net)) > 10
     same(gradients(model.net), gradients(net), 1e-4)
@@ -135,7 +137,7 @@ def test_decoding_with_its_own_cache_is_transformers_own(kind, folders):
             max_new_tokens=min(12, model.cfg.n_ctx - len(prompt)), pad_token_id=tok.pad,
             eos_token_id=stop)
         assert [*answer.ids, *[stop] * answer.ended] == ids[0, len(prompt):].tolist()
-        nats = model(ids[:, :-1], want="logp", targets=ids[:, 1:])[0, len(prompt) - 1:]
+        nats = log_probs(model, model(ids[:, :-1]), ids[:, 1:])[0, len(prompt) - 1:]
         same(answer.logp, nats.detach(), 1e-4)
 
 
@@ -156,7 +158,7 @@ def test_a_copy_in_half_precision_is_the_model_that_transformers_opens_in_it(fol
     model, tok = start_model(folders["qwen2"])
     net = hf.AutoModelForCausalLM.from_pretrained(folders["qwen2"], dtype=torch.bfloat16).eval()
     ids = torch.arange(2 * 128).view(2, 128) % tok.n_vocab
-    assert torch.equal(in_precision(model, torch.bfloat16)(ids), net(ids).logits)
+    assert torch.equal(logits(in_precision(model, torch.bfloat16), ids), net(ids).logits)
 
 
 def saved_numbers(model) -> int:
@@ -164,7 +166,7 @@ def saved_numbers(model) -> int:
     sizes: list[int] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x,
                                                   lambda x: x):
-        model(torch.zeros(1, 16, dtype=torch.long), want="hidden")
+        model(torch.zeros(1, 16, dtype=torch.long))
     return sum(sizes)
 
 
@@ -188,7 +190,7 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, dtype, folder
             model, prompts, stop=tok.stops, pad=tok.pad, max_new=4, temperature=warm)]
         cache = model.new_cache(1, 9)
         parts = [model(ids, cache=cache) for ids in IDS.split((5, 4), 1)]       # with a gradient
-        same(torch.cat(parts, 1).detach(), model(IDS).detach(), 1e-4)
+        same(model.head(torch.cat(parts, 1)).detach(), logits(model, IDS).detach(), 1e-4)
         seen.append((found, gradients(model), saved_numbers(model)))
     plain, less = seen
     assert plain[0] == less[0] and less[2] < 0.3 * plain[2]
@@ -430,11 +432,11 @@ def test_of_a_folder_as_it_is_met_nothing_is_random_lost_or_run(
     folder, out = changed(folders[kind], tmp_path / "m", changes), tmp_path / "out"
     torch.manual_seed(0)
     first, _ = start_model(folders[kind])
-    wanted = first(IDS)
+    wanted = logits(first, IDS)
     for opened in (start_model, with_lora):
         torch.manual_seed(1)
         model, tok = opened(folder)
-        assert torch.equal(model(IDS), wanted)
+        assert torch.equal(logits(model, IDS), wanted)
         assert torch.equal(model.wte.weight, first.wte.weight), "new rows, too"
         assert {model.net.config._attn_implementation, model.net.config._experts_implementation} \
             <= {"sdpa", "eager", "grouped_mm"}, "PyTorch's own"
@@ -442,8 +444,8 @@ def test_of_a_folder_as_it_is_met_nothing_is_random_lost_or_run(
             for p in model.parameters():
                 p += 0.1 * p.requires_grad
         save_model(out, model, tok)
-        assert not torch.equal(model(IDS), wanted)
-        same(start_model(str(out))[0](IDS).detach(), model(IDS).detach(), 1e-4)
+        assert not torch.equal(logits(model, IDS), wanted)
+        same(logits(start_model(str(out))[0], IDS).detach(), logits(model, IDS).detach(), 1e-4)
     before, after = (hf.AutoTokenizer.from_pretrained(x).chat_template for x in (folder, out))
     assert before in (None, after), "all of several templates"
 
@@ -474,7 +476,7 @@ def test_a_run_opens_in_transformers_and_lora_has_trained_thin_matrices_only(kin
     assert name != "rloo" or abs(log[0]["kl_exact"]) < 1e-6 < log[-1]["kl_exact"]
     (after, tok), (before, _) = (start_model(x, lora) for x in (str(run), folders[kind]))
     theirs = hf.AutoModelForCausalLM.from_pretrained(run).eval()
-    same(theirs(IDS).logits.detach(), after(IDS).detach(), 1e-4)
+    same(theirs(IDS).logits.detach(), logits(after, IDS).detach(), 1e-4)
     assert tok.end in theirs.generation_config.eos_token_id and theirs.dtype == torch.float32
     moved = {n: p.dim() for (n, p), q in zip(after.named_parameters(), before.parameters())
              if not any(torch.equal(p, x) for x in (q, q.bfloat16().float()))}     # frozen in bf16
@@ -505,7 +507,7 @@ def test_a_saved_folder_has_the_names_of_transformers_4(rope, folders, tmp_path)
     assert saved["rope_theta"] == 5e5 and saved["rope_parameters"] == rope
     assert saved.get("rope_scaling") == (None if rope["rope_type"] == "default" else rope)
     assert named["tokenizer_class"] == "PreTrainedTokenizerFast"
-    same(start_model(str(tmp_path))[0](IDS).detach(), model(IDS).detach(), 1e-6)
+    same(logits(start_model(str(tmp_path))[0], IDS).detach(), logits(model, IDS).detach(), 1e-6)
 
 
 def test_a_library_that_is_too_old_is_named_with_the_version_that_is_needed(folders, monkeypatch):
@@ -529,13 +531,13 @@ def test_lora_adds_the_product_times_alpha_by_rank_and_the_merged_model_says_the
     assert not b.any()
     with torch.no_grad():
         b.normal_()
-        merged, apart = part.weight + times * (b @ a), model(IDS)
-        same(model.start(IDS), net(IDS).logits, 1e-6)       # without adapters: the initial model
+        merged, apart = part.weight + times * (b @ a), logits(model, IDS)
+        same(logits(model.start, IDS), net(IDS).logits, 1e-6)       # the initial model
         save_model(tmp_path, model, tok)
-        same(model(IDS), apart, 0)                          # training may go on
+        same(logits(model, IDS), apart, 0)                  # training may go on
         again, _ = start_model(str(tmp_path))
         same(again.net.get_submodule(layer).weight, merged, 1e-5)
-        same(again(IDS), apart, 1e-4)
+        same(logits(again, IDS), apart, 1e-4)
         adapted = pytest.importorskip("peft").PeftModel.from_pretrained(net, tmp_path / "adapter")
         same(adapted(IDS).logits, apart, 1e-4)
     made = merged_weights(model.net)
@@ -559,15 +561,15 @@ def test_lora_beside_experts_is_saved_as_it_is_trained(kind, dtype, folders, tmp
         p.data = p.data.normal_() if ".lora_B." in name else p.data
     experts = [p for name, p in model.named_parameters() if name.endswith("down_proj")]
     assert {p.dtype for p in experts} == {torch.float32 if kind == "qwen3_moe" else dtype}
-    model(IDS, want="logp", targets=IDS).sum().backward()
+    log_probs(model, model(IDS), IDS).sum().backward()
     assert {p.grad is None for p in model.parameters() if p.requires_grad} == {False}
     save_model(tmp_path, model, tok)
     model.net.float()
     model.frozen_in = torch.float32                     # products in fp32, to compare with
     with torch.no_grad():
-        trained = model(IDS)
-        assert (trained - model.start(IDS)).abs().max() > 0.2
-        same(start_model(str(tmp_path))[0](IDS), trained, 1e-4)
+        trained = logits(model, IDS)
+        assert (trained - logits(model.start, IDS)).abs().max() > 0.2
+        same(logits(start_model(str(tmp_path))[0], IDS), trained, 1e-4)
         same(hf.AutoModelForCausalLM.from_pretrained(tmp_path).eval()(IDS).logits, trained, 1e-4)
 
 
@@ -633,7 +635,7 @@ def test_what_lora_adds_first_is_not_rounded_away(kind, trains, folders, monkeyp
     that is trained in fp32, for new chat tokens, reads bf16. Each layer has our attention."""
     pytest.importorskip("peft")
     model, _ = start_model(folders[kind], True)
-    wanted = model(IDS).detach()
+    wanted = logits(model, IDS).detach()
     model.add_lora(2, 0, torch.bfloat16)
     assert not [w for w in recwarn if "fan_in_fan_out" in str(w.message)], "told that GPT-2 is so"
     layer = next(part for part in model.net.modules() if hasattr(part, "lora_A"))
@@ -643,8 +645,8 @@ def test_what_lora_adds_first_is_not_rounded_away(kind, trains, folders, monkeyp
     monkeypatch.setattr(fast_ops, "attend", lambda *told, real=fast_ops.attend, **more: (
         attended.append(1), real(*told, **more))[1])
     with Device("cpu", "bf16" if trains else "fp32").autocast(), torch.no_grad():
-        same(model(IDS), wanted, 0.05)
-        model.start(IDS)
+        same(logits(model, IDS), wanted, 0.05)
+        logits(model.start, IDS)
     assert (seen[0] != seen[1]).float().mean() > 0.9
     assert len(attended) == 2 * model.cfg.n_layer
 
@@ -656,10 +658,10 @@ def test_the_reference_of_sampled_answers_stays_where_it_began(kind, folders):
     model, tok = with_lora(folders[kind])
     reference = FrozenModels(model, tok.pad, CPU).reference_model(OBJECTIVES["grpo"](), lora=True)
     with torch.no_grad():
-        before = reference(IDS)
+        before = logits(reference, IDS)
         for p in model.parameters():
             if p.requires_grad:
                 p += 0.1
-        assert torch.equal(reference(IDS), before)
-        assert not torch.equal(model(IDS), before)
+        assert torch.equal(logits(reference, IDS), before)
+        assert not torch.equal(logits(model, IDS), before)
     assert (kind == "gpt2") == isinstance(reference, torch.nn.Module), "a copy only if needed"

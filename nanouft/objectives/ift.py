@@ -48,7 +48,7 @@ import torch
 from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
-from nanouft.gpt import GPT
+from nanouft.gpt import GPT, log_probs, scatter_at, select_at
 from nanouft.objective import Objective, Share
 
 Variant = Literal["detached", "released", "algorithm1", "eq21", "eq21_mean1"]
@@ -64,13 +64,15 @@ class IFT(Objective):
         s = batch.seqs["answer"]
         at = s.positions
         with torch.no_grad():                               # E: with the current weights
-            embeds = model(s.inputs, want="embeds")                 # (B,T,C)
+            embeds = model.wte(s.inputs)                            # (B,T,C)
             if self.lam > 0:
-                argmax = model(embeds=embeds, want="argmax", at=at)
+                hidden = model(embeds=embeds)                       # (B,T,C)
+                greedy = model.greedy(select_at(hidden, at))        # (N,) response tokens only
+                argmax = scatter_at(greedy, at, s.inputs.shape)     # (B,T)
                 predicted = own_guess(s.inputs, s.mask, argmax)
-                own_embeds = model(predicted, want="embeds")
+                own_embeds = model.wte(predicted)
                 embeds = (1 - self.lam) * embeds + self.lam * own_embeds        # Eq. 17
-        s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=at)
+        s.logp = log_probs(model, model(embeds=embeds), s.targets, at)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         s = batch.seqs["answer"]

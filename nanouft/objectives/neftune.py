@@ -17,7 +17,7 @@ gets less noise in a batch with long ones. Evaluation and reference must run wit
 from torch import Tensor
 
 from nanouft.batch import Batch, Seqs, write_logp
-from nanouft.gpt import GPT
+from nanouft.gpt import GPT, log_probs
 from nanouft.objective import Objective, Positive
 from nanouft.objectives.sft import nll
 from nanouft.plumbing.seeds import uniform_rows
@@ -30,10 +30,10 @@ class NEFTune(Objective):
         if not model.training:
             return write_logp(model, batch)
         s = batch.seqs["answer"]
-        embeds = model(s.inputs, want="embeds")
+        embeds = model.wte(s.inputs)
         added = noise(s, batch, self.alpha, embeds.shape[-1])
         embeds = embeds + added.to(embeds.dtype)                    # Algorithm 1
-        s.logp = model(embeds=embeds, want="logp", targets=s.targets, at=s.positions)
+        s.logp = log_probs(model, model(embeds=embeds), s.targets, s.positions)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         noisy = nll(batch)

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
-from nanouft.gpt import GPT
+from nanouft.gpt import GPT, log_probs
 from nanouft.objective import AtLeast0, Objective
 from nanouft.objectives.dpo import log1mexp, pair_metrics
 
@@ -34,9 +34,9 @@ class ORPO(Objective):
     def forward(self, model: GPT, batch: Batch) -> None:
         """Log-probs of the answers, and of the chosen row's prompt."""
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]
-        logp = model(w.inputs, want="logp", targets=w.targets)
+        logp = log_probs(model, model(w.inputs), w.targets)
         w.logp = logp.masked_fill(w.not_padding == 0, 0)                    # not w.mask
-        l.logp = model(l.inputs, want="logp", targets=l.targets, at=l.positions)
+        l.logp = log_probs(model, model(l.inputs), l.targets, l.positions)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict]:
         w, l = batch.seqs["chosen"], batch.seqs["rejected"]

@@ -27,12 +27,14 @@ reward.
 Traps: returns before whitening, not after; whitening over the rollout, not the minibatch; V_t
 belongs to the state BEFORE token t.
 """
+from typing import Any
+
 import torch
 import torch.nn as nn
 from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
-from nanouft.gpt import GPT
+from nanouft.gpt import log_probs
 from nanouft.objective import AtLeast0, Count, Objective, Positive, Share
 from nanouft.on_policy import clip_ratio, log_rho, step_metrics
 
@@ -52,21 +54,21 @@ class PPO(Objective):
     minibatches: Count = 2          # optimizer steps that a rollout is cut into
     passes: Count = 1               # how often a rollout is used
 
-    def setup(self, model: GPT, seed: int) -> None:
+    def setup(self, model: Any, seed: int) -> None:
         """Add the critic: a value head, one number for each state, 0 at first. A value head that
         the model has already is kept."""
-        if model.value is None:
-            model.value = nn.Linear(model.cfg.n_embd, 1, device=model.wte.weight.device)
-            for p in model.value.parameters():
+        if not hasattr(model, "value_head"):
+            model.value_head = nn.Linear(model.cfg.n_embd, 1, device=model.wte.weight.device)
+            for p in model.value_head.parameters():
                 nn.init.zeros_(p)
 
-    def forward(self, model: GPT, batch: Batch) -> None:
+    def forward(self, model: Any, batch: Batch) -> None:
         """One pass, two heads: `logp`, and `values` of the critic now.
         (Under autocast `values` are rounded to bf16; the loss continues in fp32.)"""
         s = batch.seqs["answer"]
-        hidden = model(s.inputs, want="hidden")
-        s.logp = model(hidden=hidden, want="logp", targets=s.targets, at=s.positions)
-        s.extra["values"] = model(hidden=hidden, want="value")
+        hidden = model(s.inputs)                                    # (B,T,C)
+        s.logp = log_probs(model, hidden, s.targets, s.positions)
+        s.extra["values"] = model.value_head(hidden)[..., 0]
 
     def credit(self, batch: Batch) -> tuple[Batch, dict]:
         """A whole rollout with adv and returns, token by token; and the share of the returns'

@@ -46,7 +46,7 @@ class RPO(Objective):
         states over the prompt's tokens, headers included."""
         for picked, batch in models.batches(data):
             s = next(iter(batch.seqs.values()))
-            hidden = models.start(s.inputs, want="hidden")              # (B,T,C)
+            hidden = models.start(s.inputs)                             # (B,T,C)
             prompt = (s.mask.cumsum(1) - s.mask == 0) * s.not_padding   # (B,T) up to the answer
             mean = (hidden * prompt[..., None]).sum(1) / prompt.sum(1, keepdim=True)
             for i, x in zip(picked, mean.float().cpu().numpy()):

@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nanouft.batch import Batch, Seqs
-from nanouft.gpt import GPT, scatter_at, select_at
+from nanouft.gpt import GPT, log_probs, scatter_at, select_at
 from nanouft.objective import FirstModels, Objective, Positive
 from nanouft.plumbing.seeds import uniform_rows
 
@@ -50,8 +50,8 @@ class SFTMix(Objective):
         a, b = batch.seqs["sure"], batch.seqs["unsure"]
         hidden = []
         for s in (a, b):
-            hidden.append(model(s.inputs, want="hidden"))                       # (B,T,C)
-            s.logp = model(hidden=hidden[-1], want="logp", targets=s.targets, at=s.positions)
+            hidden.append(model(s.inputs))                                      # (B,T,C)
+            s.logp = log_probs(model, hidden[-1], s.targets, s.positions)
         shorter = torch.minimum(a.mask.sum(-1), b.mask.sum(-1))                 # (B,) tokens
         n = int(shorter.max())
         mask = (a.mask.new_ones(n).cumsum(0) <= shorter[:, None]).to(a.mask)    # (B,n) of both
@@ -63,7 +63,7 @@ class SFTMix(Objective):
         h, h2 = [x.gather(1, i[..., None].expand(-1, -1, x.shape[-1]))          # (B,n,C)
                  for x, i in zip(hidden, positions)]
         mixed = lam[..., None] * h + (1 - lam[..., None]) * h2                  # (B,n,C)
-        z = model(hidden=mixed, want="logits", at=at)                       # (M,V) the head, once
+        z = model.head(select_at(mixed, at))                                # (M,V) the head, once
         z = z if z.dtype == torch.float64 else z.float()
         for role, s, i, share in (("mix_sure", a, positions[0], lam),
                                   ("mix_unsure", b, positions[1], 1 - lam)):

@@ -43,7 +43,7 @@ class TOFU(Objective):
     def forward(self, model: GPT, batch: Batch) -> None:
         s = batch.seqs["answer"]
         at = s.positions
-        z = model(s.inputs, want="logits", at=at)                   # (N,V), response tokens only
+        z = model.head(select_at(model(s.inputs), at))              # (N,V), response tokens only
         z = z if z.dtype == torch.float64 else z.float()
         targets = select_at(s.targets, at)
         s.logp = scatter_at(logp_(z / self.beta, targets), at, s.mask.shape)

@@ -113,7 +113,8 @@ def with_beta(objective: Objective, data: list[Encoded]) -> Objective:
 def make_optimizer(model: nn.Module, lr: float, fused: bool | None = None) -> torch.optim.Optimizer:
     """AdamW without weight decay. A value head is new on a trained model, so it learns faster.
     fused: one kernel for a step, or not; None is PyTorch's choice."""
-    named = [(n.startswith("value."), p) for n, p in model.named_parameters() if p.requires_grad]
+    named = [(name.startswith("value_head."), p) for name, p in model.named_parameters()
+             if p.requires_grad]
     groups: list[dict] = [{"params": [p for is_head, p in named if not is_head]}]
     if head := [p for is_head, p in named if is_head]:
         groups.append({"params": head, "times": VALUE_TIMES})

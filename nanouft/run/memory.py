@@ -88,7 +88,7 @@ def bytes_kept(model: Any, device: Device, tokens: int) -> int:
     ids = torch.zeros(1, tokens, dtype=torch.long, device=device.name)
     recomputes, model.recomputes = model.recomputes, False
     with torch.autograd.graph.saved_tensors_hooks(count, lambda x: x), device.autocast():
-        hidden = model(ids, want="hidden")      # held until all is counted
+        hidden = model(ids)          # held until all is counted
     model.recomputes = recomputes
     del hidden
     return sum(kept.values())

@@ -20,7 +20,7 @@ from torch import Tensor
 from nanouft.batch import Batch, write_logp
 from nanouft.data.batches import Encoded, collate, encode
 from nanouft.generate import LOGIT_BUDGET, rows_per_batch
-from nanouft.gpt import GPT
+from nanouft.gpt import GPT, log_probs
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
@@ -110,19 +110,20 @@ def logps(data: list[Encoded], model: GPT, pad: int, device: Device,
           what: str = "reading") -> Numbers:
     """The log-prob of every response token by `model`, in nats; 0 elsewhere. what: who reads which
     rows, on the progress bar."""
-    def read(ids: Tensor, want: str, targets: Tensor, at: Tensor) -> Tensor:
-        hidden = model(ids, want="hidden")                                      # (B,T,C)
-        pieces = at.split(max(1, LOGIT_BUDGET // model.cfg.vocab_size))
-        return sum(model(hidden=hidden, want=want, targets=targets, at=at) for at in pieces)
-    in_pieces: Any = read           # the model, which makes at most LOGIT_BUDGET logits at once
     out: Numbers = [{} for _ in data]
     for picked, batch in batches(data, model, pad, device, what):
         with device.autocast():
-            write_logp(in_pieces, batch)
+            write_logp(model, batch, log_probs_in_pieces)
         for role, s in batch.seqs.items():
             for i, x in zip(picked, s.logp.float().cpu().numpy()):
                 out[i][role] = x[:len(data[i].seqs[role].ids) - 1].copy()
     return out
+
+
+def log_probs_in_pieces(model: Any, hidden: Tensor, targets: Tensor, at: Tensor) -> Any:
+    """gpt.log_probs, with at most LOGIT_BUDGET logits at once: without gradient none are kept."""
+    pieces = at.split(max(1, LOGIT_BUDGET // model.cfg.vocab_size))
+    return sum(log_probs(model, hidden, targets, piece) for piece in pieces)
 
 
 def batches(data: list[Encoded], model: GPT, pad: int, device: Device,

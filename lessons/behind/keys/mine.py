@@ -114,14 +114,17 @@ MISTAKES: dict[str, list[Mistake]] = {
         (BY_ROW, "(logp * mask).sum(-1).mean()", NO_MEAN),
         (BY_ROW, BY_ROW.replace(".mean()", ".sum()"), ADDED_UP),
         ("(logp * mask).sum(-1) / mask.sum(-1)", "logp.mean(-1)", UNMASKED),
-        ("model(inputs)", "reference(inputs)", "The reference is asked, not the model."),
+        ("model.head(model(inputs))", "reference.head(reference(inputs))", "The reference is "
+         "asked, not the model."),
         ("mask = tokens(rows, \"answer\", tok)", "mask = tokens(rows, \"answer\", tok)\n"
          "    mask = F.pad(mask[:, 1:], (0, 1))", "The mask is shifted. It already belongs to the "
          "targets."),
-        ("model(inputs), targets)", "model(inputs), targets).detach()", "A detach(), item() or "
+        ("model(inputs)), targets)", "model(inputs)), targets).detach()", "A detach(), item() or "
          "no_grad() cuts the gradient off."),
-        ("model(inputs), targets", "model(inputs), inputs", "The log-probabilities are those of "
-         "the inputs. Take those of the targets.")],
+        ("model(inputs)), targets", "model(inputs)), inputs", "The log-probabilities are those of "
+         "the inputs. Take those of the targets."),
+        ("model.head(model(inputs))", "model(inputs)", "These are states, not logits: model.head "
+         "makes logits of them.")],
     "train": [
         ("        optimizer.zero_grad()\n", "", "The gradients of earlier steps were still there. "
          "optimizer.zero_grad() takes them away."),
@@ -169,20 +172,21 @@ MISTAKES: dict[str, list[Mistake]] = {
         (".detach()", "", "Gradient reaches the reference, which is a constant: detach() its "
          "log-probabilities, or ask it under torch.no_grad()."),
         (" - before", "", "The reference is missing."),
-        ("reference(inputs)", "model(inputs)", "Both log-probabilities are the model's. Subtract "
-         "those of the reference."),
+        ("reference.head(reference(inputs))", "model.head(model(inputs))", "Both "
+         "log-probabilities are the model's. Subtract those of the reference."),
         ("- before) * mask", "- before)", UNMASKED),
         ("* mask).sum(-1)", "* mask).sum(-1) / mask.sum(-1)", "The log-ratio of an answer is the "
          "sum over its tokens, not the mean."),
         ("* mask).sum(-1)", "* mask).mean(-1)", "The log-ratio is the mean over all positions of "
          "the row. Take the sum over the answer's tokens."),
-        ("((token_logp(model(inputs), targets) - before) * mask).sum(-1)",
-         "token_logp(model(inputs), targets).sum(-1) - (before * mask).sum(-1)", "The sum of "
-         "the model's log-probabilities runs over question and padding as well. Only that of the "
-         "reference is masked."),
+        ("((token_logp(model.head(model(inputs)), targets) - before) * mask).sum(-1)",
+         "token_logp(model.head(model(inputs)), targets).sum(-1) - (before * mask).sum(-1)",
+         "The sum of the model's log-probabilities runs over question and padding as well. Only "
+         "that of the reference is masked."),
         (" - before", " + before", "The reference is added. Subtract it."),
-        ("token_logp(model(inputs), targets) - before", "before - token_logp(model(inputs), "
-         "targets)", "The log-ratio is upside down: the model's minus the reference's."),
+        ("token_logp(model.head(model(inputs)), targets) - before",
+         "before - token_logp(model.head(model(inputs)), targets)", "The log-ratio is upside "
+         "down: the model's minus the reference's."),
         ("tokens(rows, side, tok)", 'tokens(rows, "chosen" if side == "rejected" else side, tok)',
          "It does not read the answer that `side` names."),
         ("mask.sum(-1)\n", "(mask >= 0).sum(-1)\n", "The second number should count the tokens of "
@@ -260,10 +264,10 @@ MISTAKES: dict[str, list[Mistake]] = {
          "well. Only the predictions move to the right; outside the answer each token stays where "
          "it is."),
         (GUESS, "predicted_next[:, :-1]", "Outside the answer the true tokens stay."),
-        ("(1 - LAM) * model(inputs, want=\"embeds\") + LAM *",
-         "LAM * model(inputs, want=\"embeds\") + (1 - LAM) *", "LAM belongs to the prediction "
+        ("(1 - LAM) * model.wte(inputs) + LAM *",
+         "LAM * model.wte(inputs) + (1 - LAM) *", "LAM belongs to the prediction "
          "and 1 - LAM to the true token."),
-        ("(1 - LAM) * model(inputs, want=\"embeds\") + LAM *", "", "The prediction replaces the "
+        ("(1 - LAM) * model.wte(inputs) + LAM *", "", "The prediction replaces the "
          "true token. Only a share LAM of it is mixed in."),
         ("(1 - LAM) * model", "model", "The true token's share is 1 - LAM, not 1.")],
     "ift_loss": [
@@ -294,7 +298,7 @@ MISTAKES: dict[str, list[Mistake]] = {
          "their own."),
         ("weight * n / weight.sum(-1, keepdim=True)", "mask", "There are no weights."),
         ("embeds=embeds", "inputs", "The model reads the true tokens and not mix_in_own_guess."),
-        ("mix_in_own_guess(model, inputs, mask)", 'model(inputs, want="embeds").detach()',
+        ("mix_in_own_guess(model, inputs, mask)", "model.wte(inputs).detach()",
          "No prediction is mixed in: the model reads the embeddings of the true tokens."),
         ("targets) * mask", "targets)", "The losses of the padding count in the weights. Multiply "
          "the losses by the mask before you add them up."),

@@ -129,7 +129,8 @@ class SampledCase:
         on = mask == 1
         if self.times == 1:
             first = targets.gather(1, on.int().argmax(1, keepdim=True))
-            p = model(torch.tensor([tok.prompt_ids(self.rows[0].prompt)]))[0, -1].softmax(-1)
+            prompt = torch.tensor([tok.prompt_ids(self.rows[0].prompt)])
+            p = model.head(model(prompt))[0, -1].softmax(-1)
             return {SHARE: (first == p.argmax()).float().mean() - p.max()}
         T = ((targets != tok.pad) | on).any(0).nonzero()[-1:].sum() + 1
         return {"the kinds of tensors are": str([x.dtype for x in (targets, mask, scores)]),

@@ -44,7 +44,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from nanouft.batch import Seqs
-from nanouft.gpt import GPT, GPTConfig
+from nanouft.gpt import GPT, GPTConfig, log_probs
 from nanouft.objectives.dpo import dpo_loss, log_ratio
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import progress, say
@@ -116,15 +116,16 @@ class SeeingGPT(GPT):
 
     def logp(self, patches: Tensor, s: Seqs) -> Tensor:
         """(B,T) nats of the targets, with this picture."""
-        return self(embeds=self.embed(patches, s.inputs), want="logp", targets=s.targets,
-                    at=s.positions)
+        hidden = self(embeds=self.embed(patches, s.inputs))                     # (B,T,C)
+        return log_probs(self, hidden, s.targets, s.positions)
 
     @torch.no_grad()
     def answer(self, patches: Tensor) -> Tensor:
         """(B,6) tokens: the greedy description."""
         ids = PROMPT.expand(len(patches), -1)
         for _ in range(6):
-            ids = torch.cat([ids, self(embeds=self.embed(patches, ids))[:, -1:].argmax(-1)], 1)
+            hidden = self(embeds=self.embed(patches, ids))
+            ids = torch.cat([ids, self.greedy(hidden)[:, -1:]], 1)
         return ids[:, -6:]
 
 
@@ -145,7 +146,7 @@ def planted(rng: np.random.Generator, objects: np.ndarray) -> Seqs:
 @torch.no_grad()
 def noised(model: SeeingGPT, patches: Tensor, chosen: Seqs) -> Seqs:
     """Reads the tokens of `chosen`, and says at each place what the noised picture suggests."""
-    guess = model(embeds=model.embed(patches, chosen.inputs)).argmax(-1)            # (B,T)
+    guess = model.greedy(model(embeds=model.embed(patches, chosen.inputs)))         # (B,T)
     targets = torch.where(chosen.mask == 1, guess, chosen.targets)
     return Seqs(chosen.inputs, targets, chosen.mask, chosen.not_padding)
 

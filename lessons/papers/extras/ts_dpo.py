@@ -74,11 +74,24 @@ def weights_of(model) -> Weights:
 def linear_logits(model, start: Weights, direction: Weights, inputs: Tensor, at: Tensor) -> Tensor:
     """(N,V) logits of the linear model at the N positions `at`."""
     def logits(weights: Weights) -> Tensor:
-        return functional_call(model, weights, (inputs,), {"want": "logits", "at": at})
+        whole = {f"model.{name}": x for name, x in weights.items()}
+        return functional_call(Logits(model), whole, (inputs, at))
 
     with sdpa_kernel(SDPBackend.MATH):
         value, change = jvp(logits, (start,), (direction,))
     return value + change
+
+
+class Logits(torch.nn.Module):
+    """A model as one call from token ids to logits, whose weights functional_call can replace."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, inputs: Tensor, at: Tensor) -> Tensor:
+        """(B,T) ids -> (N,V) logits at the N positions `at`."""
+        return self.model.head(select_at(self.model(inputs), at))
 
 
 # ---- the directions of runs, added ---------------------------------------------------------------

@@ -68,7 +68,7 @@ def end_path(loss_of: Callable, steps: int = 32) -> list[float]:
 
     def losses_of(model, rows):
         inputs, targets, mask = tokens(rows, "answer", tok)
-        return -token_logp(model(inputs), targets) * mask, mask
+        return -token_logp(model.head(model(inputs)), targets) * mask, mask
 
     @torch.no_grad()
     def look(model):

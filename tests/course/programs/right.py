@@ -13,7 +13,7 @@ from nanouft.simple import *
 
 
 def chances(model, s):                          # of all tokens, and of those that stand there
-    p = model(s.inputs).double().softmax(-1)
+    p = model.head(model(s.inputs)).double().softmax(-1)
     return p, p.gather(-1, s.targets[..., None])[..., 0]
 
 
@@ -123,7 +123,7 @@ def train(model, rows, tok, objective, steps, reference=None):
 
 def ift_loss(model, reference, rows, tok, step):
     inputs, targets, mask = tokens(rows, "answer", tok)
-    nll = -token_logp(model(embeds=mix_in_own_guess(model, inputs, mask)), targets)
+    nll = -token_logp(model.head(model(embeds=mix_in_own_guess(model, inputs, mask))), targets)
     losses = []
     for x, m in zip(nll, mask):                             # ragged: one answer after the other
         x = x[m == 1]
@@ -137,16 +137,17 @@ def sft_loss(model, reference, rows, tok, step):       # each answer by itself, 
     total = 0
     for row in rows:
         inputs, targets, mask = tokens([row], "answer", tok)
-        logp = model(inputs).log_softmax(-1)[0, torch.arange(inputs.shape[1]), targets[0]]
+        logp = model.head(model(inputs)).log_softmax(-1)[0]
+        logp = logp[torch.arange(inputs.shape[1]), targets[0]]
         total = total - torch.dot(logp, mask[0]) / mask.sum()
     return total / len(rows)
 
 
 def mix_in_own_guess(model, inputs, mask):      # by the matrix of embeddings
     with torch.no_grad():
-        guess = F.pad(model(inputs).argmax(-1)[:, :-1], (1, 0))
+        guess = F.pad(model.head(model(inputs)).argmax(-1)[:, :-1], (1, 0))
         on = F.pad(mask[:, :-1], (1, 0))[..., None] * LAM
-        return torch.lerp(model(inputs, want="embeds"), model(guess, want="embeds"), on)
+        return torch.lerp(model.wte(inputs), model.wte(guess), on)
 
 
 def log_ratio(model, reference, rows, side, tok):       # row by row
@@ -155,8 +156,8 @@ def log_ratio(model, reference, rows, side, tok):       # row by row
         ids, on = tok.chat(row.prompt, getattr(row, side))
         ids, on = torch.tensor(ids), torch.tensor(on[1:]) == 1
         with torch.no_grad():
-            q = reference(ids[None, :-1]).log_softmax(-1)[0]
-        p = model(ids[None, :-1]).log_softmax(-1)[0]
+            q = reference.head(reference(ids[None, :-1])).log_softmax(-1)[0]
+        p = model.head(model(ids[None, :-1])).log_softmax(-1)[0]
         nats.append((p - q).gather(1, ids[1:, None])[on, 0].sum())
         counts.append(int(on.sum()))
     return torch.stack(nats), torch.tensor(counts)
@@ -188,7 +189,8 @@ def sample_answers(model, rows, tok, step):     # one answer after the other, by
         for _ in range(simple.SAMPLES):
             ids, prompt = [], tok.prompt_ids(row.prompt)
             while len(ids) < 44 and tok.end not in ids:
-                p = model(torch.tensor([prompt + ids]))[0, -1].double().softmax(-1).numpy()
+                logits = model.head(model(torch.tensor([prompt + ids])))[0, -1]
+                p = logits.double().softmax(-1).numpy()
                 ids.append(int(rng.choice(len(p), p=p / p.sum())))
             chats.append((prompt + ids, [0] * len(prompt) + [1] * len(ids)))
             said = tok.decode([x for x in ids if x != tok.end]).strip()
@@ -198,7 +200,7 @@ def sample_answers(model, rows, tok, step):     # one answer after the other, by
 
 def grpo_loss(model, reference, rows, tok, step):       # ragged, with the ratio of Eq. 3
     inputs, targets, mask, score = sample_answers(model, rows, tok, step)
-    losses, logp = [], token_logp(model(inputs), targets)
+    losses, logp = [], token_logp(model.head(model(inputs)), targets)
     for prompt, scores in enumerate(score.tolist()):
         mean, sd = statistics.mean(scores), statistics.stdev(scores)
         for k, own in enumerate(scores):
@@ -210,7 +212,7 @@ def grpo_loss(model, reference, rows, tok, step):       # ragged, with the ratio
 
 def chord_loss(model, reference, rows, tok, step):      # ragged, and a cosine squared
     inputs, targets, mask = tokens(rows, "answer", tok)
-    logp = token_logp(model(inputs), targets)[mask == 1]
+    logp = token_logp(model.head(model(inputs)), targets)[mask == 1]
     with torch.no_grad():
         weight = logp.exp() - (2 * logp).exp()
     w = MU_END + (MU - MU_END) * math.cos(math.pi / 2 * min(1, step / FALL)) ** 2
