@@ -2,7 +2,7 @@
 
     plan = plan_run(cfg, objective, rows, model, tok)
     say(plan.headline(model, device))
-    plan.describe(model, tok, device)                           # run.json
+    plan.describe(tok, device)                                  # run.json
 
 hyperparameters.py chooses learning rate, batch size and steps where the flags leave them open.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from nanouft import __version__
 from nanouft.data.batches import Encoded
 from nanouft.data.files import hash_of_rows
 from nanouft.data.holdout import leak, question_keys
@@ -19,15 +20,13 @@ from nanouft.data.row import Row
 from nanouft.generate import MAX_NEW, longest_answer
 from nanouft.gpt import GPT
 from nanouft.loop import Device
-from nanouft.models.folders import hash_of_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import note, quantity, say
 from nanouft.run.config import RunConfig, TrainFlags
 from nanouft.run.device import processor
-from nanouft.run.folder import fingerprint, hash_of, hash_of_class, trained_question_keys
+from nanouft.run.folder import hash_inputs, trained_question_keys
 from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
 from nanouft.run.load import Rows, encode_rows
 
@@ -76,30 +75,20 @@ class Plan:
                       "the whole model is saved, without adapter/"]
         return "\n".join(textwrap.fill(line, 80, break_long_words=False) for line in lines)
 
-    def describe(self, model: GPT, tok: Tokenizer, device: Device) -> dict:
-        """The contents of run.json, to compare a resumed run with. `model` is not trained yet."""
+    def describe(self, tok: Tokenizer, device: Device) -> dict:
+        """The contents of run.json, to compare a resumed run with."""
         cfg, objective = self.cfg, self.objective
         chosen = {"lr": self.lr, "batch_size": self.batch_size, "max_new": self.max_new}
-        reward = own_file(cfg.reward) or cfg.reward              # or a folder
-        first = objective.first_models
-        first_folders = getattr(objective, first.setting) if first else None
-        content = [hash_of(reward), *map(hash_of_model, first_folders or ()),
-                   *map(hash_of_rows, cfg.eval_data or ())]
-        code = None
-        if user_code := own_file(cfg.method):
-            code = hash_of(user_code)
-        elif cfg.method.startswith("<"):
-            code = hash_of_class(type(objective))
+        inputs = hash_inputs(cfg.init, cfg.method, cfg.reward, objective, self.train,
+                             self.held_out)
         first_turns = {e.row.prompt[:1] for e in self.train}
         system = [t.text for turns in first_turns for t in turns if t.role == "system"]
-        return {"command": "train", "objective": objective.name, "steps": self.steps,
-                "passes": self.epochs, "config": cfg.flags() | chosen, "hp": asdict(objective),
+        return {"command": "train", "version": __version__, "objective": objective.name,
+                "steps": self.steps, "passes": self.epochs,
+                "config": cfg.flags() | chosen, "hp": asdict(objective),
                 "argv": cfg.argv(), "tokenizer": tok.name,
                 "system": system[0] if len(first_turns) == len(system) == 1 else "",  # of all rows
-                "key": fingerprint(model, self.train, cfg.reward, *content),
-                "start": hash_of_model(cfg.init),       # also config, tokenizer and template
-                "held_out": fingerprint(torch.nn.Module(), self.held_out),
-                "code": code,
+                "inputs": inputs,
                 "files": [hash_of_rows(file) for file in cfg.data or ()],
                 "asked": " ".join(sorted(self.asked)),
                 "torch": torch.__version__, "device": f"{device.name} {device.dtype}",
