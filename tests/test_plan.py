@@ -16,9 +16,10 @@ from nanouft.data.batches import Encoded, Tokens
 from nanouft.data.row import Row
 from nanouft.loop import Device
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.files import hash_of_file
 from nanouft.run.config import RunConfig, TrainFlags, read_flags
 from nanouft.run.flags import as_flags
-from nanouft.run.folder import hash_of, locked
+from nanouft.run.folder import locked
 from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
 from nanouft.run.load import Rows, load_rows, open_model, with_first_models
 from nanouft.run.plan import Plan, format_epochs, plan_run
@@ -95,8 +96,8 @@ def test_a_run_notes_the_system_prompt_with_which_all_its_rows_began_and_all_its
         begun = [say("system", text) if text.strip() else () for text in texts]
         rows = [Row((*system, *say("user", f"{i}?")), say("assistant", "No."))
                 for i, system in enumerate(begun)]
-        about = planned("--objective sft --data a b", rows).describe(tiny(), NANO, CPU)
-        assert (about["system"], about["files"]) == (noted, [hash_of("a"), hash_of("b")]), texts
+        about = planned("--objective sft --data a b", rows).describe(NANO, CPU)
+        assert (about["system"], about["files"]) == (noted, [*map(hash_of_file, "ab")]), texts
 
 
 # ---- rate, steps and beta ------------------------------------------------------------------------
