@@ -157,7 +157,9 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(name, place):
         assert (run / file).read_bytes() == (whole / file).read_bytes(), file
 
 
-def test_a_damaged_checkpoint_is_one_line_and_without_it_a_run_begins_anew(place, capsys):
+def test_a_damaged_checkpoint_is_one_line_and_without_it_a_run_begins_anew(
+        place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
     again = shutil.copytree(place / "cut" / "dpo", place / "again" / "damaged")
     (again / CHECKPOINT).write_bytes(b"")
     assert command(train.main, ["--resume", str(again)]) == 2
