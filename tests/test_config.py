@@ -336,7 +336,7 @@ def test_a_class_of_a_notebook_trains_and_goes_on_in_python_alone(monkeypatch, c
             train.run(other, resume="cut")
     with monkeypatch.context() as edited:
         edited.setattr(Here, "loss", Changed.loss)
-        with pytest.raises(UserError, match="the code of its objective has changed"):
+        with pytest.raises(UserError, match="its method changed since that run began"):
             train.run(Here, resume="cut")
     with pytest.raises(UserError, match="--weight differs"):
         train.run(Here, resume="cut", weight=0.7)
