@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from nanouft.data.batches import Batching, Encoded, RowSource, collate, encode
-from nanouft.models.folders import save_model
+from nanouft.models.folders import hash_of_weights, save_model
 from nanouft.objective import Objective
 from nanouft.objectives import find
 from nanouft.plumbing.entry import command
@@ -40,8 +40,8 @@ DEFAULTS = dict(learning_rate=None, per_device_train_batch_size=None, num_train_
                 max_steps=None, eval_strategy=None, warmup_steps=RunConfig.warmup, adam_beta2=0.95,
                 lr_scheduler_type="cosine", optim="adamw_torch_fused", seed=RunConfig.seed,
                 logging_steps=1, report_to="none", ddp_find_unused_parameters=False)   # None: ours
-OURS = ("data", "eval_data", "max_length", "init", "rows", "skills", "mix", "noise", "lora",
-        "lora_alpha", "lora_targets")
+LORA = ("lora", "lora_alpha", "lora_targets")
+OURS = ("data", "eval_data", "max_length", "init", "rows", "skills", "mix", "noise", *LORA)
 RECORD = "nanouft.json"                     # in a checkpoint: what its run learns from
 
 
@@ -239,10 +239,10 @@ def run(argv: list[str]) -> None:
     args.learning_rate, args.max_steps = cfg.lr, cfg.steps
     args.per_device_train_batch_size = math.ceil(cfg.batch_size / cfg.accumulate)
     cfg = replace(cfg, batch_size=args.per_device_train_batch_size * cfg.accumulate)
-    about, held = describe(cfg, objective, of_run, model, tok, here), of_run.held_out
+    about, held = describe(cfg, objective, of_run, tok, here), of_run.held_out
     learns = as_json({x: {**about["config"], **about}[x] for x in (
-        "objective", "hp", "code", "key", "steps", "batch_size", "lr", "seed", "lora_alpha")})
-    same = f"{learns} {argv} {folder.fingerprint(model, held)}"
+        "objective", "hp", "inputs", "steps", "batch_size", "lr", "seed", *LORA)})
+    same = f"{learns} {argv} {hash_of_weights(model)}"
     if len({*accelerate.utils.gather_object([same])}) > 1:
         raise UserError("the processes have different rows, initial models or flags: give all the "
                         "same (and accelerate's cpu_ram_efficient_loading: false)")

@@ -16,6 +16,7 @@ from made import NANO, start_folder, write_jsonl
 import nanouft.pictures
 from nanouft import generate
 from nanouft.plumbing.entry import command
+from nanouft.run.checkpoint import BEST, CHECKPOINT
 
 ROOT = Path(__file__).parents[1]
 MAINS = {name: import_module(f"nanouft.{name}").main
@@ -114,7 +115,8 @@ def is_like(run: Path, whole: Path) -> None:
     """It has the bytes of a run that was never interrupted, and nothing is left over."""
     for file in OF_RUN:
         assert (run / file).read_bytes() == (whole / file).read_bytes(), file
-    assert not [f.name for f in run.rglob("*") if f.name == "steps" or "partial" in f.name]
+    assert not [f.name for f in run.rglob("*")
+                if f.name in (CHECKPOINT, BEST) or "partial" in f.name]
 
 
 @contextmanager

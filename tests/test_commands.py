@@ -177,6 +177,7 @@ def test_another_user_may_read_what_the_umask_lets_him_read(here):
     """Also weights, which safetensors writes for their owner alone."""
     (here / "fresh").touch()
     plots.draw_curves(here / "run")
+    (here / "kept").mkdir()
     save_step(here / "kept", 1, tiny(), torch.optim.AdamW([torch.zeros(1)]),
               Device().grad_scaler())
     modes = {f: f.stat().st_mode for name in ("run", "start", "kept", "fresh")

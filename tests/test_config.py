@@ -336,7 +336,7 @@ def test_a_class_of_a_notebook_trains_and_goes_on_in_python_alone(monkeypatch, c
             train.run(other, resume="cut")
     with monkeypatch.context() as edited:
         edited.setattr(Here, "loss", Changed.loss)
-        with pytest.raises(UserError, match="the code of its objective has changed"):
+        with pytest.raises(UserError, match="its method changed since that run began"):
             train.run(Here, resume="cut")
     with pytest.raises(UserError, match="--weight differs"):
         train.run(Here, resume="cut", weight=0.7)
@@ -496,6 +496,7 @@ def test_the_calls_in_a_notebook(monkeypatch):
     assert shown[5]["stdout"].startswith("sft, dpo: 2 seeds\nNote: the shipped base model knows ")
     assert "text/html" not in shown[5]
     assert all("Note: with two seeds" in shown[5][kind] for kind in ("stdout", "text/plain"))
-    assert read_json(Path("out/mine/run.json"))["code"], "a kernel keeps the text of its cells"
+    inputs = read_json(Path("out/mine/run.json"))["inputs"]
+    assert inputs["method"], "a kernel keeps the text of its cells"
     assert "dpo - sft" in shown[6]["text/html"] and "image/svg+xml" in shown[7]
     assert shown[8] == {"error": "UserError: --lr -1: must be above 0"}

@@ -130,7 +130,7 @@ def test_a_run_of_a_file_of_your_own_goes_on_with_this_file_alone(here, capsys):
     assert "mine is not yours" in capsys.readouterr().out, "what is to be said of it first"
     text, resume = (here / "mine.py").read_text(), "--resume broken --objective mine.py".split()
     (here / "mine.py").write_text(text + "\n")
-    with pytest.raises(UserError, match="the code of its objective has changed since"):
+    with pytest.raises(UserError, match="its method changed since that run began"):
         train.main(resume)
     (here / "mine.py").write_text(text)
     train.main(resume)

@@ -124,10 +124,13 @@ ENDS = {        # the run, how it ends, its exit code, the step that is kept, wh
     "no reward in the second rollout": (SAMPLED, no_score(3), 2, 2, "did not answer"),
     "no reward after training": (SAMPLED, no_score(5), 2, 6, "did not answer"),
     "no room for its first file": (PLAIN, full(400), 2, None, "/run.json.partial: File too large"),
-    "no room for the model": (PLAIN, full(100_000), 2, None, "/steps/partial: Error while"),
-    "no room for the optimizer": (PLAIN, full(400_000), 2, None, "/steps/partial: Error while"),
+    "no room for the model": (
+        PLAIN, full(100_000), 2, None, "/checkpoint.safetensors.partial: Error while"),
+    "no room for the optimizer": (
+        PLAIN, full(400_000), 2, None, "/checkpoint.safetensors.partial: Error while"),
     "no room for the second step": (
-        PLAIN, at_call(checkpoint, "save_step", 2, full(100_000)), 2, 2, "/steps/partial: Error")}
+        PLAIN, at_call(checkpoint, "save_step", 2, full(100_000)), 2, 2,
+        "/checkpoint.safetensors.partial: Error")}
 
 
 # ---- a run in a process of its own ---------------------------------------------------------------
@@ -193,10 +196,10 @@ def test_however_a_run_ends_it_goes_on_to_the_same_bytes(name, place):
         assert "interrupted" not in said
         is_like_the_whole(place, run, kind)
         return
-    steps = checkpoint.whole_steps(place / run)
-    assert steps[-1:] == ([] if not kept else [kept]) or kept is None, said
-    line = (f"{run}: saved at step {steps[-1]}; resume with: python -m nanouft.train --resume "
-            f"{run}") if steps else ""
+    step = checkpoint.saved_step(place / run)
+    assert step == (kept or 0) or kept is None, said
+    line = (f"{run}: saved at step {step}; resume with: python -m nanouft.train --resume "
+            f"{run}") if step else ""
     assert line in said and ("resume with" in said) == bool(line)
     assert len(read_lines(place / run / "metrics.jsonl")) >= (kept or 0)
     if (place / run / "run.json").exists():
@@ -231,7 +234,7 @@ def operations(at: int | None) -> Ending:
             return save
         names = os.open("names", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         sys.addaudithook(seen)
-        for module in (checkpoint, folders, tensors_of_file):
+        for module in (folders, tensors_of_file):
             module.save_file = tensors(module.save_file)
     return begin
 

@@ -30,7 +30,7 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import reference
-from nanouft.run.checkpoint import whole_steps
+from nanouft.run.checkpoint import CHECKPOINT, saved_step
 from nanouft.run.device import Device
 from nanouft.run.folder import read_lines
 from nanouft.run.hyperparameters import make_optimizer, warmup_cosine
@@ -151,7 +151,7 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(name, place):
     tests/test_trainer.py asks it of transformers' Trainer."""
     shutil.copytree(place / "cut" / name, place / "again" / name)
     run, whole = place / "again" / name, place / "whole" / name
-    assert whole_steps(run) == [4 if SAMPLED in RUNS[name] else 3]
+    assert saved_step(run) == (4 if SAMPLED in RUNS[name] else 3)
     scaler, = trained(place, goes_on(f"again/{name}"), name)
     assert name != "fp16" or scaler.get_scale() == 2.0**13
     for file in ("model.safetensors", "metrics.jsonl", "eval.json",
@@ -159,17 +159,19 @@ def test_interrupted_and_resumed_it_has_the_same_bytes(name, place):
         assert (run / file).read_bytes() == (whole / file).read_bytes(), file
 
 
-def test_it_goes_on_from_the_checkpoint_before_a_damaged_one(place, capsys):
-    """A drive may lose the newest one, so two are kept; else it would begin at step 1."""
-    again = place / "again" / "damaged"
-    with in_step(6, partial(shutil.copytree, place / "two_saves", again)):
-        trained(place, flags("dpo --save-every 2 --out two_saves"))
-    (again / "steps" / "4" / "model.safetensors").write_bytes(b"")
+def test_a_damaged_checkpoint_is_one_line_and_without_it_a_run_begins_anew(
+        place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    again = shutil.copytree(place / "cut" / "dpo", place / "again" / "damaged")
+    (again / CHECKPOINT).write_bytes(b"")
+    assert command(train.main, ["--resume", str(again)]) == 2
+    assert f"{CHECKPOINT}: cannot be read" in one_error(capsys)
+    (again / CHECKPOINT).unlink()
     trained(place, "--resume again/damaged")
-    assert "again/damaged: resuming after step 2" in capsys.readouterr().out
+    assert "again/damaged: no checkpoint; starting again at step 1" in capsys.readouterr().out
     for file in ("model.safetensors", "metrics.jsonl"):
         assert (again / file).read_bytes() == (place / "whole" / "dpo" / file).read_bytes(), file
-    assert losses(again)[2:] and whole_steps(again) == []
+    assert saved_step(again) == 0
 
 
 @pytest.mark.parametrize("name", [x for x in "ift neftune dpo ppo grpo lora".split() if x in RUNS])

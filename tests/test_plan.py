@@ -17,12 +17,14 @@ from nanouft import world
 from nanouft.data.batches import Encoded, Tokens
 from nanouft.data.row import Row
 from nanouft.objectives import OBJECTIVES
+from nanouft.plumbing.files import hash_of_file
 from nanouft.run.config import FLAGS, RunConfig, read_flags
 from nanouft.run.device import Device
 from nanouft.run.flags import as_flags
-from nanouft.run.folder import hash_of, locked
+from nanouft.run.folder import locked
+from nanouft.run.helpers import with_helper_models
 from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
-from nanouft.run.load import Rows, load_rows, open_model, with_helper_models
+from nanouft.run.load import Rows, load_rows, open_model
 from nanouft.run.plan import describe, epochs_of, format_epochs, settle
 
 CONTEXT = 128
@@ -97,8 +99,8 @@ def test_a_run_notes_the_system_prompt_with_which_all_its_rows_began_and_all_its
         begun = [say("system", text) if text.strip() else () for text in texts]
         rows = [Row((*system, *say("user", f"{i}?")), say("assistant", "No."))
                 for i, system in enumerate(begun)]
-        about = describe(*planned("--objective sft --data a b", rows), tiny(), NANO, CPU)
-        assert (about["system"], about["files"]) == (noted, [hash_of("a"), hash_of("b")]), texts
+        about = describe(*planned("--objective sft --data a b", rows), NANO, CPU)
+        assert (about["system"], about["files"]) == (noted, [*map(hash_of_file, "ab")]), texts
 
 
 # ---- rate, steps and beta ------------------------------------------------------------------------

@@ -4,15 +4,13 @@
     changed_input(inputs)                   # "" or the first that is another one now, or here
 
 Code is all of nanouft but the other methods and what only compares. To it comes the file of the
-method, with what it imports of nanouft's methods and from its own folder, and what that imports.
-Nothing that code opens or imports by a computed name is seen. No name and no time stamp is trusted.
+method, with what it imports (plumbing/own_code.py). No name and no time stamp is trusted.
 """
-import ast
 import hashlib
 import inspect
 import json
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -21,10 +19,9 @@ from pathlib import Path
 
 from nanouft.models.folders import OF_A_RUN, OF_HUB, hash_of_model
 from nanouft.plumbing.files import hash_of_file, own_file
+from nanouft.plumbing.own_code import METHODS, PACKAGE, imported_files
 from nanouft.run.config import RunConfig, parse_run
 
-PACKAGE = Path(__file__).resolve().parents[1]           # nanouft
-METHODS = PACKAGE / "objectives"
 COMPARED_BY = ("runs", "scoring", "splits")             # of this folder, by which scores are made
 LIBRARIES = ("torch", "numpy", "transformers", "peft")  # that figures depend on
 
@@ -52,7 +49,7 @@ def hash_of_input(name: str) -> str:
 
 
 def forget_hashes() -> None:
-    for known in (hash_of_input, hash_of_package, imported_names, installed_version):
+    for known in (hash_of_input, hash_of_package, installed_version):
         known.cache_clear()
 
 
@@ -73,48 +70,6 @@ def hash_of_package() -> str:
     """"" if a file has changed since this process has imported nanouft: it runs the old text."""
     now = text_of_package()
     return short_hash(now.items()) if now == TEXT_WHEN_IMPORTED else ""
-
-
-def imported_files(file: Path) -> set[Path]:
-    """A file of code, the files that it imports from its folder or of nanouft's methods, and the
-    files that these import."""
-    root, found, left = file.resolve().parent, set[Path](), [file]
-    while left:
-        if (file := left.pop().resolve()) not in found and file.is_file():
-            found.add(file)
-            inside = {x for x in file.parents if x.is_relative_to(root)}    # from ..helper import x
-            left += [place / name for place in {root, file.parent} | inside
-                     for name in module_files(file) if not name.startswith("nanouft/")]
-            left += [METHODS.parents[1] / name for name in module_files(file)
-                     if name.startswith("nanouft/objectives/") and name.count("/") == 2]
-    return found - {METHODS / "__init__.py"}
-
-
-def module_files(file: Path) -> Iterator[str]:
-    """Where the modules that a file imports may lie: of `import a.b` a.py, a/__init__.py, a/b.py
-    and a/b/__init__.py."""
-    for name in imported_names(file):
-        parts = name.split(".")
-        for n in range(1, len(parts) + 1):
-            yield f"{'/'.join(parts[:n])}.py"
-            yield f"{'/'.join(parts[:n])}/__init__.py"
-
-
-@cache
-def imported_names(file: Path) -> tuple[str, ...]:
-    """"a", "a.b" of `from a import b`; of a relative import the same, as from the file's folder.
-    A file that is not valid Python imports nothing."""
-    names: list[str] = []
-    tree = ast.Module([], [])
-    with suppress(SyntaxError, ValueError):
-        tree = ast.parse(file.read_bytes())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            before = [node.module] if node.module else []
-            names += [".".join([*before, alias.name]) for alias in node.names]
-    return tuple(names)
 
 
 def remove_bytecode(file: Path) -> None:

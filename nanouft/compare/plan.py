@@ -27,7 +27,6 @@ from nanouft.compare.inputs import (
     forget_hashes,
     hash_of_input,
     hash_of_package,
-    imported_files,
     short_hash,
 )
 from nanouft.compare.jobs import visible_gpus
@@ -39,6 +38,7 @@ from nanouft.objective import Positive
 from nanouft.own import try_reward
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
+from nanouft.plumbing.own_code import imported_files
 from nanouft.plumbing.printing import quiet
 from nanouft.plumbing.ranges import Range
 from nanouft.run.config import RunConfig

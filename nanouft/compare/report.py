@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 
 from nanouft import __version__
-from nanouft.compare.inputs import LIBRARIES, PACKAGE, current, hash_of_input
+from nanouft.compare.inputs import LIBRARIES, current, hash_of_input
 from nanouft.compare.jobs import time_text
 from nanouft.compare.notes import count_test, failures, lost_tasks, notes
 from nanouft.compare.picture import picture
@@ -37,6 +37,7 @@ from nanouft.compare.table import (
 from nanouft.compare.verdicts import MEASURES, Measure, Question, Result, values_of
 from nanouft.objective import Objective
 from nanouft.plumbing.files import write_text
+from nanouft.plumbing.own_code import PACKAGE
 from nanouft.plumbing.printing import Picture, Table, say, visible
 from nanouft.run.device import cores
 

@@ -1,13 +1,13 @@
-"""Files of tensors (safetensors): is one whole, is it what was wanted, are its numbers finite? And
-a model in another precision."""
+"""Files of tensors (safetensors): is one what was wanted, are its numbers finite? And a model in
+another precision."""
 import copy
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn as nn
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -20,20 +20,13 @@ def not_finite(weights: Mapping[str, Tensor]) -> str:
     return next((name for name, p in weights.items() if not p.isfinite().all()), "")
 
 
-def holds_tensors(file: Path) -> bool:
-    """True if this is a whole file of tensors."""
-    try:
-        with safe_open(file, "pt"):     # compares its size with its head
-            return True
-    except (OSError, SafetensorError):
-        return False
-
-
 def save_tensors(file: Path, tensors: Mapping[str, Tensor], **about: str) -> None:
-    """Write a file of tensors, whole or not at all. `about` is kept in its head."""
-    file.parent.mkdir(exist_ok=True)
+    """Write a file of tensors, whole or not at all; until then the one before it stays, in a power
+    cut too. `about` is kept in its head."""
     with removed_unless_whole(file.with_name(file.name + ".partial")) as partial:
         save_file({name: x.cpu().contiguous() for name, x in tensors.items()}, partial, about)
+        with partial.open("rb+") as written:
+            os.fsync(written.fileno())              # on the disk before it has its name
         rename(partial, file)
 
 
@@ -50,9 +43,9 @@ def load_tensors(file: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name in {**wanted, **tensors}:
         a, b = tensors.get(name), wanted.get(name)
         if a is None or b is None or (a.shape, a.dtype) != (b.shape, b.dtype):
-            raise ValueError(f"{file.name}: {name} is missing, or its shape or dtype differs")
+            raise ValueError(f"{name} is missing, or its shape or dtype differs")
     if name := not_finite(tensors):
-        raise ValueError(f"{file.name}: {name} is not finite")
+        raise ValueError(f"{name} is not finite")
     return tensors
 
 

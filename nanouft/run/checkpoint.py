@@ -5,10 +5,10 @@
         for step in recorder.log_steps(steps(...)):
             ...                         # the caller's own work after each step
 
-metrics.jsonl gets a line for each step (Log), steps/<n>/ the weights and AdamW's moments after step
-n (save_step; load_step reads them). A checkpoint is written under another name and then renamed, so
-a process killed at any moment leaves it whole or not at all; a log line that a kill cut short is
-not read. Nothing is pickled. folder.py has the other files of a run.
+metrics.jsonl gets a line for each step (Log). checkpoint.safetensors has the weights and AdamW's
+moments after the last step that was saved (save_step; load_step reads it). It is written beside the
+one before it and then renamed, so a process killed at any moment leaves the old one or the new one;
+a log line that a kill cut short is not read. Nothing is pickled. folder.py has the other files.
 """
 import json
 import math
@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -32,12 +31,12 @@ from nanouft.objective import Objective
 from nanouft.plumbing import files
 from nanouft.plumbing.errors import Diverged, UserError, flag
 from nanouft.plumbing.printing import note, progress, say
-from nanouft.plumbing.safetensors_files import load_tensors, not_finite, read_tensors, save_tensors
+from nanouft.plumbing.safetensors_files import load_tensors, not_finite, save_tensors
 from nanouft.run.config import RunConfig
 from nanouft.run.device import Device
 from nanouft.run.folder import read_lines
 
-BEST = Path("steps", "best.safetensors")                # of --keep best
+CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"     # BEST: of --keep best
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")             # what AdamW keeps of a parameter
 # Ctrl-C, kill, a terminal that closes, and the signal that clusters send before their time limit
 STOP = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
@@ -163,84 +162,96 @@ def handle_signals(names: Iterable[str], on_signal: Callable[[int, Any], None]) 
 # ---- checkpoints ---------------------------------------------------------------------------------
 def save_step(run: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer,
               scaler: torch.amp.GradScaler) -> None:
-    """Write steps/<step>/ whole, rename it once, keep the two newest."""
-    if name := not_finite(trained_weights(model)):
+    """Write checkpoint.safetensors, the trained weights and AdamW's moments after this step. In its
+    head are the step, the numbers of the parameters that have moments, and fp16's scale."""
+    weights = trained_weights(model)
+    if name := not_finite(weights):
         raise Diverged(f"the run diverged: weights are not finite after step {step} ({name}) and "
                        "were not saved; lower ", flag("lr"))
-    steps = run / "steps"
     states = optimizer.state_dict()["state"]                # {number of a parameter: its moments}
-    flat = {f"{i}.{name}": x for i, state in states.items() for name, x in state.items()}
-    with files.removed_unless_whole(steps / "partial") as partial:
-        partial.mkdir(parents=True)
-        for name, tensors in (("model", trained_weights(model)), ("optimizer", flat)):
-            save_file({k: x.cpu().contiguous() for k, x in tensors.items()},
-                      partial / f"{name}.safetensors")
-        files.write_json(partial / "step.json", {"step": step, "updated": [*states],
-                                                 "scaler": scaler.state_dict()})
-        files.rename(partial, steps / str(step))
-    for old in whole_steps(run)[:-2]:
-        files.remove(steps / str(old))
+    tensors = {f"model.{name}": x for name, x in weights.items()}
+    tensors |= {f"{i}.{name}": states[i][name] for i in states for name in MOMENTS}
+    head = {"step": step, "updated": [*states], "scaler": scaler.state_dict()}
+    save_tensors(run / CHECKPOINT, tensors, about=json.dumps(head))
 
 
 def load_step(run: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer,
               scaler: torch.amp.GradScaler) -> int:
-    """Load the newest readable checkpoint into all three. Returns its number of steps; 0 if there
-    is none."""
-    for step in reversed(whole_steps(run)):
-        folder = run / "steps" / str(step)
-        try:
-            about = files.read_json(folder / "step.json")
-            if about.get("step") != step:
-                raise ValueError(f"step.json is of step {about.get('step')}")
-            weights = load_tensors(folder / "model.safetensors", trained_weights(model))
-            params = [p for group in optimizer.param_groups for p in group["params"]]
-            flat = load_tensors(folder / "optimizer.safetensors", {
-                f"{i}.{name}": torch.zeros(()) if name == "step" else params[i]
-                for i in about["updated"] for name in MOMENTS})
-        except (UserError, SafetensorError, OSError, ValueError, LookupError, TypeError) as e:
-            say(f"{folder}: corrupted ({e}); trying the checkpoint before it")
-            continue
-        model.load_state_dict(weights, strict=False)
-        state = {i: {name: flat[f"{i}.{name}"] for name in MOMENTS} for i in about["updated"]}
-        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-        if state_of_scaler := about.get("scaler"):      # only in fp16
-            scaler.load_state_dict(state_of_scaler)
-        say(f"{run}: resuming after step {step}")
-        return step
-    say(f"{run}: no readable checkpoint; starting again at step 1")
-    return 0
+    """Load the checkpoint into all three. Returns its number of steps; 0 if there is none, and the
+    run begins anew. UserError if it cannot be read or is of another model."""
+    file = run / CHECKPOINT
+    head = head_of(file)
+    if not head:
+        files.remove(run / BEST)
+        say(f"{run}: no checkpoint; starting again at step 1")
+        return 0
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    weights = trained_weights(model)
+    with errors_of_checkpoint(file):
+        wanted = {f"model.{name}": x for name, x in weights.items()}
+        wanted |= {f"{i}.{name}": torch.zeros(()) if name == "step" else parameters[i]
+                   for i in head["updated"] for name in MOMENTS}
+        tensors = load_tensors(file, wanted)
+    model.load_state_dict({name: tensors[f"model.{name}"] for name in weights}, strict=False)
+    state = {i: {name: tensors[f"{i}.{name}"] for name in MOMENTS} for i in head["updated"]}
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    if head["scaler"]:                                      # only in fp16
+        scaler.load_state_dict(head["scaler"])
+    say(f"{run}: resuming after step {head['step']}")
+    return head["step"]
+
+
+def saved_step(run: Path) -> int:
+    """The step after which a run was saved; 0 if it was not."""
+    return head_of(run / CHECKPOINT).get("step", 0)
 
 
 def keep_best(run: Path, step: int, metrics: Mapping[str, Any], model: torch.nn.Module) -> None:
-    """Write steps/best.safetensors, the weights after this step, if no step before it was as good
-    by the first of these metrics of held-out rows."""
+    """Write best.safetensors, the weights after this step, if no step before it was as good by the
+    first of these metrics of held-out rows."""
     figure, value = next(iter(metrics.items()))
-    best, sign = best_of(run), -1 if figure == "nll" else 1     # else accuracy or auc
+    best, sign = head_of(run / BEST), -1 if figure == "nll" else 1      # else accuracy or auc
     if not best or sign * value > sign * best[figure]:
         save_tensors(run / BEST, trained_weights(model), about=json.dumps(
             {"step": step, figure: value}))
 
 
-def best_of(run: Path) -> dict[str, Any]:
-    """{"step": 30, "nll": 0.87} of the best weights so far; {} if there are none."""
-    if not (run / BEST).exists():
-        return {}
-    with safe_open(run / BEST, "pt") as file:
-        return json.loads(file.metadata()["about"])
-
-
 def load_best(run: Path, model: torch.nn.Module) -> dict[str, Any]:
-    """Load the best weights. Returns what best_of does."""
-    model.load_state_dict(read_tensors(run / BEST), strict=False)
-    best = best_of(run)
+    """Load the best weights. Returns their head, {"step": 30, "nll": 0.87}."""
+    best = head_of(run / BEST)
+    with errors_of_checkpoint(run / BEST):
+        model.load_state_dict(load_tensors(run / BEST, trained_weights(model)), strict=False)
     _, (figure, value) = best.items()
     end = "lowest" if figure == "nll" else "highest"
     say(f"saved: step {best['step']}, with the {end} held-out {figure}, {value:.3f}")
     return best
 
 
-def whole_steps(run: Path) -> list[int]:
-    return sorted(int(f.name) for f in (run / "steps").glob("*") if f.name.isdecimal())
+def remove_checkpoints(run: Path) -> None:
+    """Of a run that is finished; also what a kill has left of one that was not written to its
+    end."""
+    for name in (CHECKPOINT, BEST):
+        files.remove(run / name)
+        files.remove(run / f"{name}.partial")
+
+
+def head_of(file: Path) -> dict[str, Any]:
+    """What the head of a checkpoint says; {} if there is no file. UserError if it cannot be
+    read."""
+    if not file.exists():
+        return {}
+    with errors_of_checkpoint(file), safe_open(file, "pt") as opened:
+        return json.loads(opened.metadata()["about"])
+
+
+@contextmanager
+def errors_of_checkpoint(file: Path) -> Iterator[None]:
+    """Make one line that says what to do of whatever is wrong with the content of a checkpoint."""
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError) as e:
+        raise UserError(f"{file}: cannot be read ({e}); start a new run, or delete "
+                        f"{file.with_name(CHECKPOINT)} to begin at step 1") from None
 
 
 def trained_weights(model: torch.nn.Module) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from nanouft import world
+from nanouft import __version__, world
 from nanouft.objective import Count, Objective, Positive, Share
 from nanouft.objectives import FAMILIES, OBJECTIVES, find, name_of, registry_name
 from nanouft.plumbing.errors import UserError, flag
@@ -31,7 +31,7 @@ from nanouft.plumbing.files import own_file, read_json
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.ranges import Natural, check_ranges, strip_annotations
 from nanouft.run.flags import Parser, add_flags, as_flags, at_home, fill, from_python
-from nanouft.run.folder import BUILT_IN, MAY_CHANGE_ON_RESUME
+from nanouft.run.folder import BUILT_IN, MAY_CHANGE_ON_RESUME, is_scored
 
 WORLD_FLAGS = {"rows", "noise", "skills", "mix"}
 CODE_OR_NETWORK = re.compile(r"\.py(:[^:]*)?$|hub:")         # words that bring code or the network
@@ -264,10 +264,14 @@ def reopen(now: RunConfig) -> RunConfig:
     MAY_CHANGE_ON_RESUME may be others. run.json may come from somebody else, so words that bring
     code or the network must be given now, too."""
     folder, named = str(now.resume), now.argv()
-    words = read_json(Path(folder) / "run.json").get("argv")
+    run = read_json(Path(folder) / "run.json")
+    words = run.get("argv")
     if not (isinstance(words, list) and all(isinstance(word, str) for word in words)):
         raise UserError(f"{folder}/run.json: is not of nanouft.train, and other runs cannot be "
                         "resumed; delete the folder, and run its command again")
+    if run.get("version") != __version__ and not is_scored(Path(folder)):
+        raise UserError(f"--resume {folder}: was begun by another version of nanouft; start a new "
+                        "run")
     for word in words:                                  # --objective=mine.py, as some type it
         value = word.partition("=")[2] if word.startswith("--") and "=" in word else word
         if CODE_OR_NETWORK.search(value) and value not in named:

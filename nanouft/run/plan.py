@@ -2,7 +2,7 @@
 
     cfg, objective, data = settle(cfg, objective, rows, model, tok)     # nothing is left open
     say_plan(cfg, objective, data, model, tok, device)
-    describe(cfg, objective, data, model, tok, device)                  # run.json
+    describe(cfg, objective, data, tok, device)                         # run.json
 
 hyperparameters.py chooses learning rate, batch size and steps.
 """
@@ -13,16 +13,15 @@ from typing import Any
 
 import torch
 
+from nanouft import __version__
 from nanouft.data.batches import MISMATCHED, Encoded, Tokens
 from nanouft.generate import MAX_NEW, longest_answer
-from nanouft.models.folders import hash_of_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
-from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import BRIEF, quantity, say
 from nanouft.run.config import RunConfig
 from nanouft.run.device import Device, processor
-from nanouft.run.folder import fingerprint, hash_of, hash_of_class, trained_question_keys
+from nanouft.run.folder import hash_inputs, trained_question_keys
 from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
 from nanouft.run.load import Rows, RunData, encode_rows
 
@@ -131,31 +130,18 @@ def example_lines(data: list[Encoded], tok: Tokenizer) -> list[str]:
 
 
 # ---- run.json ------------------------------------------------------------------------------------
-def describe(cfg: RunConfig, objective: Objective, data: RunData, model: Any, tok: Tokenizer,
+def describe(cfg: RunConfig, objective: Objective, data: RunData, tok: Tokenizer,
              device: Device) -> dict:
-    """The contents of run.json, to compare a resumed run with. `model` is not trained yet."""
-    reward = own_file(cfg.reward) or cfg.reward              # or a folder
-    first = objective.first_models
-    first_folders = getattr(objective, first.setting) if first else None
-    content = [hash_of(reward), *map(hash_of_model, first_folders or ()),
-               *hashes_of_rows(cfg.eval_data)]
-    code = None
-    if user_code := own_file(cfg.method):
-        code = hash_of(user_code)
-    elif cfg.method.startswith("<"):
-        code = hash_of_class(type(objective))
+    """The contents of run.json, to compare a resumed run with."""
     first_turns = {e.row.prompt[:1] for e in data.train}
     system = [t.text for turns in first_turns for t in turns if t.role == "system"]
-    return {"command": "train", "objective": objective.name, "steps": cfg.steps,
-            "passes": epochs_of(cfg, objective, data), "config": cfg.flags(),
+    return {"command": "train", "version": __version__, "objective": objective.name,
+            "steps": cfg.steps, "passes": epochs_of(cfg, objective, data), "config": cfg.flags(),
             "hp": asdict(objective), "argv": cfg.argv(), "tokenizer": tok.name,
             "system": system[0] if len(first_turns) == len(system) == 1 else "",  # of all rows
-            "key": fingerprint(model, data.train, cfg.reward, *content),
-            "start": hash_of_model(cfg.init),       # also config, tokenizer and template
-            "held_out": fingerprint(torch.nn.Module(), data.held_out),
-            "code": code,
-            "files": hashes_of_rows(cfg.data),
-            "asked": " ".join(sorted(data.asked)),
+            "inputs": hash_inputs(cfg.init, cfg.method, cfg.reward, objective, data.train,
+                                  data.held_out),
+            "files": hashes_of_rows(cfg.data), "asked": " ".join(sorted(data.asked)),
             "torch": torch.__version__, "device": f"{device.name} {device.dtype}",
             "processor": processor() if device.kind == "cpu" else None}
 
