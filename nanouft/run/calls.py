@@ -58,11 +58,14 @@ Flags = dict[str, tuple[dataclasses.Field, type]]   # {flag: its field, the data
 
 
 def signature(function: Callable, flags: Flags, rest: str) -> inspect.Signature:
-    """The parameters of the function, the flags in place of its **flags. A flag that may be several
-    things, as a list may be one of its items, shows no type."""
+    """The parameters of the function, the flags in place of its **flags. A flag may be given by
+    name, also one that has a place. One that may be several things, as a list may be one of its
+    items, shows no type."""
     own = {name: p for name, p in inspect.signature(function).parameters.items()
            if p.kind != Parameter.VAR_KEYWORD}
-    parameters = [*own.values()]
+    parameters = [p.replace(kind=Parameter.POSITIONAL_OR_KEYWORD)
+                  if p.kind == Parameter.POSITIONAL_ONLY and name in flags else p
+                  for name, p in own.items()]
     for name, (f, cls) in flags.items():
         hint = typing.get_type_hints(cls)[name]
         kind, _ = strip_annotations(hint)
