@@ -486,7 +486,8 @@ def test_a_script_compares_or_is_told_that_it_has_no_guard(guard, told):
     assert told in done.stdout + done.stderr, done.stderr
     assert (done.returncode == 0) == ("__name__" in guard)
     if done.returncode == 0:
-        assert done.stdout.startswith("sft, dpo: 2 seeds\n") and "dpo - sft" in done.stdout
+        assert done.stdout.startswith("sft, dpo --beta 0.2: 2 seeds\n")
+        assert "dpo --beta 0.2 - sft" in done.stdout
 
 
 @pytest.mark.parametrize("methods, flags, told", [
