@@ -44,8 +44,16 @@ from nanouft.data.fields import NAMES
 from nanouft.data.rows import Row
 from nanouft.data.selection import CHOOSE
 from nanouft.objective import Objective
-from nanouft.plumbing.errors import UserError, flag, load, locate_errors, nearest
-from nanouft.plumbing.files import own_file
+from nanouft.plumbing.errors import (
+    UserError,
+    as_written,
+    flag,
+    load,
+    locate_errors,
+    name_of_function,
+    nearest,
+)
+from nanouft.plumbing.files import Reward, is_own_reward, own_file
 from nanouft.plumbing.printing import note
 from nanouft.rollout import Score
 
@@ -227,29 +235,6 @@ def result_mistake(out: Any, method: str, on_policy: bool) -> str:
 
 
 # ---- a reward ------------------------------------------------------------------------------------
-Reward = str | Callable[..., Any]       # exact, FILE.py:FUNCTION, a folder; in Python a function
-
-
-def reward_name(reward: Reward) -> str:
-    """As --reward names it; <name> of a function that only Python has."""
-    return reward if isinstance(reward, str) else f"<{name_of_function(reward)}>"
-
-
-def name_of_function(function: Callable) -> str:
-    return getattr(function, "__name__", type(function).__name__).strip("<>")       # <lambda>
-
-
-def as_written(function: Callable) -> Any:
-    """The function without decorators; of an object that is called its method."""
-    called: Any = function
-    return inspect.unwrap(called if inspect.isroutine(called) else called.__call__)
-
-
-def is_own_reward(reward: Reward) -> bool:
-    """True for a function of yours, in a file or in Python. It may read every field of a row."""
-    return callable(reward) or reward.rpartition(":")[0].endswith(".py") or reward.startswith("<")
-
-
 def open_reward(reward: Reward) -> Score:
     """A function of yours as a reward: that of FILE.py:FUNCTION, which is executed, or one of
     Python. UserError for <name>, a function that another call in Python had."""

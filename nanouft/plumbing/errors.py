@@ -5,10 +5,11 @@
 """
 import difflib
 import errno
+import inspect
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import decode_source, module_from_spec, spec_from_file_location
@@ -108,6 +109,16 @@ def load(file: str | Path, name: str = "") -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def name_of_function(function: Callable) -> str:
+    return getattr(function, "__name__", type(function).__name__).strip("<>")       # <lambda>
+
+
+def as_written(function: Callable) -> Any:
+    """The function without decorators; of an object that is called its method."""
+    called: Any = function
+    return inspect.unwrap(called if inspect.isroutine(called) else called.__call__)
 
 
 def lines_in(file: str, e: BaseException) -> list[int]:

@@ -33,9 +33,8 @@ from nanouft.models.folders import hash_of_model, start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
-from nanouft.own import is_own_reward
 from nanouft.plumbing.errors import UserError, flag
-from nanouft.plumbing.files import remove
+from nanouft.plumbing.files import is_own_reward, remove
 from nanouft.plumbing.printing import LeftOut, if_in_checkout, note, quantity, say
 from nanouft.run.config import RunConfig, TrainFlags, parse_run
 from nanouft.run.device import choose_device, fp32_if_small, precision_of_run
