@@ -33,7 +33,18 @@ What to open for one question:
                                             MIXTURE; run/evaluation.py, ABOUT
 plumbing serves every program and has no machine learning in it.
 """
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
 from nanouft.plumbing.start import start_command
 
 __version__ = "7.0.0.dev6"
 start_command()                     # before torch is imported
+
+
+def __getattr__(name: str) -> Any:
+    """nanouft.train and the others, which are imported when they are asked for."""
+    if name.startswith("_") or find_spec(f"{__name__}.{name}") is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"{__name__}.{name}")

@@ -6,7 +6,7 @@
 copies of rows, so it may change them. A class that only Python has, as in a cell of a notebook, is
 guarded in the same way; what it raises stays a traceback.
 
-    score = own_reward("my.py", "right")
+    score = reward_in("my.py", "right")         # or own_reward(right), of a function in Python
     score(rows, answers)                        # -> (n,) numbers
 
     def right(prompts, completions, final, **others):       # my.py: lists of equal length
@@ -45,8 +45,16 @@ from nanouft.data.row import Score
 from nanouft.data.rows import Row
 from nanouft.data.selection import CHOOSE
 from nanouft.objective import Objective
-from nanouft.plumbing.errors import UserError, flag, load, locate_errors, nearest
-from nanouft.plumbing.files import own_file
+from nanouft.plumbing.errors import (
+    UserError,
+    as_written,
+    flag,
+    load,
+    locate_errors,
+    name_of_function,
+    nearest,
+)
+from nanouft.plumbing.files import Reward, is_own_reward, own_file
 from nanouft.plumbing.printing import note
 
 CHECKED = "loss", "credit"                          # what they return is checked
@@ -58,11 +66,11 @@ LARGEST = 1e30                          # largest reward: a batch holds it in fp
 
 
 @contextmanager
-def call_own_code(file: str, flag: str) -> Iterator[None]:
+def call_own_code(file: str, flag: str, shown: str = "") -> Iterator[None]:
     """What the code of a file raises names its line. The working folder is put back, or a later
     relative path, such as that of --out, would lead elsewhere."""
     here = os.getcwd()
-    with locate_errors(file, flag):
+    with locate_errors(file, flag, shown):
         try:
             yield
         finally:
@@ -229,15 +237,36 @@ def result_mistake(out: Any, method: str, on_policy: bool) -> str:
 
 
 # ---- a reward ------------------------------------------------------------------------------------
-def own_reward(file: str, function: str) -> Score:
-    """The function in a file as a reward. What it raises becomes a UserError with the line of the
-    file."""
+def open_reward(reward: Reward) -> Score:
+    """A function of yours as a reward: that of FILE.py:FUNCTION, which is executed, or one of
+    Python. UserError for <name>, a function that another call in Python had."""
+    if callable(reward):
+        return own_reward(reward)
+    if reward.startswith("<"):
+        raise UserError(f"--reward {reward}: the run's reward is {reward[1:-1]}, which only Python "
+                        f"has: nanouft.train.run(reward={reward[1:-1]}, resume=FOLDER)")
+    file, _, function = reward.rpartition(":")
+    return reward_in(file, function)
+
+
+def reward_in(file: str, function: str) -> Score:
+    """The function in a file as a reward."""
     module = module_of(file, "--reward", f"reward_{Path(file).stem}")
     call = vars(module).get(function)
     if not callable(call):
         raise UserError(f"--reward {file}: the file has no function {function!r}"
                         + nearest(function, [name for name, x in vars(module).items()
                                              if getattr(x, "__module__", "") == module.__name__]))
+    return own_reward(call, f"{file}:{function}", file)
+
+
+def own_reward(call: Callable[..., Any], name: str = "", file: str = "") -> Score:
+    """A function as a reward. What it raises becomes a UserError with the line. name, file: what
+    errors call it, and the file in which lines are looked for [its own name, and where it was
+    written]."""
+    name = name or name_of_function(call)
+    file = file or getattr(getattr(as_written(call), "__code__", None), "co_filename", "")
+    shown = file if Path(file).is_file() else name              # a cell of a notebook is no file
     takes = inspect.signature(call).parameters
     every = any(p.kind == p.VAR_KEYWORD for p in takes.values())
     needed = [name for name, p in takes.items()
@@ -251,11 +280,11 @@ def own_reward(file: str, function: str) -> Score:
         wanted = {k: v for k, v in fields.items() if every or k in takes}
         if missing := [name for name in needed if name not in fields]:
             of_rows = ", ".join(sorted({name for r in rows for name in r.extra})) or "none"
-            raise UserError(f"--reward {file}:{function}: needs {', '.join(missing)}, but a reward "
+            raise UserError(f"--reward {name}: needs {', '.join(missing)}, but a reward "
                             "function gets only prompts and completions, as texts, and the rows' "
                             f"fields ({of_rows}); TRL's other arguments are not passed")
         values, got = np.array([]), None
-        with call_own_code(file, "--reward"):
+        with call_own_code(file, "--reward", shown):
             try:
                 got = call(**wanted)
             except TypeError as e:
@@ -266,27 +295,26 @@ def own_reward(file: str, function: str) -> Score:
             with suppress(Exception):       # values that are no numbers are refused below
                 values = np.array([float(x) for x in got], np.float64)
         if len(values) != len(answers) or not (np.abs(values) <= LARGEST).all():
-            raise UserError(f"--reward {file}:{function}: must return a list of one finite number, "
-                            f"at most {LARGEST:g}, for each of the {len(answers):,} answers, not "
+            raise UserError(f"--reward {name}: must return a list of one finite number, at most "
+                            f"{LARGEST:g}, for each of the {len(answers):,} answers, not "
                             f"{str(got)[:80]}")
         return values
     return score
 
 
-def try_reward(name: str, rows: list[Row], samples: int = 2) -> None:
+def try_reward(reward: Reward, rows: list[Row], samples: int = 2) -> None:
     """Call a function of yours once, as a run does with its answers to one prompt, so that one that
     cannot run is told before a model is opened. The answers are those of the first rows; a row
     without one has its question in its place. The run executes the file anew and draws the same
     random numbers, so it is as without this call (unless a module that it imports, or a file, keeps
-    something)."""
-    file, _, function = name.rpartition(":")
-    if not file.endswith(".py"):
+    something; a function of Python is the same one)."""
+    if not is_own_reward(reward):
         return
     n = max(2, samples)
     answers = [answer_of(r) or r.prompt[-1].text for r in rows[:n]]
     row = max(rows, key=lambda r: len(r.extra))         # the first that has all fields
     with repeat_random_draws():
-        score = own_reward(file, function)
+        score = open_reward(reward)
         score([row] * n, [answers[i % len(answers)] for i in range(n)])
     gc.collect()                        # a model that the file has opened
 

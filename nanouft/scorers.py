@@ -17,37 +17,39 @@ from nanouft.gpt import GPT
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objective import Objective
-from nanouft.own import own_reward
+from nanouft.own import open_reward
 from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import Reward, is_own_reward, reward_name
 
 HEAD = "score.weight"           # the vector's name in GPT2ForSequenceClassification
 
 
-def scorer(name: str, device: str = "cpu") -> Score:
-    """What --reward names: score(rows, answers) is an array with a number for each answer."""
-    if name == "exact":
+def scorer(reward: Reward, device: str = "cpu") -> Score:
+    """What --reward names, or a function: score(rows, answers) is an array with a number for each
+    answer."""
+    if reward == "exact":
         return world.exact_scores
-    file, _, function = name.rpartition(":")
-    return own_reward(file, function) if file.endswith(".py") else reward_model(name, device)
+    return open_reward(reward) if is_own_reward(reward) else reward_model(str(reward), device)
 
 
-def scorer_of_run(name: str, objective: Objective, of_files: bool, device: str) -> Score:
+def scorer_of_run(reward: Reward, objective: Objective, of_files: bool, device: str) -> Score:
     """The scorer of a run. Distillation needs none: with rows of files it shows 0, unless a reward
     is given."""
-    if objective.scorer == "none" and of_files and name == "exact":
+    if objective.scorer == "none" and of_files and reward == "exact":
         return lambda rows, answers: np.zeros(len(rows), np.float32)
-    score = scorer(name, device)
-    return to_unit_interval(name, score) if objective.scorer == "grade" else score
+    score = scorer(reward, device)
+    return to_unit_interval(reward, score) if objective.scorer == "grade" else score
 
 
-def to_unit_interval(name: str, score: Score) -> Score:
+def to_unit_interval(reward: Reward, score: Score) -> Score:
     """Scores from 0 to 1: a reward model's through a sigmoid."""
     def grade(rows: list[Row], answers: list[str]) -> np.ndarray:
         x = score(rows, answers)
-        if name != "exact" and ".py" not in name:
+        if reward != "exact" and not is_own_reward(reward):
             return 1 / (1 + np.exp(-x))
         inside = np.clip(x, 0, 1)
         if (np.abs(x - inside) > 1e-6).any():           # less is rounding
+            name = reward_name(reward).strip("<>")
             raise UserError(f"--reward {name}: this method needs rewards from 0 to 1; these are "
                             f"from {x.min():g} to {x.max():g}")
         return inside

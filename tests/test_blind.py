@@ -22,7 +22,7 @@ def theirs(here) -> dict[str, str]:
     for p in model.parameters():
         p.data += 0.02 * torch.randn(p.shape, generator=rng)
     save_model(here / "other", model, NANO)
-    told = sample.run([row["prompt"] for row in DEMOS], "other", max_new=3, device="cpu")
+    told = sample.run("other", [row["prompt"] for row in DEMOS], max_new=3, device="cpu")
     return {x["prompt"]: x["answer"] for x in told}
 
 
@@ -59,7 +59,7 @@ def test_the_interval_is_that_of_a_published_table(wins, n, low, high):
 def test_each_prompt_goes_to_the_model_with_most_of_its_votes(theirs, capsys):
     """Of voters whose sheets have other orders. The last prompt has no vote."""
     for sheet, likes in (("a.csv", 8), ("b.csv", 5), ("c.csv", 1)):
-        sample.run(None, ["start", "other"], data=DEMOS, max_new=3, blind=sheet, seed=likes)
+        sample.run(["start", "other"], data=DEMOS, max_new=3, blind=sheet, seed=likes)
         vote(sheet, lambda i, prompt, one, two: "" if i == "8" else "12"[
             (two == theirs[prompt]) == (int(i) <= likes)])
     got = [*evaluate.run(votes=["a.csv", "b.csv", "c.csv"], verbose=True).values()]
@@ -71,7 +71,7 @@ def test_the_order_tells_nothing():
     """The same seed is the same sheet; other responses have another order."""
     def order(seed: int, max_new: int = 3) -> list[bool]:
         [file.unlink() for file in Path().glob("s.*")]
-        sample.run(None, ["start", "other"], data=DEMOS, max_new=max_new, blind="s.csv", seed=seed)
+        sample.run(["start", "other"], data=DEMOS, max_new=max_new, blind="s.csv", seed=seed)
         return [x[2] == "1" for x in read("s.key.csv")[1:] if x[2] != "same"]
     assert order(0) == order(0) and order(0)[:6] != order(0, 4)[:6]
     assert not any(word in Path("s.csv").read_text() for word in ("start", "other", "<|end|>"))

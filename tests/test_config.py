@@ -2,6 +2,7 @@
 command line back, and a mistake is the same line everywhere."""
 import dataclasses
 import datetime
+import inspect
 import json
 import os
 import pickle
@@ -22,13 +23,16 @@ from made import killed_in_step, one_error
 
 import nanouft.train
 from nanouft import compare, evaluate, reward, sample, train
+from nanouft.compare.arms import read_arm, read_run
+from nanouft.compare.plan import CompareFlags, values_of_call
 from nanouft.data.files import as_files
 from nanouft.objective import Objective
+from nanouft.objectives import find
 from nanouft.objectives.dpo import DPO, Pairs
 from nanouft.objectives.una import UNA
 from nanouft.plumbing import printing
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError, flag
+from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, write_json
 from nanouft.plumbing.printing import Table, note, quiet, say
 from nanouft.run.config import RunConfig, parse_run
@@ -108,13 +112,6 @@ def test_a_run_never_changes_and_another_process_can_have_it():
     assert there.reads() == ["mine.py", "a.jsonl", "x"]
 
 
-def test_an_error_has_its_flags_as_data():
-    error = UserError(flag("batch_size"), " 9: at most 4, or --lr as the user typed it")
-    assert str(error) == "--batch-size 9: at most 4, or --lr as the user typed it"
-    assert error.spelled({"batch_size": "--rows", "lr": "--rate"}) == (
-        "--rows 9: at most 4, or --lr as the user typed it")
-
-
 def test_what_is_said_has_one_door(capsys):
     with quiet() as notes:
         say("nothing")
@@ -179,7 +176,8 @@ CALLS = {"train": trained_with, "train, lora": lambda: trained_with(lora=2),
          "train, refused": lambda: refused(train.run, "sft", data=DEMOS, reward="exact"),
          "train, refused in a step": lambda: refused(trained_with, lr=1e30),
          "evaluate": lambda: evaluate.run("base", data=DEMOS, items=2, device="cpu"),
-         "sample": lambda: [*sample.run("Say oak.", temperature=1, max_new=4, device="cpu")],
+         "sample": lambda: [*sample.run("base", "Say oak.", temperature=1, max_new=4,
+                                        device="cpu")],
          "reward": reward_model, "compare": lambda: refused(compare.run, ["sft"])}
 CALLERS = {"no_grad": torch.no_grad, "inference": torch.inference_mode,
            "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
@@ -275,6 +273,8 @@ def test_rows_in_memory_where_nothing_can_be_written_are_one_line(tmp_path, monk
     ("sft", {"data": ["a.jsonl", DEMOS[0]]}, "^data, row 0: is a str"),
     ("sft", {"data": 3}, "^data: give a file, or rows"),
     ("sft", {"data": {"train": DEMOS}}, "^data: is a dictionary of splits"),
+    ("sft", {"data": DEMOS[0]}, r"^data: is one row \(prompt, response\); give a list of rows$"),
+    ("sft", {"data": {"prompt": [], "response": []}}, "^data: is empty"),
     ("sft", {"data": {"prompt": ["a", "b"], "response": ["c"]}}, "^data: its columns differ in"),
     ("sft", {"data": [*DEMOS[:3], {"prompt": 5, "response": "a"}]}, "^data, row 3: "),
     ("dpo", {"data": DEMOS}, "needs pairs"), ("sft", {"data": "none.jsonl"}, "No such file"),
@@ -341,7 +341,7 @@ def test_a_class_of_a_notebook_trains_and_goes_on_in_python_alone(monkeypatch, c
     with pytest.raises(UserError, match="--weight differs"):
         train.run(Here, resume="cut", weight=0.7)
     assert weights(train.run(Here, resume="cut").folder) == weights(whole.folder)
-    with pytest.raises(UserError, match="Here.*: give a comparison names or files"):
+    with pytest.raises(UserError, match="^Here: each run .* process of its own, which cannot"):
         compare.run(["sft", Here])
 
 
@@ -403,17 +403,70 @@ def test_evaluate_and_sample_give_their_figures(capsys):
     assert rows["base"]["pairs"]["rows"] == 12 and "prefers" in rows["base"]["pairs"]
     scores = evaluate.run(["base"], items=2, device="cpu")["base"]
     assert 0 <= scores["sum"]["score"] <= 1
-    with pytest.raises(UserError, match="--prompt: holds a dict; each must be a text"):
-        sample.run(PAIRS[:2])
-    found = sample.run("Say oak backwards.", n=2, max_new=4, device="cpu")
+    found = sample.run("base", "Say oak backwards.", n=2, max_new=4, device="cpu")
     assert isinstance(found, Table) and [x["model"] for x in found] == ["base", "base"]
+    assert found[:1] == sample.run(prompt="Say oak backwards.", max_new=4, device="cpu")
     assert capsys.readouterr().out == ""
+
+
+def test_columns_are_rows_also_if_a_cell_is_a_dictionary():
+    columns = {name: [x[name] for x in PAIRS] for name in PAIRS[0]}
+    columns["tests"] = [{"n": i} for i in range(len(PAIRS))]
+    one, other = (evaluate.run("base", data=x, items=0, device="cpu") for x in (PAIRS, columns))
+    assert one == other
+
+
+@pytest.mark.parametrize("call, told", [
+    (lambda: sample.run("base", "a", max_new=0), "max_new 0: must be at least 1"),
+    (lambda: sample.run("base", "a", maxnew=3),
+     "sample: unknown argument maxnew; did you mean max_new?"),
+    (lambda: sample.run("base", PAIRS[:2]), "prompt: holds a dict; each must be a text or a path"),
+    (lambda: sample.run("Say 7 twice."), "sample: give a prompt after the models, as in sample.run("
+     '"base", "Say 7 twice."), or data and blind'),
+    (lambda: evaluate.run("base", items=0),
+     "items 0: needs data FILE, or there is nothing to evaluate"),
+    (lambda: evaluate.run("base", data=DEMOS, split="val"), "split: applies only to NanoWorld's "
+     "prompts; with data all rows are evaluated"),
+    (lambda: compare.run("sft", "dpo", seed=3),
+     "nanouft.compare: unknown argument seed; did you mean seeds?"),
+    # a whole command line, a text in quotation marks, and flags that the caller has written
+    (lambda: compare.run("sft", "dpo", out="begun"),
+     "out begun: exists and is not an empty folder; choose another name, or resume its run: "
+     "python -m nanouft.train --resume begun"),
+    (lambda: compare.run("sft", ""), "'': must begin with a method; put the method and its flags "
+     'into quotes: "dpo --beta 0.2"'),
+    (lambda: compare.run("sft", "sft+dpo --betta 1"), "dpo --betta 1: dpo: unknown argument "
+     "--betta; did you mean --beta? (--help all lists the flags)"),
+    (lambda: compare.run("sft", DPO(beta=-1.0)), "dpo beta=-1.0: beta -1.0: must be above 0")])
+def test_an_error_of_a_call_speaks_of_arguments_and_not_of_flags(call, told):
+    Path("begun").mkdir()
+    write_json(Path("begun/run.json"), {"argv": []})
+    with pytest.raises(UserError) as error:
+        call()
+    assert str(error.value) == told
+
+
+@pytest.mark.parametrize("call, classes", [
+    (sample.run, [sample.SampleFlags]), (evaluate.run, [evaluate.EvaluateFlags]),
+    (compare.run, [CompareFlags])])
+def test_a_call_names_its_flags_for_help_and_completion(call, classes):
+    """With their defaults, and in the help that the command has for them."""
+    shown, about = inspect.signature(call).parameters, inspect.getdoc(call)
+    for cls in classes:
+        for f in dataclasses.fields(cls):
+            if f.name != "arms":                    # of compare: what comes first
+                default = shown[f.name].default
+                assert default in (f.default, "base")
+                assert re.search(rf"\n    {f.name}={re.escape(repr(default))} +\w", about)
+    assert "--" not in about and not any(p.kind == p.VAR_KEYWORD for p in shown.values())
+    assert about.startswith(call.__wrapped__.__doc__[:40])
 
 
 # ---- comparisons ---------------------------------------------------------------------------------
 CALL = """from nanouft import compare
+from nanouft.objectives.dpo import DPO
 {guard}
-    found = compare.run(["sft", "dpo"], seeds=2, tries=1, steps=2, items=10, skills="sum",
+    found = compare.run("sft", DPO(beta=0.2), seeds=2, tries=1, steps=2, items=10, skills="sum",
                         workers=2, device="cpu", out="out/c")
     print(found)
     print(sorted(found.table[1]), found.differences[0]["verdict"])
@@ -433,20 +486,36 @@ def test_a_script_compares_or_is_told_that_it_has_no_guard(guard, told):
     assert told in done.stdout + done.stderr, done.stderr
     assert (done.returncode == 0) == ("__name__" in guard)
     if done.returncode == 0:
-        assert done.stdout.startswith("sft, dpo: 2 seeds\n") and "dpo - sft" in done.stdout
+        assert done.stdout.startswith("sft, dpo --beta 0.2: 2 seeds\n")
+        assert "dpo --beta 0.2 - sft" in done.stdout
 
 
 @pytest.mark.parametrize("methods, flags, told", [
     (["sft"], {}, "name two methods"), ("sft", {}, "name two methods"),
-    (["sft", "dpo"], {"seed": 3}, "did you mean --seeds"),
-    (["sft", 3], {}, "names or files"), (["sft", "none.py"], {}, "there is no file /"),
-    (["sft", Path("mine.py")], {"seeds": 1}, "--seeds 1: must be at least 2"),
+    (["sft", 3], {}, "^3: is not a method"), (["sft", "none.py"], {}, "there is no file /"),
+    (["sft", Pairs], {}, "^Pairs: Pairs has no `loss"),
+    (["sft", Path("mine.py")], {"seeds": 1}, "^seeds 1: must be at least 2"),
+    (["sft", "dpo"], {"data": PAIRS, "reward": len}, "^reward: each run of a comparison is a proc"),
     (["sft", "dpo"], {"data": []}, "^data: is empty"),
     (["sft", "dpo"], {"data": PAIRS}, "^data: 12 distinct prompts"),
     (["sft --help", "dpo"], {}, "--help is the same for all")])
 def test_a_mistake_in_a_comparison_is_one_line(methods, flags, told):
     with pytest.raises(UserError, match=told):
         compare.run(methods, **flags)
+
+
+def test_a_comparison_takes_methods_one_by_one_or_in_a_list_also_classes_and_objects():
+    """Each becomes the text of a command, of which another process makes the same method."""
+    Path("two words.py").write_text(OWN + OWN.replace("Mine", "Other"))
+    mine = find("mine.py")(shift=-2.5, mean=False, words="a+b 'c'", tables=["x y", "+z"])
+    methods = ["sft", "sft+dpo --beta 1", Path("mine.py"), DPO, DPO(beta=0.2, swap=True), mine,
+               find("two words.py:Other")]
+    arms = values_of_call(methods, {"seeds": 3})["arms"]
+    assert arms[:5] == ["sft", "sft+dpo --beta 1", "mine.py", "dpo", "dpo --beta 0.2 --swap"]
+    assert values_of_call([methods], {}) == values_of_call([iter(methods)], {}) == {"arms": arms}
+    (of_mine,), (of_other,) = read_arm(arms[5]).stages, read_arm(arms[6]).stages
+    assert of_mine[0] == "mine.py" and of_other == ("two words.py:Other",)
+    assert vars(read_run(of_mine, {}).objective()) == vars(mine)
 
 
 # ---- a notebook ----------------------------------------------------------------------------------
@@ -466,7 +535,7 @@ short = dict(steps=2, batch_size=4, device="cpu")''',
 demos = [{"prompt": x["prompt"], "response": x["chosen"]} for x in rows]
 nanouft.train.run(Mine, data=demos, end=2.0, **short)''',
          'nanouft.evaluate.run(result.folder, data=rows, items=0)',
-         '''verdict = nanouft.compare.run(["sft", "dpo"], data=rows, seeds=2, tries=1, **short)
+         '''verdict = nanouft.compare.run("sft", "dpo", data=rows, seeds=2, tries=1, **short)
 verdict''', "verdict.differences", "verdict.picture",
          'nanouft.train.run("sft", lr=-1)']
 

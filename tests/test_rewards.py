@@ -1,5 +1,8 @@
 """Rewards: a reward model's, or those of a function of yours, which is read as TRL would read it or
 refused in one line; and what your code is given, of a reward or an objective, is its own."""
+import functools
+import linecache
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +17,11 @@ from nanouft.data.rows import Row, read
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Turn
 from nanouft.objectives import find
+from nanouft.own import try_reward
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, load
 from nanouft.plumbing.files import read_json
-from nanouft.run.folder import read_lines
+from nanouft.run.folder import hash_of_reward, read_lines
 
 
 # ---- reward models -------------------------------------------------------------------------------
@@ -93,13 +97,15 @@ def g(prompts, **others):
 
 
 @pytest.mark.parametrize("name, told, grades", [
-    ("r.py:f", [-1e-9, 1 + 2e-7], [0, 1]), ("judge", [0.0, 2.0], [0.5, 1 / (1 + np.exp(-2))])])
+    ("r.py:f", [-1e-9, 1 + 2e-7], [0, 1]), (len, [-1e-9, 1 + 2e-7], [0, 1]),
+    ("judge", [0.0, 2.0], [0.5, 1 / (1 + np.exp(-2))])])
 def test_a_grade_is_from_0_to_1(name, told, grades):
     """Rounding aside, as of a cosine; that of a reward model by the sigmoid."""
     score = scorers.to_unit_interval(name, lambda rows, answers: np.array(told))
     assert score([], []) == pytest.approx(grades, abs=1e-12)
-    with pytest.raises(UserError, match="rewards from 0 to 1; these are from 3 to 5"):
-        scorers.to_unit_interval("r.py:f", lambda rows, answers: np.array([3, 5]))([], [])
+    for own, called in (("r.py:f", "r.py:f"), (len, "len")):
+        with pytest.raises(UserError, match=f"{called}: .* from 0 to 1; these are from 3 to 5"):
+            scorers.to_unit_interval(own, lambda rows, answers: np.array([3, 5]))([], [])
 
 
 REWARDS = {     # the body of `def f(completions)`: words of the line; "" = rewards
@@ -120,19 +126,82 @@ REWARDS = {     # the body of `def f(completions)`: words of the line; "" = rewa
         "; prompts and completions are texts here"}
 
 
-def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(here, capsys):
+def in_cell(text: str):
+    """Its function f, as a cell of a notebook has it."""
+    cell = {"__name__": "__main__"}
+    exec(compile(text, "<cell 3>", "exec"), cell)
+    return cell["f"]
+
+
+@pytest.mark.parametrize("of, begins", [
+    (lambda text: "./odd.py:f", "--reward ./odd.py"),
+    (lambda text: load("odd.py").f, r"--reward (/.*/odd\.py, |f: )"),
+    (in_cell, "--reward f(, line|: )")], ids=["of a file", "imported", "of a cell"])
+def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(of, begins, here, capsys):
     """And it does not move our working folder, by which a later --out is written."""
     rows = [Row((Turn("user", "Hi"),), extra={"tests": [1]})] * 2
     for body, words in REWARDS.items():
         code = body if body.startswith("def") else f"def f(completions):\n    {body}"
-        Path("odd.py").write_text(f"import os, sys\nimport torch\nbefore = os.getcwd()\n\n{code}\n")
-        if command(lambda argv: print(scorers.scorer("./odd.py:f")(rows, ["a", "b"]).tolist())):
+        text = f"import os, sys\nimport torch\nbefore = os.getcwd()\n\n{code}\n"
+        Path("odd.py").write_text(text)
+        own = of(text)
+        if command(lambda argv: print(scorers.scorer(own)(rows, ["a", "b"]).tolist())):
             line = one_error(capsys)
-            assert line.startswith("error: --reward ./odd.py") and words in line, body
+            assert re.match(f"error: {begins}", line), body
+            assert words.removeprefix("odd.py, ") in line, body
             assert words and len(line) < 1200
         else:
             assert not words and capsys.readouterr().out == "[0.25, 0.5]\n", body
         assert Path.cwd() == here
+
+
+def test_a_reward_may_be_anything_that_is_called():
+    rows = [Row((Turn("user", "Hi"),))] * 2
+
+    class Judge:
+        def __call__(self, completions):
+            return [len(text) / self.longest for text in completions]
+    judge = Judge()
+    judge.longest = 2
+    short = functools.partial(lambda completions, by: [len(x) / by for x in completions], by=2)
+    for one in (judge, short, lambda completions: [len(x) / 2 for x in completions]):
+        assert scorers.scorer(one)(rows, ["a", "bc"]).tolist() == [0.5, 1.0]
+    del judge.longest
+    for own, told in ((judge, rf"^--reward {__file__}, line \d+: AttributeError: 'Judge'"),
+                      (lambda completions: [1], "^--reward lambda: must return a list of one"),
+                      ("<right>", "^--reward <right>: .* is right, which only Python has: nano")):
+        with pytest.raises(UserError, match=told):
+            try_reward(own, rows)
+
+
+CELL = """
+least = {least}
+
+def grade(text):
+    return {grade}
+
+def made(wanted):
+    def right(completions):
+        return [grade(x) > least and x == wanted for x in completions]
+    return right
+
+f = made({wanted!r})
+"""
+
+
+def test_what_a_reward_of_python_reads_is_known_by_its_content(monkeypatch, capsys):
+    """Its text, numbers and texts around it, and functions of the same notebook that it calls."""
+    def hashed(least=1, grade="len(text)", wanted="fig", after=""):
+        text = CELL.format(least=least, grade=grade, wanted=wanted) + after
+        kept = len(text), None, text.splitlines(True), ""
+        monkeypatch.setitem(linecache.cache, "<cell 3>", kept)
+        return hash_of_reward(in_cell(text))
+    alone = hashed()
+    assert alone == hashed(after="other = 3\n") and len(alone) == 16
+    assert len({alone, hashed(least=2), hashed(grade="0"), hashed(wanted="pig")}) == 4
+    monkeypatch.delitem(linecache.cache, "<cell 3>")
+    assert hash_of_reward(in_cell(CELL.format(least=1, grade="0", wanted=""))) is None
+    assert "right: Python has not kept the text of this reward" in capsys.readouterr().out
 
 
 DRAWS = """
@@ -218,9 +287,10 @@ def test_a_reward_may_change_all_that_it_gets(tmp_path):
     row = Row((Turn("user", "Say fig."),), extra={"tests": {"a": [["fig"]]},
                                                   "array": np.arange(3.0)})
     before, answers = str(row.extra), ["a b", "a b"]
-    score = scorers.scorer(f"{tmp_path / 'spoiled.py'}:spoil")
-    assert len({*score([row] * 2, answers), *score([row] * 2, answers)}) == 1
-    assert str(row.extra) == before and answers == ["a b", "a b"]
+    for own in (f"{tmp_path / 'spoiled.py'}:spoil", load(tmp_path / "spoiled.py").spoil):
+        score = scorers.scorer(own)
+        assert len({*score([row] * 2, answers), *score([row] * 2, answers)}) == 1
+        assert str(row.extra) == before and answers == ["a b", "a b"]
 
 
 def test_an_objective_may_change_the_rows_among_which_it_chooses(tmp_path):

@@ -38,7 +38,14 @@ from nanouft.compare.jobs import (
     workers_of,
 )
 from nanouft.compare.notes import few_seeds
-from nanouft.compare.plan import Comparison, parse_command, plan, values_of_call
+from nanouft.compare.plan import (
+    CLASSES,
+    FLAGS,
+    Comparison,
+    parse_command,
+    plan,
+    values_of_call,
+)
 from nanouft.compare.runs import Run, remove_heavy_weights, remove_unfinished
 from nanouft.compare.search import Found, expected_interval_text, most_runs, search_rates
 from nanouft.compare.table import note_lines, setup_lines, wrapped
@@ -46,8 +53,8 @@ from nanouft.compare.verdicts import verdicts
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
-from nanouft.plumbing.isolation import isolated
 from nanouft.plumbing.printing import ALL, BRIEF, quiet, say
+from nanouft.run.calls import python_call
 from nanouft.run.checkpoint import handle_signals
 from nanouft.run.folder import lock_when_free
 
@@ -57,12 +64,13 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-@isolated()
-def run(methods: Iterable[str], *, verbose: bool = False, executor: Executor | None = None,
+@python_call(*CLASSES, only=FLAGS)
+def run(*methods: Any, verbose: bool = False, executor: Executor | None = None,
         **flags: Any) -> report.Verdict:
-    """nanouft.compare.run: what the command does. methods: as they are typed there. flags: those of
-    the command; data may be rows. verbose: print what the command prints. executor: it carries the
-    runs to other machines (jobs.py)."""
+    """nanouft.compare.run: what the command does. methods: one after the other or as a list; each
+    as it is typed there, a file, a class in a file, or an object of one. flags: those of the
+    command; data may be rows. verbose: print what the command prints. executor: it carries the runs
+    to other machines (jobs.py)."""
     check_guarded()
     with quiet(but_for=ALL if verbose else BRIEF):
         return compare(values_of_call(methods, flags), executor)

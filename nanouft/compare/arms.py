@@ -8,18 +8,24 @@ import contextlib
 import os
 import re
 import shlex
+import sys
 from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from nanouft.generate import longest_answer
-from nanouft.objectives import find
+from nanouft.objective import Objective
+from nanouft.objectives import OBJECTIVES, find, name_of
+from nanouft.own import class_mistake
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import quiet
 from nanouft.run import load
 from nanouft.run.config import RunConfig, parse_run
 from nanouft.run.device import choose_device, fp32_if_small
+from nanouft.run.flags import as_flags
 from nanouft.run.hyperparameters import choose_hyperparameters
 from nanouft.run.plan import settle
 
@@ -60,6 +66,42 @@ class Arm(NamedTuple):
     def chain(self) -> "list[Arm]":
         """The arms that it starts from, the first one first, and itself."""
         return [*(Arm(self.stages[:n], "", self.copy) for n in range(1, len(self.stages))), self]
+
+
+def typed(method: Any) -> str:
+    """A method of a call in Python as it is typed: a text, a file, a class, or an object with its
+    settings. UserError for one that another process cannot find."""
+    if isinstance(method, (str, Path)):
+        return str(method)
+    cls = method if isinstance(method, type) else type(method)
+    if not issubclass(cls, Objective):
+        raise UserError(f"{method!r}: is not a method; give its name, a file, a subclass of "
+                        "Objective or an object of one")
+    if why := class_mistake(cls):
+        raise UserError(f"{cls.__name__}: {why}")
+    name, settings = name_of(cls), {}
+    if OBJECTIVES.get(name) is not cls:
+        name = file_of_class(cls)
+    if method is not cls:
+        settings = {f.name: getattr(method, f.name) for f in fields(method)
+                    if getattr(method, f.name) != f.default}
+    return " ".join([name, *map(shell_quoted, as_flags(settings))])
+
+
+def file_of_class(cls: type[Objective]) -> str:
+    """"mine.py", or "mine.py:Mine" if the file has several. UserError if no file has the class, as
+    in a notebook."""
+    module = sys.modules[cls.__module__]
+    file = getattr(module, "__file__", None) or ""
+    if not (own_file(file) and Path(file).is_file()) or vars(module).get(cls.__name__) is not cls:
+        raise UserError(f"{cls.__name__}: each run of a comparison is a process of its own, which "
+                        "cannot have a class of this one; write it into a file, in a notebook by "
+                        "%%writefile mine.py, and give the file")
+    path = Path(file).resolve()
+    path = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    classes = [x for x in vars(module).values() if isinstance(x, type)
+               and issubclass(x, Objective) and x.__module__ == module.__name__]
+    return str(path) if classes == [cls] else f"{path}:{cls.__name__}"
 
 
 def read_arms(texts: list[str]) -> list[Arm]:

@@ -22,6 +22,7 @@ from nanouft.compare.arms import (
     read_arms,
     read_run,
     replan_stage,
+    typed,
 )
 from nanouft.compare.inputs import (
     forget_hashes,
@@ -71,6 +72,10 @@ class CompareFlags:
     confirm: bool = False           # test once more, with new seeds and prompts
     workers: Workers | None = None  # processes [one a core (<= 8) or GPU]
     out: str = "out/compare"        # folder of runs, scores and reports
+
+
+CLASSES = CompareFlags, RunConfig       # that have the flags of a comparison
+FLAGS = {f.name for f in fields(CompareFlags)} - {"arms"} | {*SHARED}
 
 
 @dataclass
@@ -208,16 +213,16 @@ def parse_command(argv: list[str], about: str = "") -> dict[str, Any]:
     return vars(parser.parse_args(argv))
 
 
-def values_of_call(methods: Iterable[str], flags: dict[str, Any]) -> dict[str, Any]:
-    """{flag: what was given} in Python."""
-    methods = [methods] if isinstance(methods, str) else methods
-    arms = [str(x) if isinstance(x, Path) else x for x in methods]
-    if others := [x for x in arms if not isinstance(x, str)]:
-        raise UserError(f"{others[0]!r}: give a comparison names or files, because each run is a "
-                        'process of its own, as in ["sft", "dpo --beta 1", "mine.py"]')
-    known = {f.name for f in fields(CompareFlags)} - {"arms"} | {*SHARED}
-    values = from_python("nanouft.compare", (CompareFlags, RunConfig), flags, known)
-    return values | {"arms": arms}
+def values_of_call(methods: Iterable[Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """{flag: what was given} in Python. methods: each one, or a list of them."""
+    methods = [*methods]
+    if len(methods) == 1 and isinstance(methods[0], Iterable) and not isinstance(methods[0], str):
+        methods = [*methods[0]]
+    if callable(flags.get("reward")):
+        raise UserError("reward: each run of a comparison is a process of its own, so give a "
+                        "function in a file, FILE.py:FUNCTION")
+    values = from_python("nanouft.compare", CLASSES, flags, FLAGS)
+    return values | {"arms": [*map(typed, methods)]}
 
 
 def plan(given: dict[str, Any]) -> Comparison:

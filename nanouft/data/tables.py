@@ -113,10 +113,14 @@ def dataset_rows(dataset: Any, name: str) -> Items:
 
 
 def rows_of_columns(columns: Mapping, name: str) -> list[dict]:
-    """The rows of a dictionary of columns. UserError for one of splits, as a DatasetDict is."""
-    values = [plain(column) if isinstance(column, (list, tuple)) or hasattr(column, "tolist")
-              else [{}] for column in columns.values()]
-    if any(isinstance(x, dict) for column in values for x in column):
+    """The rows of a dictionary of columns. UserError for one of splits, as a DatasetDict is, and
+    for one row."""
+    if any(isinstance(column, str) for column in columns.values()):
+        raise UserError(f"{name}: is one row ({', '.join(map(str, columns))}); give a list of rows")
+    values = [plain(column) for column in columns.values()
+              if isinstance(column, (list, tuple)) or hasattr(column, "tolist")]
+    cells = [x for column in values for x in column]
+    if len(values) < len(columns) or cells and all(isinstance(x, dict) for x in cells):
         raise UserError(f"{name}: is a dictionary of splits ({', '.join(map(str, columns))}); give "
                         "one of them, or a list of dictionaries")
     if len({*map(len, values)}) > 1:

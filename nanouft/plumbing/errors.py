@@ -5,10 +5,11 @@
 """
 import difflib
 import errno
+import inspect
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import decode_source, module_from_spec, spec_from_file_location
@@ -23,35 +24,38 @@ NO_MEMORY = re.compile(
 HF = "transformers peft accelerate datasets"        # the extra `hf`, to be installed by pip
 
 
-class Flag(str):
-    """A flag of nanouft.train."""
+# a flag in a line; first come what is not looked into, a command line or a text in quotation marks
+FLAG = re.compile(r'python -m .*|"[^"]*"|(?<![\w./-])--([a-z][\w-]*)')
 
 
-def flag(name: str) -> Flag:
+def flag(name: str) -> str:
     """The flag of a setting: "batch_size" -> "--batch-size"."""
-    return Flag("--" + name.replace("_", "-"))
+    return "--" + name.replace("_", "-")
 
 
 class UserError(Exception):
-    """One clear line: what is wrong, where, what to do. It may be given in parts, of which some are
-    flags: UserError(flag("lr"), " -1: must be above 0")."""
+    """One clear line: what is wrong, where, what to do. Its parts are joined."""
 
     def __init__(self, *parts: str):
         super().__init__("".join(parts))
-        self.parts = parts
 
     def _render_traceback_(self) -> list[str]:
         """What a cell of a notebook shows in place of a traceback."""
         return [f"{type(self).__name__}: {self}"]
 
-    def spelled(self, names: Mapping[str, str]) -> str:
-        """The line for a program in which settings have these other names."""
-        return "".join(names.get(x[2:].replace("-", "_"), x) if isinstance(x, Flag) else x
-                       for x in self.parts)
-
 
 class Diverged(UserError):
     """Training diverged: the loss, the gradient or a weight is NaN or infinite."""
+
+
+def as_arguments(line: str, written: Iterable[str] = ()) -> str:
+    """A line for a call in Python: "--batch-size 0: ..." -> "batch_size 0: ...". A command line in
+    it stays, and a text in quotation marks. written: texts of the caller. Whoever has written
+    "dpo --betta 1" knows flags, so a line about --betta stays as it is."""
+    named = {f"--{x}" for x in FLAG.findall(line) if x}
+    if any(x in text for text in written for x in named):
+        return line
+    return FLAG.sub(lambda found: (found[1] or "").replace("-", "_") or found[0], line)
 
 
 def out_of_memory(e: BaseException) -> bool:
@@ -107,6 +111,16 @@ def load(file: str | Path, name: str = "") -> ModuleType:
     return module
 
 
+def name_of_function(function: Callable) -> str:
+    return getattr(function, "__name__", type(function).__name__).strip("<>")       # <lambda>
+
+
+def as_written(function: Callable) -> Any:
+    """The function without decorators; of an object that is called its method."""
+    called: Any = function
+    return inspect.unwrap(called if inspect.isroutine(called) else called.__call__)
+
+
 def lines_in(file: str, e: BaseException) -> list[int]:
     """Numbers of the lines of a file in an error's traceback, the innermost last."""
     def is_file(name: str | None) -> bool:
@@ -116,8 +130,9 @@ def lines_in(file: str, e: BaseException) -> list[int]:
 
 
 @contextmanager
-def locate_errors(file: str, flag: str) -> Iterator[None]:
-    """Turn whatever the code of a file raises into a UserError with its line. Also a decorator."""
+def locate_errors(file: str, flag: str, shown: str = "") -> Iterator[None]:
+    """Turn whatever the code of a file raises into a UserError with its line. Also a decorator.
+    shown: what the line calls the file [its name]."""
     try:
         yield
     except UserError:
@@ -126,4 +141,5 @@ def locate_errors(file: str, flag: str) -> Iterator[None]:
         lines = lines_in(file, e)
         if not lines or out_of_memory(e):
             raise
-        raise UserError(flag, f" {file}, line {lines[-1]}: {type(e).__name__}: {e}") from None
+        raise UserError(f"{flag} {shown or file}, line {lines[-1]}: {type(e).__name__}: {e}") \
+            from None

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, name_of_function
 
 HOST = re.sub(r"\W", "_", socket.gethostname().partition(".")[0])
+Reward = str | Callable[..., Any]       # exact, FILE.py:FUNCTION, a folder; in Python a function
 OWN = re.compile(r"(.+\.py)(?::(\w+))?")             # mine.py, mine.py:Name
 
 
@@ -27,6 +28,16 @@ def own_file(name: str) -> str:
     """The file of code of your own: mine.py of mine.py:Name; "" for any other name."""
     own = OWN.fullmatch(name)
     return own[1] if own else ""
+
+
+def is_own_reward(reward: Reward) -> bool:
+    """True for a function of yours, in a file or in Python. It may read every field of a row."""
+    return callable(reward) or reward.rpartition(":")[0].endswith(".py") or reward.startswith("<")
+
+
+def reward_name(reward: Reward) -> str:
+    """As --reward names it; <name> of a function that only Python has."""
+    return reward if isinstance(reward, str) else f"<{name_of_function(reward)}>"
 
 
 def check_lfs(file: str | Path) -> bytes:

@@ -27,7 +27,7 @@ from nanouft import __version__, world
 from nanouft.objective import Count, Objective, Positive, Share
 from nanouft.objectives import FAMILIES, OBJECTIVES, find, name_of, registry_name
 from nanouft.plumbing.errors import UserError, flag
-from nanouft.plumbing.files import own_file, read_json
+from nanouft.plumbing.files import Reward, own_file, read_json, reward_name
 from nanouft.plumbing.printing import say
 from nanouft.plumbing.ranges import Natural, check_ranges, strip_annotations
 from nanouft.run.flags import Parser, add_flags, as_flags, at_home, fill, from_python
@@ -96,6 +96,7 @@ class RunConfig:
     settings: tuple[tuple[str, Any], ...] = ()      # of the method, those that were given
     given: frozenset[str] = frozenset()     # flags that were given; others may suit the rows
     cls: type[Objective] | None = field(default=None, compare=False, repr=False)
+    reward_function: Any = field(default=None, compare=False, repr=False)   # of Python: <name>
     in_python: bool = field(default=False, compare=False, repr=False)   # called there
 
     def __post_init__(self) -> None:
@@ -124,8 +125,12 @@ class RunConfig:
             kind = own.checked_class(kind)
         check_settings(name, kind)
         known = {*FLAGS, *(f.name for f in fields(kind))}
+        function = flags.get("reward") if callable(flags.get("reward")) else None
+        if function:
+            flags = {**flags, "reward": reward_name(function)}
         values = from_python(name, (RunConfig, kind), settings | {**flags}, known)
-        return cls.made(name, kind, values | {"objective": name} if method else values)
+        config = cls.made(name, kind, values | {"objective": name} if method else values)
+        return replace(config, reward_function=function)
 
     @classmethod
     def made(cls, method: str, kind: type[Objective], values: dict[str, Any]) -> "RunConfig":
@@ -136,7 +141,11 @@ class RunConfig:
                    settings=tuple((name, frozen(x)) for name, x in settings.items()))
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"cls": None}
+        return vars(self) | {"cls": None, "reward_function": None}
+
+    def own_reward(self) -> Reward:
+        """What scores the answers: as `reward` says it, or a function of Python."""
+        return self.reward_function or self.reward
 
     def objective(self) -> Objective:
         """A new object of the method, with its settings."""
@@ -209,8 +218,8 @@ class RunConfig:
         return self
 
 
-FLAGS = tuple(f.name for f in fields(RunConfig)
-              if f.name not in ("method", "settings", "given", "cls", "in_python"))
+FLAGS = tuple(f.name for f in fields(RunConfig) if f.name not in (
+    "method", "settings", "given", "cls", "reward_function", "in_python"))
 
 
 def check_settings(method: str, kind: type[Objective]) -> None:
@@ -284,7 +293,7 @@ def reopen(now: RunConfig) -> RunConfig:
             raise UserError(f"--resume {folder}: {flag(name)} differs from the original run; only "
                             f"{', '.join(map(flag, sorted(MAY_CHANGE_ON_RESUME)))} may change")
     changed = {name: getattr(now, name) for name in MAY_CHANGE_ON_RESUME & now.given}
-    return begun.with_flags(**changed, resume=folder)
+    return replace(begun.with_flags(**changed, resume=folder), reward_function=now.reward_function)
 
 
 def how_to_resume(folder: Path, cfg: RunConfig) -> str:
@@ -293,6 +302,8 @@ def how_to_resume(folder: Path, cfg: RunConfig) -> str:
         method = cfg.method[1:-1] if cfg.method.startswith("<") else repr(cfg.method)
         named = [f", {name}={x!r}" for name, x in cfg.given_values().items()
                  if CODE_OR_NETWORK.search(str(x)) and name != "objective"]
+        if cfg.reward_function:
+            named.append(f", reward={cfg.reward[1:-1]}")
         return f"nanouft.train.run({method}{''.join(named)}, resume={str(folder)!r})"
     changed = {name: getattr(cfg, name) for name in sorted(MAY_CHANGE_ON_RESUME & cfg.given)}
     again = cfg.argv() if any(map(CODE_OR_NETWORK.search, cfg.argv())) else as_flags(changed)

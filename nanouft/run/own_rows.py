@@ -26,7 +26,7 @@ from nanouft.data.selection import NoRows
 from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.files import own_file
+from nanouft.plumbing.files import is_own_reward
 from nanouft.plumbing.printing import if_in_checkout, note, quantity, say
 from nanouft.run.config import RunConfig
 from nanouft.run.load import Rows, RunData
@@ -43,7 +43,7 @@ def read_rows(cfg: RunConfig, objective: Objective) -> Rows:
              f"{if_in_checkout('docs/data.md')}")
     if exact:
         rows = world.name_tasks(rows)
-    if objective.on_policy and not own_file(cfg.reward):
+    if objective.on_policy and not is_own_reward(cfg.reward):
         rows = [replace(r, extra={}) for r in rows]
     if not cfg.eval_data:
         return Rows(*holdout(rows), left_out)
@@ -70,7 +70,7 @@ def chosen_rows(cfg: RunConfig, objective: Objective, rows: Rows) -> list[Row]:
             raise NoRows(f"{e}; methods that read these rows: {'; '.join(readers)}") from None
         raise UserError(f"{held_out}: all rows that {objective.name} can use are held out, this "
                         "one too; add rows, or give held-out ones with --eval-data") from None
-    by_reward = own_file(cfg.reward)                    # it may read every field
+    by_reward = is_own_reward(cfg.reward)               # it may read every field
     if cfg.data and not by_reward and (names := unread_fields(data, objective.kinds(), chosen)):
         what = "fields for your own reward function only" if objective.on_policy else (
             "ignored fields" if objective.name in NAMES else "fields for your own code only")

@@ -139,8 +139,8 @@ def describe(cfg: RunConfig, objective: Objective, data: RunData, tok: Tokenizer
             "steps": cfg.steps, "passes": epochs_of(cfg, objective, data), "config": cfg.flags(),
             "hp": asdict(objective), "argv": cfg.argv(), "tokenizer": tok.name,
             "system": system[0] if len(first_turns) == len(system) == 1 else "",  # of all rows
-            "inputs": hash_inputs(cfg.init, cfg.method, cfg.reward, objective, data.train,
-                                  data.held_out),
+            "inputs": hash_inputs(cfg.init, cfg.method, cfg.own_reward(), objective,
+                                  data.train, data.held_out),
             "files": hashes_of_rows(cfg.data), "asked": " ".join(sorted(data.asked)),
             "torch": torch.__version__, "device": f"{device.name} {device.dtype}",
             "processor": processor() if device.kind == "cpu" else None}

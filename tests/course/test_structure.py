@@ -92,14 +92,14 @@ def test_no_files_import_each_other_in_a_circle():
 
 
 def test_a_file_is_read_when_it_is_asked_for():
-    """`import nanouft` reads no torch, simple.py does without objective.py and its loop, and a run
-    reads its own method and no other. A model that answers needs no compiler, which takes a second
-    to read."""
+    """`import nanouft` reads no torch, and nanouft.simple needs no import of its own. simple.py
+    does without objective.py and its loop, and a run reads its own method and no other. A model
+    that answers needs no compiler, which takes a second to read."""
     code = """
 import sys
 import nanouft
 print(*sys.modules)
-import nanouft.simple
+assert nanouft.simple.METHODS and not hasattr(nanouft, "simpl")
 print(*sys.modules)
 from nanouft import objectives, train
 objectives.OBJECTIVES["dpo"]
