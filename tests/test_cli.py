@@ -17,7 +17,7 @@ from nanouft.playground.__main__ import PlaygroundFlags
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import HF, UserError, flag
 from nanouft.plumbing.printing import progress, visible
-from nanouft.run import config, flags, load
+from nanouft.run import config, flags, helpers
 from nanouft.run.config import RunConfig
 from nanouft.run.flags import comments
 
@@ -60,7 +60,7 @@ def test_the_lists_of_flags_name_flags():
     """Else a flag that gets another name would drop out of the help, of a hint, or of the runs that
     train a first model, without a word."""
     of_run = {*config.FLAGS}
-    assert {*config.SHOWN_BY_HELP, *config.WORLD_FLAGS, *load.INHERITED} <= of_run
+    assert {*config.SHOWN_BY_HELP, *config.WORLD_FLAGS, *helpers.INHERITED} <= of_run
     assert {*flags.NAMED} <= {f.name for kind in COMMANDS for f in fields_of(kind)}
     named = re.findall(r"--[a-z-]+", train.NEEDS_LESS)
     assert len(named) > 1 and {*named} <= {*map(flag, of_run)}

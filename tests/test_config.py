@@ -260,12 +260,12 @@ def test_rows_in_memory_where_nothing_can_be_written_are_one_line(tmp_path, monk
 
 
 @pytest.mark.parametrize("method, flags, told", [
-    ("dpo", {"betta": 1}, "dpo: unknown argument --betta; did you mean --beta"),
-    ("dpo", {"beta": -1}, "--beta -1: must be above 0"), ("dpo", {"beta": "x"}, "--beta x: must"),
+    ("dpo", {"betta": 1}, "dpo: unknown argument betta; did you mean beta"),
+    ("dpo", {"beta": -1}, "^beta -1: must be above 0"), ("dpo", {"beta": "x"}, "^beta x: must"),
     ("dpo", {"steps": 2.5}, "must be a whole number"),
-    ("sft", {"lr": "1e-4"}, "--lr 1e-4: must be a finite number, not the text '1e-4'$"),
-    ("sft", {"steps": "x"}, "--steps x: must be a whole number$"),
-    ("sft", {"learning_rate": 1.0}, "here it is --lr"), ("dpo", {"noise": 0.1}, "dpo uses none"),
+    ("sft", {"lr": "1e-4"}, "^lr 1e-4: must be a finite number, not the text '1e-4'$"),
+    ("sft", {"steps": "x"}, "^steps x: must be a whole number$"),
+    ("sft", {"learning_rate": 1.0}, "here it is lr"), ("dpo", {"noise": 0.1}, "dpo uses none"),
     ("sft", {"dtype": "fp64"}, "one of auto"), ("poft", {"aligned": 5}, "must be a list"),
     ("dpoo", {}, "did you mean dpo"), (3, {}, "is not a method"), (Objective, {}, "has no `loss"),
     ("sft", {"data": []}, "^data: is empty"), ("sft", {"data": iter(())}, "^data: is empty"),
@@ -281,10 +281,10 @@ def test_rows_in_memory_where_nothing_can_be_written_are_one_line(tmp_path, monk
     ("sft", {"data": DEMOS, "eval_data": []}, "^eval_data: is empty"),
     ("sft", {"data": [{"prompt": "a", "response": b"b"}]}, '^data, row 0: "response" is'),
     ("sft", {"data": [*DEMOS[:3], {("prompt", 1): "a"}]}, "^data, row 3: the name of a field must"),
-    ("sft", {"lr": np.ones(2)}, "--lr .*must be a finite number"),
-    ("none.py", {}, "--objective none.py: there is no file /.*none.py$"),
-    ("grpo", {"reward": "none.py:f"}, "--reward none.py: there is no file /"),
-    ("poft", {"aligned": ["a", DEMOS[0]]}, "--aligned: holds a dict; each must be a text or")])
+    ("sft", {"lr": np.ones(2)}, "^lr .*must be a finite number"),
+    ("none.py", {}, "^objective none.py: there is no file /.*none.py$"),
+    ("grpo", {"reward": "none.py:f"}, "^reward none.py: there is no file /"),
+    ("poft", {"aligned": ["a", DEMOS[0]]}, "^aligned: holds a dict; each must be a text or")])
 def test_a_mistake_in_a_call_is_one_line_that_names_no_file_nobody_wrote(method, flags, told):
     with pytest.raises(UserError, match=told) as error:
         train.run(method, **flags)
@@ -338,7 +338,7 @@ def test_a_class_of_a_notebook_trains_and_goes_on_in_python_alone(monkeypatch, c
         edited.setattr(Here, "loss", Changed.loss)
         with pytest.raises(UserError, match="its method changed since that run began"):
             train.run(Here, resume="cut")
-    with pytest.raises(UserError, match="--weight differs"):
+    with pytest.raises(UserError, match="weight differs"):
         train.run(Here, resume="cut", weight=0.7)
     assert weights(train.run(Here, resume="cut").folder) == weights(whole.folder)
     with pytest.raises(UserError, match="^Here: each run .* process of its own, which cannot"):
@@ -393,7 +393,7 @@ def test_a_folder_of_somebody_else_executes_nothing(monkeypatch, capsys):
         capsys.readouterr()
         assert command(train.main, ["--resume", str(folder)]) == 2
         assert told in one_error(capsys), argv
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=told.removeprefix("--")):
             train.run(resume=folder)
     assert not Path("ran").exists()
 

@@ -2,7 +2,6 @@
 eval_metrics.py)."""
 import json
 import statistics
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,8 +40,8 @@ def test_what_an_answer_gained_is_measured_whether_the_loss_reads_the_start_mode
 
 def evaluated(line: str, rows: list[Row], score=lambda rows, texts: [0.5] * len(rows)):
     """What a run with these flags would say of these rows."""
-    plan = planned(f"--data x --objective {line}", rows)
-    return evaluate_run(nano(), NANO, replace(plan, held_out=plan.train), CPU, score)
+    cfg, objective, data = planned(f"--data x --objective {line}", rows)
+    return evaluate_run(nano(), NANO, cfg, objective, data.train, CPU, score)
 
 
 @pytest.mark.parametrize("line", ["uft", "uft --feedback binary", "uft --feedback pair",
@@ -109,7 +108,7 @@ def test_held_out_rows_that_are_scored_more_often_are_fewer(more, scored):
     that is named for it."""
     rows = world.rows("train", "demos", 250, 0)
     line = f"--objective sft --data x --steps 100 --batch-size 8 {more}"
-    held_out = planned(line, rows, held=tuple(rows)).held_out
+    held_out = planned(line, rows, held=tuple(rows))[2].held_out
     assert len(held_out) == scored
     assert not scored or held_out[-1].row.prompt in [row.prompt for row in rows[-9:]]
 

@@ -27,6 +27,7 @@ from nanouft.data.rows import Row, read
 from nanouft.models import folders
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Turn
+from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import safetensors_files
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import Diverged, UserError
@@ -34,6 +35,7 @@ from nanouft.plumbing.files import hash_of_file, read_json, remove, write_json
 from nanouft.plumbing.safetensors_files import save_tensors
 from nanouft.run import checkpoint, evaluation
 from nanouft.run.checkpoint import CHECKPOINT, Log, Recorder, load_step, save_step, saved_step
+from nanouft.run.config import RunConfig
 from nanouft.run.device import Device
 from nanouft.run.folder import hash_of_encoded, is_scored, locked, new_folder, read_lines
 from nanouft.train import Step
@@ -230,11 +232,10 @@ def test_saving_takes_no_more_than_a_tenth_of_the_time(
     monkeypatch.setattr(checkpoint, "save_step", save)
     monkeypatch.setattr(checkpoint, "time", SimpleNamespace(
         monotonic=lambda: clock[0], time=lambda: -3600 * clock[0], perf_counter=time.perf_counter))
-    plan = SimpleNamespace(steps=110, cfg=SimpleNamespace(save_every=save_every),
-                           objective=SimpleNamespace(name="dpo"))
+    cfg, objective = RunConfig(steps=110, save_every=save_every), OBJECTIVES["dpo"]()
     model = torch.nn.Linear(1, 1)
-    recorder = Recorder(tmp_path, plan, model, torch.optim.AdamW(model.parameters()), SCALER,
-                        SimpleNamespace(stride=stride, stats={}), Device())
+    recorder = Recorder(tmp_path, cfg, objective, model, torch.optim.AdamW(model.parameters()),
+                        SCALER, SimpleNamespace(stride=stride, stats={}), Device())
     assert len([*recorder.log_steps(steps())]) == 110 and saved == [*wanted]
     with pytest.raises(RuntimeError), recorder.saved_if_it_ends_early("go on"):
         raise RuntimeError

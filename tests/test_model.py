@@ -259,8 +259,8 @@ def test_a_model_answers_in_the_precision_that_its_run_had(trained, flags, used,
         assert call(f"{line} {flags}") == 0
         assert {*asked} == {DTYPES[used]}
         asked.clear()
-    monkeypatch.setattr(reward, "steps", lambda *more, real=reward.steps:
-                        trainings.append(more[-1].dtype) or real(*more))
+    monkeypatch.setattr(reward, "steps", lambda *more, real=reward.steps, **how:
+                        trainings.append(more[5].dtype) or real(*more, **how))
     assert call(f"reward --init run --data pairs.jsonl --steps 1 --batch-size 2 {flags} --out "
                 f"judge{len(list(here.glob('judge*')))}") == 0
     assert trainings == [used]

@@ -70,7 +70,8 @@ def say_plan(cfg: RunConfig, objective: Objective, data: RunData, model: Any, to
         from nanouft.run.memory import memory_note
         text = memory_note(objective, data.train, model, device, cfg.batch_size, cfg.accumulate,
                            cfg.max_new)
-        say(*textwrap.wrap(text, 80, break_on_hyphens=False), sep="\n", at=BRIEF)
+        if text:
+            say(*textwrap.wrap(text, 80, break_on_hyphens=False), sep="\n", at=BRIEF)
     if not (objective.on_policy or cfg.plain):
         say("Only the tokens in [[ ]] are trained on:", *example_lines(data.train, tok), sep="\n")
 
