@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from nanouft.data.batches import Batching, Encoded, RowSource, collate, encode
-from nanouft.loop import Device, warmup_cosine
+from nanouft.loop import warmup_cosine
 from nanouft.models.folders import save_model
 from nanouft.objective import Objective
 from nanouft.objectives import find
@@ -66,42 +66,6 @@ def check(objective: Objective, args: Any, held: list[Encoded] | None = None) ->
         raise UserError(f"{len(held)} held-out rows: give each process at least one")
 
 
-def precision(args: Any) -> str:
-    return "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
-
-
-class Wrapped:
-    """A model in the wrapper of DDP or FSDP, called as the model itself is. FSDP gathers weights
-    only while its wrapper is called, so `head` and `wte` are called through it, too."""
-
-    def __init__(self, wrapper: Any, model: Any):
-        self.wrapper, self.model = wrapper, model
-
-    def __call__(self, *args: Any, **more: Any) -> torch.Tensor:
-        return self.wrapper(*args, **more)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.model, name)                # cfg, training ...
-
-    def head(self, hidden: torch.Tensor) -> torch.Tensor:
-        return self._through_wrapper(self.model.head, hidden)
-
-    def greedy(self, hidden: torch.Tensor) -> torch.Tensor:
-        return self._through_wrapper(self.model.greedy, hidden)
-
-    def wte(self, ids: torch.Tensor) -> torch.Tensor:
-        return self._through_wrapper(lambda ids: self.model.wte(ids), ids)
-
-    def _through_wrapper(self, part: Any, x: torch.Tensor) -> torch.Tensor:
-        """part(x), in place of the model's forward."""
-        forward = self.model.forward
-        self.model.forward = part
-        try:
-            return self.wrapper(x)
-        finally:
-            self.model.forward = forward
-
-
 class Trainer(transformers.Trainer):
     """`data` and `held`: rows to learn from and held-out rows, after SharedModels.prepare."""
     lr_scheduler: Any
@@ -113,7 +77,6 @@ class Trainer(transformers.Trainer):
         objective.setup(model, args.seed)       # before the optimizer asks which weights learn
         model._no_split_modules = [*{type(block).__name__ for block in device.blocks_of(model)}]
         self.objective, self.data, self.pad = objective, data, pad
-        self.device = Device(args.device.type, precision(args))
         self.held: Any = collate(held, range(len(held)), pad) if held else None
         self.source: RowSource | None = None
         self.sums, self.steps = defaultdict[str, Any](float), 0     # of metrics, since the last log
@@ -121,6 +84,8 @@ class Trainer(transformers.Trainer):
         self.rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         counted = range(math.ceil(len(data) / self.rows) * self.rows)   # whole steps in each epoch
         super().__init__(model, args, train_dataset=counted, eval_dataset=held or None, **more)
+        dtype = self.accelerator.mixed_precision.replace("no", "fp32")
+        self.precision = device.Device(args.device.type, dtype)
         self.model_accepts_loss_kwargs = True   # it adds up micro-batches' losses, without a mean
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -146,9 +111,8 @@ class Trainer(transformers.Trainer):
 
     def compute_loss(self, model: Any, inputs: dict, *more: Any, **others: Any) -> torch.Tensor:
         """Times the number of processes, because their gradients are averaged."""
-        with self.device.autocast():            # accelerate's is around the model's forward alone
-            wrapped = Wrapped(model, self.accelerator.unwrap_model(model))
-            self.objective.forward(wrapped, inputs["batch"])
+        with self.precision.autocast():         # accelerate's is around the model's forward alone
+            self.objective.forward(device.Wrapped(model, self.model), inputs["batch"])
         loss, metrics = self.objective.loss(inputs["batch"])
         for name, value in {"loss": loss, **metrics}.items():
             self.sums[name] += torch.as_tensor(value).detach()
@@ -242,8 +206,8 @@ def run(argv: list[str]) -> None:
     """Train, and save the model in --output_dir."""
     cfg, args = read_flags(argv)
     objective = cfg.objective()
-    here = device.choose_device(str(args.device), precision(args))
-    rows = load.load_rows(cfg, objective)
+    precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+    here, rows = device.choose_device(str(args.device), precision), load.load_rows(cfg, objective)
     model, tok = load.open_model(cfg, objective, here)
     if (first := objective.first_models) and getattr(objective, first.setting) is None:
         raise UserError(flag(first.setting), ": give the folders of trained models")
