@@ -63,11 +63,10 @@ show(tok, targets[0], mask=mask[0], p=token_logp(base.head(base(inputs)), target
 
 # %% [markdown]
 # ## Two losses
-# `model(inputs)` is the model's state at each position, a list of numbers. `model.head` makes of it
-# the **logits**, a number for each token that it knows. They are no probabilities yet: `token_logp`
-# gives log p of each target. SFT's loss is minus the mean of log p over the tokens that count. DPO
-# asks how much an answer has gained: its log p now, minus its log p in the base. With the gain of
-# the better answer w, that of the worse answer l, and $\beta=0.1$, its loss is
+# `model(inputs)` is a state at each position. `model.head` makes of it a number for each token, the
+# **logit**, and `token_logp` log p of each target. SFT's loss is minus the mean of log p over the
+# tokens that count. DPO asks how much an answer has gained: its log p now, minus its log p in the
+# base. With the gain of the better answer w, that of the worse one l, and $\beta=0.1$, its loss is
 # $$L=-\log\sigma(\beta\,(\mathrm{gain}_w-\mathrm{gain}_l)),\qquad\sigma(z)=1/(1+e^{-z}).$$
 # The further w leads, the smaller the loss. Lesson 05 derives this formula.
 
@@ -84,9 +83,8 @@ def dpo(model, rows):                                       # its loss, log p of
         inputs, targets, mask = tokens(rows, side, tok)
         if side == "rejected" and not COUNT_END:
             mask = mask * (targets != tok.end)
-        logp[side] = token_logp(model.head(model(inputs)), targets)
-        before = token_logp(base.head(base(inputs)), targets).detach()
-        gain[side] = ((logp[side] - before) * mask).sum(1)
+        logp[side], before = (token_logp(m.head(m(inputs)), targets) for m in (model, base))
+        gain[side] = ((logp[side] - before.detach()) * mask).sum(1)
     return -F.logsigmoid(BETA * (gain["chosen"] - gain["rejected"])).mean(), *logp.values()
 
 
@@ -102,9 +100,8 @@ for name, loss_of, kind in (("SFT", sft, "demos"), ("DPO", dpo, "pairs")):
         loss.backward()                                                 # 2. its gradient
         optimizer.step()                                                # 3. the weights move
     said = says(model, tests)
-    before = [text.split("<|")[0] for text in said]                     # the words alone
     ended = [text.endswith("<|end|>") and text.count("<|") == 1 for text in said]
-    words[name] = 100 * world.exact_scores(tests, before).mean()
+    words[name] = 100 * world.exact_scores(tests, [text.split("<|")[0] for text in said]).mean()
     stops[name] = 100 * sum(ended) / 60
     print(f"{name}, step 40:   {says(model, [one])[0]}\n   right words {words[name]:.0f} %, "
           f"stops {stops[name]:.0f} %")

@@ -68,7 +68,7 @@ taught = shipped_base()
 optimizer = torch.optim.AdamW(taught.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0)
 for step in range(112):
     inputs, targets, mask = tokens(rows[16 * step:16 * step + 16], "answer", tok)
-    loss = -(token_logp(taught(inputs), targets) * mask).sum() / mask.sum()
+    loss = -(token_logp(taught.head(taught(inputs)), targets) * mask).sum() / mask.sum()
     optimizer.zero_grad()
     loss.backward()
     optimizer.param_groups[0]["lr"] = 1e-3 * (1 - step / 112)

@@ -66,23 +66,6 @@ def check(objective: Objective, args: Any, held: list[Encoded] | None = None) ->
         raise UserError(f"{len(held)} held-out rows: give each process at least one")
 
 
-def precision(args: Any) -> str:
-    return "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
-
-
-class Inside:
-    """The model while its wrapper is called. DDP and FSDP hold its weights ready then, so that the
-    objective may call any part of it."""
-    def __init__(self, model: Any, forward: Any):
-        self.model, self.forward = model, forward
-
-    def __call__(self, *args: Any, **more: Any) -> torch.Tensor:
-        return self.forward(*args, **more)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.model, name)                # head, wte, cfg ...
-
-
 class Trainer(transformers.Trainer):
     """`data` and `held`: rows to learn from and held-out rows, after SharedModels.prepare."""
     lr_scheduler: Any
@@ -94,7 +77,6 @@ class Trainer(transformers.Trainer):
         objective.setup(model, args.seed)       # before the optimizer asks which weights learn
         model._no_split_modules = [*{type(block).__name__ for block in device.blocks_of(model)}]
         self.objective, self.data, self.pad = objective, data, pad
-        self.device = device.Device(args.device.type, precision(args))
         self.held: Any = collate(held, range(len(held)), pad) if held else None
         self.source: RowSource | None = None
         self.sums, self.steps = defaultdict[str, Any](float), 0     # of metrics, since the last log
@@ -102,6 +84,8 @@ class Trainer(transformers.Trainer):
         self.rows = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         counted = range(math.ceil(len(data) / self.rows) * self.rows)   # whole steps in each epoch
         super().__init__(model, args, train_dataset=counted, eval_dataset=held or None, **more)
+        dtype = self.accelerator.mixed_precision.replace("no", "fp32")
+        self.precision = device.Device(args.device.type, dtype)
         self.model_accepts_loss_kwargs = True   # it adds up micro-batches' losses, without a mean
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -130,11 +114,11 @@ class Trainer(transformers.Trainer):
         batch, inner = inputs["batch"], self.accelerator.unwrap_model(model)
         own_forward = inner.forward
 
-        def forward() -> list[torch.Tensor]:
-            self.objective.forward(Inside(inner, own_forward), batch)
+        def forward() -> list[torch.Tensor]:    # in it, DDP and FSDP hold all weights ready
+            self.objective.forward(device.Called(inner, own_forward), batch)
             return [s.logp for s in batch.seqs.values()]
         inner.forward = forward
-        with self.device.autocast():            # accelerate's is around the model's forward alone
+        with self.precision.autocast():         # accelerate's is around the model's forward alone
             model()
         inner.forward = own_forward
         loss, metrics = self.objective.loss(batch)
@@ -230,8 +214,8 @@ def run(argv: list[str]) -> None:
     """Train, and save the model in --output_dir."""
     cfg, args = read_flags(argv)
     objective = cfg.objective()
-    here = device.choose_device(str(args.device), precision(args))
-    rows = load.load_rows(cfg, objective)
+    precision = "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32"
+    here, rows = device.choose_device(str(args.device), precision), load.load_rows(cfg, objective)
     model, tok = load.open_model(cfg, objective, here)
     if (first := objective.first_models) and getattr(objective, first.setting) is None:
         raise UserError(flag(first.setting), ": give the folders of trained models")

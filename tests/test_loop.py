@@ -471,8 +471,8 @@ def test_simple_py_shows_the_prediction_beside_each_input_that_ift_mixes_it_into
     assert answer == [k + 1 for k, x in enumerate(words[:-1]) if x[-2] == "1"]
     shown = world.rows("val", "demos", 2, seed=5, skills=("sort",))[1:]
     inputs, *_ = simple.tokens(shown, "answer", NANO)
-    model = shipped_base()
-    own = model.greedy(model(inputs))[0].tolist()
+    base = shipped_base()
+    own = base.greedy(base(inputs))[0].tolist()
     assert [words[k][1] for k in answer] == [NANO.decode([own[k - 1]]).strip() for k in answer]
     assert any(words[k][0] != words[k][1] for k in answer)
 

@@ -2,6 +2,7 @@
 ours; mine.py grows from lesson to lesson; notebooks; and the equations of lessons/papers/extras are
 the losses of their code. The figures of a lesson are in the tests of its group."""
 import ast
+import copy
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from equation_parser import value
-from made import CPU, NANO, Form, batch_of, killed_in_step, learn, nano, same, start_folder
+from made import CPU, NANO, Form, batch_of, killed_in_step, learn, logits, nano, same, start_folder
 from programs.right import stages
 from test_equations import known, step
 
@@ -271,11 +272,14 @@ def test_the_logits_of_the_linear_model_are_the_tangent_of_the_networks():
     start, rng = weights_of(model), torch.Generator().manual_seed(0)
     one, two = ({name: torch.randn(p.shape, generator=rng, dtype=p.dtype)
                  for name, p in start.items()} for _ in range(2))
-    both = {name: one[name] + two[name] for name in start}
+    both, moving = {name: one[name] + two[name] for name in start}, copy.deepcopy(model)
 
     def moved(size: float) -> torch.Tensor:
         weights = {name: start[name] + size * one[name] for name in start}
-        return torch.func.functional_call(model, weights, (inputs,)).view(12, -1).detach()
+        with torch.no_grad():
+            for name, p in moving.named_parameters():
+                p.copy_(weights[name])
+            return logits(moving, inputs).view(12, -1)
 
     def change(direction: dict) -> torch.Tensor:
         return (linear_logits(model, start, direction, inputs, at) - moved(0)).detach()
@@ -345,8 +349,8 @@ def test_the_equation_of_povid_is_the_loss_of_the_code():
     def log_ratio(s) -> torch.Tensor:
         nats = []
         for network in (model, start):
-            logits = network(embeds=network.embed(povid.cut(clear), s.inputs))
-            each = -F.cross_entropy(logits.mT, s.targets, reduction="none")
+            z = network.head(network(embeds=network.embed(povid.cut(clear), s.inputs)))
+            each = -F.cross_entropy(z.mT, s.targets, reduction="none")
             nats.append((each * s.mask).sum(-1))
         return nats[0] - nats[1]
     given = {"beta": torch.tensor(povid.BETA), "r_w": log_ratio(chosen),

@@ -122,9 +122,7 @@ MISTAKES: dict[str, list[Mistake]] = {
         ("model(inputs)), targets)", "model(inputs)), targets).detach()", "A detach(), item() or "
          "no_grad() cuts the gradient off."),
         ("model(inputs)), targets", "model(inputs)), inputs", "The log-probabilities are those of "
-         "the inputs. Take those of the targets."),
-        ("model.head(model(inputs))", "model(inputs)", "These are states, not logits: model.head "
-         "makes logits of them.")],
+         "the inputs. Take those of the targets.")],
     "train": [
         ("        optimizer.zero_grad()\n", "", "The gradients of earlier steps were still there. "
          "optimizer.zero_grad() takes them away."),
