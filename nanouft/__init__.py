@@ -5,9 +5,8 @@ Start at README.md. The files in reading order:
     gpt.py              the model
     batch.py            the rows of one step, as a loss reads them
     objective.py        what a method is made of; objectives/ has all of them, a file each
-    loop.py             the training loop
+    train.py            a whole run, with the training loop
     generate.py         how a model answers; rollout.py has its answers scored and learned from
-    train.py            a whole run
 Other programs are pretrain, reward, sample, evaluate and pushes.
 
 What to open for one question:
@@ -16,16 +15,16 @@ What to open for one question:
     padding on the left, attention's mask   generate.py, pad_left; gpt.py, _mask
     which fields a row has                  data/fields.py, FIELDS; data/rows.py, row
     why a row is skipped                    data/rows.py, its first lines
-    how high the learning rate is           run/hyperparameters.py, learning_rate; the schedule,
-                                            loop.py, warmup_cosine
+    how high the learning rate is           run/hyperparameters.py, learning_rate; warmup_cosine
     log-probs of the reference model        run/reference.py; of sampled answers, rollout.py
-    how micro-batches make one step         batch.py, micro_batches; loop.py, steps
-    how a sampled answer is scored          rollout.py, collect; reward.py, scorer
+    how micro-batches make one step         batch.py, micro_batches; train.py, steps
+    how a sampled answer is scored          train.py, collect; scorers.py, scorer
     metrics of all methods over pairs       objectives/dpo.py, pair_metrics
     what a killed run keeps                 run/checkpoint.py
     what --resume refuses                   run/folder.py, check_resume; run/config.py, reopen
+    which models must be trained first      run/helpers.py
     what is computed in bf16                run/device.py, its first lines
-    how a file becomes token ids            run/load.py, its first lines
+    how a file becomes token ids            run/own_rows.py, its first lines
     how to write a loss of your own         objective.py; own.py opens its file
     arms and seeds of a comparison          compare/plan.py; the verdict, compare/verdicts.py
     which of two models people prefer       blind.py
@@ -39,7 +38,7 @@ from typing import Any
 
 from nanouft.plumbing.start import start_command
 
-__version__ = "7.0.0.dev6"
+__version__ = "7.0.0.dev7"
 start_command()                     # before torch is imported
 
 

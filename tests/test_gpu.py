@@ -50,7 +50,7 @@ class OneDevice(TorchDispatchMode):
 
 
 def two_steps(form, on=META, model=None):
-    """(steps, what its optimizer holds, batches) as nanouft.loop makes them."""
+    """(steps, what its optimizer holds, batches) as train.steps makes them."""
     model, batch = model or nano(n_layer=1), batch_of(form)
     batch = replace(batch, accumulate=1 if form.objective.coupled else 2)
     form.objective.setup(model, 0)

@@ -32,7 +32,7 @@ from nanouft.plumbing import files
 from nanouft.plumbing.errors import Diverged, UserError, flag
 from nanouft.plumbing.printing import note, progress, say
 from nanouft.plumbing.safetensors_files import load_tensors, not_finite, save_tensors
-from nanouft.run.config import RunConfig
+from nanouft.run.config import SettledConfig
 from nanouft.run.device import Device
 from nanouft.run.folder import read_lines
 
@@ -51,7 +51,7 @@ class Recorder:
     of a run that diverged, because the same steps would diverge again. `source`: RowSource or
     Rollouts; `done`: steps that a resumed run has taken."""
 
-    def __init__(self, folder: Path, cfg: RunConfig, objective: Objective, model: GPT,
+    def __init__(self, folder: Path, cfg: SettledConfig, objective: Objective, model: GPT,
                  optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, source: Any,
                  device: Device, done: int = 0):
         self.folder, self.stride, self.total = folder, source.stride, cfg.steps

@@ -222,6 +222,15 @@ FLAGS = tuple(f.name for f in fields(RunConfig) if f.name not in (
     "method", "settings", "given", "cls", "reward_function", "in_python"))
 
 
+@dataclass(frozen=True)
+class SettledConfig(RunConfig):
+    """A run whose flags leave nothing open (plan.settle)."""
+    steps: int = 0              # optimizer steps
+    batch_size: int = 0         # rows of a step, or prompts if the model samples
+    lr: float = 0.0             # peak learning rate
+    max_new: int = 0            # longest sampled answer, in tokens
+
+
 def check_settings(method: str, kind: type[Objective]) -> None:
     """UserError if a setting of a method has the name of a flag of every run."""
     if both := {*FLAGS} & {f.name for f in fields(kind)}:

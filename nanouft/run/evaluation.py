@@ -23,7 +23,7 @@ from nanouft.objective import Objective
 from nanouft.plumbing.files import read_json, write_text
 from nanouft.plumbing.printing import if_in_checkout, progress, quantity, say
 from nanouft.plumbing.seeds import chunk_seed
-from nanouft.run.config import RunConfig
+from nanouft.run.config import RunConfig, SettledConfig
 from nanouft.run.device import Device
 from nanouft.run.eval_metrics import (
     Metrics,
@@ -91,7 +91,7 @@ def words_of(text: str) -> str:
     return text.partition("<|")[0].strip()
 
 
-def is_on_curve(step: int, cfg: RunConfig) -> bool:
+def is_on_curve(step: int, cfg: SettledConfig) -> bool:
     """True of the steps of a run on NanoWorld after which curve_scores are measured."""
     if cfg.data or cfg.plain or not (cfg.items and cfg.curve_items):
         return False
@@ -128,7 +128,7 @@ class EvalResult(NamedTuple):
     answers: list[dict]         # to questions
 
 
-def evaluate_run(model: GPT, tok: Tokenizer, cfg: RunConfig, objective: Objective,
+def evaluate_run(model: GPT, tok: Tokenizer, cfg: SettledConfig, objective: Objective,
                  held_out: list[Encoded], device: Device, score: Score | None,
                  who: str = "the model") -> EvalResult:
     """Metrics of the held-out rows, and the model's answers. It answers NanoWorld's questions. Of

@@ -28,7 +28,7 @@ from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import is_own_reward
 from nanouft.plumbing.printing import if_in_checkout, note, quantity, say
-from nanouft.run.config import RunConfig
+from nanouft.run.config import RunConfig, SettledConfig
 from nanouft.run.load import Rows, RunData
 
 
@@ -138,7 +138,7 @@ def with_leaks(rows: Rows, data: RunData) -> RunData:
     return data._replace(asked=asked, leak=leaks)
 
 
-def choose_held_out(cfg: RunConfig, objective: Objective,
+def choose_held_out(cfg: SettledConfig, objective: Objective,
                     held_out: list[Encoded]) -> list[Encoded]:
     """The held-out rows that a run scores before and after: all of a file that is named, else from
     32 to 200, spread over the file. Scoring them may cost a tenth of the training, if a step costs

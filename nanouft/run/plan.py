@@ -7,7 +7,7 @@
 hyperparameters.py chooses learning rate, batch size and steps.
 """
 import textwrap
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
@@ -19,7 +19,7 @@ from nanouft.generate import MAX_NEW, longest_answer
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.printing import BRIEF, quantity, say
-from nanouft.run.config import RunConfig
+from nanouft.run.config import RunConfig, SettledConfig
 from nanouft.run.device import Device, processor
 from nanouft.run.folder import hash_inputs, trained_question_keys
 from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
@@ -27,7 +27,7 @@ from nanouft.run.load import Rows, RunData, encode_rows
 
 
 def settle(cfg: RunConfig, objective: Objective, rows: Rows, model: Any,
-           tok: Tokenizer) -> tuple[RunConfig, Objective, RunData]:
+           tok: Tokenizer) -> tuple[SettledConfig, Objective, RunData]:
     """The run with all that its flags leave open: its rate, batch size, steps, longest answer, and
     perhaps its beta, which are chosen from the rows. `rows`: from load_rows. It also prints which
     rows are used, which beta suits them, and how many are held out. `cfg.given`, and with it the
@@ -37,15 +37,17 @@ def settle(cfg: RunConfig, objective: Objective, rows: Rows, model: Any,
     if cfg.data and "beta" not in cfg.given:
         objective = with_beta(objective, train)
     lr, batch_size, steps = choose_hyperparameters(cfg, objective, len(train), model)
-    cfg = replace(cfg, lr=lr, batch_size=batch_size, steps=steps, max_new=max_new)
+    settled = SettledConfig(**vars(cfg) | {
+        "lr": lr, "batch_size": batch_size, "steps": steps, "max_new": max_new})
     data = RunData(train, held_out, trained_question_keys(cfg.init))
     if cfg.data:
         from nanouft.run import own_rows
         data = own_rows.with_leaks(rows, data)
-    return cfg, objective, data._replace(held_out=scored_rows(cfg, objective, data.held_out))
+    held_out = scored_rows(settled, objective, data.held_out)
+    return settled, objective, data._replace(held_out=held_out)
 
 
-def scored_rows(cfg: RunConfig, objective: Objective, held_out: list[Encoded]) -> list[Encoded]:
+def scored_rows(cfg: SettledConfig, objective: Objective, held_out: list[Encoded]) -> list[Encoded]:
     """The held-out rows that a run scores."""
     if cfg.plain and not cfg.eval_every:
         return []
@@ -55,12 +57,12 @@ def scored_rows(cfg: RunConfig, objective: Objective, held_out: list[Encoded]) -
     return own_rows.choose_held_out(cfg, objective, held_out)
 
 
-def epochs_of(cfg: RunConfig, objective: Objective, data: RunData) -> float:
+def epochs_of(cfg: SettledConfig, objective: Objective, data: RunData) -> float:
     """Passes over the training rows."""
     return cfg.steps * cfg.batch_size / (len(data.train) * objective.passes)
 
 
-def say_plan(cfg: RunConfig, objective: Objective, data: RunData, model: Any, tok: Tokenizer,
+def say_plan(cfg: SettledConfig, objective: Objective, data: RunData, model: Any, tok: Tokenizer,
              device: Device) -> None:
     """The first lines of a run, and a row as it reads it."""
     first, _, more = headline(cfg, objective, data, model, device).partition("\n")
@@ -76,7 +78,7 @@ def say_plan(cfg: RunConfig, objective: Objective, data: RunData, model: Any, to
         say("Only the tokens in [[ ]] are trained on:", *example_lines(data.train, tok), sep="\n")
 
 
-def headline(cfg: RunConfig, objective: Objective, data: RunData, model: Any,
+def headline(cfg: SettledConfig, objective: Objective, data: RunData, model: Any,
              device: Device) -> str:
     """Method, steps, rows, rate, size and device, in lines of 80 columns."""
     size, trained = (sum(p.numel() for p in tensors) / 1e6 for tensors in (
@@ -131,7 +133,7 @@ def example_lines(data: list[Encoded], tok: Tokenizer) -> list[str]:
 
 
 # ---- run.json ------------------------------------------------------------------------------------
-def describe(cfg: RunConfig, objective: Objective, data: RunData, tok: Tokenizer,
+def describe(cfg: SettledConfig, objective: Objective, data: RunData, tok: Tokenizer,
              device: Device) -> dict:
     """The contents of run.json, to compare a resumed run with."""
     first_turns = {e.row.prompt[:1] for e in data.train}
