@@ -16,7 +16,7 @@ from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES, find
 from nanouft.objectives.hpt import more_demos
 from nanouft.rollout import Rollouts, Sampler, credit_rollout, score_demos
-from nanouft.run.evaluation import equal_rewards_note
+from nanouft.run.evaluation import say_if_rewards_are_equal
 from nanouft.run.hyperparameters import make_optimizer
 from nanouft.train import sampled_batch, steps
 
@@ -117,7 +117,7 @@ def test_the_scorer_sees_a_demonstration_as_text():
     (True, "grpo", 1), (True, "rloo", "of question"), (True, "online_dpo", 0), (True, "hpt", 1),
     (True, "reinforce", 1), (False, "reinforce", "of question"), (False, "grpo", "of answer"),
     (False, "ppo", 0), (False, "chord", 1)])
-def test_a_run_that_learns_nothing_from_its_rewards_says_so(said, name, score):
+def test_a_run_that_learns_nothing_from_its_rewards_says_so(said, name, score, capsys):
     """A critic, a mean over other questions, and demonstrations teach where no answers differ."""
     made = source(name, score=lambda rows, texts: letters(rows, texts) if score == "of answer" else
                   [len(r.prompt[0].text) % 7 if score == "of question" else score for r in rows])
@@ -125,8 +125,11 @@ def test_a_run_that_learns_nothing_from_its_rewards_says_so(said, name, score):
     optimizer, batch_of = make_optimizer(policy, 1e-3), partial(sampled_batch, made)
     log = [{"loss": 0, "grad_norm": float(step.norm)}
            for step in steps(policy, made.objective, batch_of, optimizer, range(3))]
-    assert bool(equal_rewards_note([*log, {"step": 3, "held_out": {}}])) == said
-    assert equal_rewards_note([{"loss": 0, "grad_norm": 1e-6}]), "what fp32 rounds teaches nothing"
+    capsys.readouterr()
+    say_if_rewards_are_equal([*log, {"step": 3, "held_out": {}}])
+    assert ("nothing was learned" in capsys.readouterr().out) == said
+    say_if_rewards_are_equal([{"loss": 0, "grad_norm": 1e-6}])
+    assert capsys.readouterr().out, "what fp32 rounds teaches nothing"
 
 
 # ---- the losses ----------------------------------------------------------------------------------

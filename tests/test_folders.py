@@ -236,7 +236,7 @@ def test_saving_takes_no_more_than_a_tenth_of_the_time(
     model = torch.nn.Linear(1, 1)
     recorder = Recorder(tmp_path, cfg, objective, model, torch.optim.AdamW(model.parameters()),
                         SCALER, SimpleNamespace(stride=stride, stats={}), Device())
-    assert len([*recorder.log_steps(steps())]) == 110 and saved == [*wanted]
+    assert len([*recorder.log_and_save(steps())]) == 110 and saved == [*wanted]
     with pytest.raises(RuntimeError), recorder.saved_if_it_ends_early("go on"):
         raise RuntimeError
     assert saved == [*wanted, *[110] * (save_every != 0 and 110 % stride == 0)]

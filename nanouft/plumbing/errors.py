@@ -48,13 +48,9 @@ class Diverged(UserError):
     """Training diverged: the loss, the gradient or a weight is NaN or infinite."""
 
 
-def as_arguments(line: str, written: Iterable[str] = ()) -> str:
+def as_arguments(line: str) -> str:
     """A line for a call in Python: "--batch-size 0: ..." -> "batch_size 0: ...". A command line in
-    it stays, and a text in quotation marks. written: texts of the caller. Whoever has written
-    "dpo --betta 1" knows flags, so a line about --betta stays as it is."""
-    named = {f"--{x}" for x in FLAG.findall(line) if x}
-    if any(x in text for text in written for x in named):
-        return line
+    it stays, and a text in quotation marks."""
     return FLAG.sub(lambda found: (found[1] or "").replace("-", "_") or found[0], line)
 
 

@@ -6,11 +6,11 @@
 The call leaves the process as it was (plumbing/isolation.py), an error speaks of arguments ("lr -1:
 must be above 0"), and help(run) and completion name each flag with its default and its help.
 """
-import dataclasses
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
+from dataclasses import fields
 from inspect import Parameter
 from typing import Any, TypeVar
 
@@ -33,56 +33,26 @@ def python_call(*classes: type, only: Collection[str] | None = None,
                 with isolated():
                     return function(*args, **named)
             except UserError as e:
-                e.args = (as_arguments(str(e), texts_of([*args, *named.values()])),)
+                e.args = (as_arguments(str(e)),)
                 raise
-        flags: Flags = {}
+        parameters = {name: p for name, p in inspect.signature(function).parameters.items()
+                      if p.kind != Parameter.VAR_KEYWORD}
+        lines = ["", "Flags, with their defaults:"]
         for cls in classes:
-            for f in dataclasses.fields(cls):
-                if only is None or f.name in only:
-                    flags.setdefault(f.name, (f, cls))
-        shown = signature(function, flags, rest)
-        call.__signature__ = shown                      # type: ignore[attr-defined]
-        call.__doc__ = docstring(function.__doc__, shown, flags)
+            hints, help_of = typing.get_type_hints(cls), comments(cls)
+            for f in fields(cls):                       # type: ignore[arg-type]
+                if only is not None and f.name not in only:
+                    continue
+                is_list = typing.get_origin(strip_annotations(hints[f.name])[0]) in (list, tuple)
+                shown = Parameter.empty if is_list else hints[f.name]   # a list may be one item
+                parameters.setdefault(f.name, Parameter(
+                    f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=shown))
+                lines.append(f"    {f'{f.name}={f.default!r}':<22}  "
+                             f"{as_arguments(help_of.get(f.name, ''))}")
+        if rest:
+            parameters[rest] = Parameter(rest, Parameter.VAR_KEYWORD)
+        call.__signature__ = inspect.signature(function).replace(       # type: ignore[attr-defined]
+            parameters=[*parameters.values()])
+        call.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), *lines])
         return typing.cast(F, call)
     return decorate
-
-
-def texts_of(values: list) -> Iterator[str]:
-    """The texts among some values, and in lists of them."""
-    for value in values:
-        items = value if isinstance(value, (list, tuple)) else [value]
-        yield from (x for x in items if isinstance(x, str))
-
-
-Flags = dict[str, tuple[dataclasses.Field, type]]   # {flag: its field, the dataclass that has it}
-
-
-def signature(function: Callable, flags: Flags, rest: str) -> inspect.Signature:
-    """The parameters of the function, the flags in place of its **flags. A flag may be given by
-    name, also one that has a place. One that may be several things, as a list may be one of its
-    items, shows no type."""
-    own = {name: p for name, p in inspect.signature(function).parameters.items()
-           if p.kind != Parameter.VAR_KEYWORD}
-    parameters = [p.replace(kind=Parameter.POSITIONAL_OR_KEYWORD)
-                  if p.kind == Parameter.POSITIONAL_ONLY and name in flags else p
-                  for name, p in own.items()]
-    for name, (f, cls) in flags.items():
-        hint = typing.get_type_hints(cls)[name]
-        kind, _ = strip_annotations(hint)
-        shown = Parameter.empty if typing.get_origin(kind) in (list, tuple) else hint
-        if name not in own:
-            parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, default=f.default,
-                                        annotation=shown))
-    if rest:
-        parameters.append(Parameter(rest, Parameter.VAR_KEYWORD))
-    return inspect.signature(function).replace(parameters=parameters)
-
-
-def docstring(about: str | None, shown: inspect.Signature, flags: Flags) -> str | None:
-    """That of the function, and below it a line for each flag. None by python -OO."""
-    if not about:
-        return None
-    defaults = {name: repr(p.default) for name, p in shown.parameters.items() if name in flags}
-    lines = [f"    {f'{name}={default}':<22}  {as_arguments(comments(flags[name][1])[name])}"
-             for name, default in defaults.items()]
-    return "\n".join([inspect.cleandoc(about), "", "Flags, with their defaults:", *lines])

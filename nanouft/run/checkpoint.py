@@ -2,7 +2,7 @@
 
     recorder = Recorder(folder, cfg, objective, model, optimizer, scaler, source, device)
     with recorder.saved_if_it_ends_early("python -m nanouft.train --resume out/sft"):
-        for step in recorder.log_steps(steps(...)):
+        for step in recorder.log_and_save(steps(...)):
             ...                         # the caller's own work after each step
 
 metrics.jsonl gets a line for each step (Log). checkpoint.safetensors has the weights and AdamW's
@@ -79,7 +79,7 @@ class Recorder:
         """True if the weights are those after step `done`, and this step ends its rollout."""
         return not self.updating and self.done % self.stride == 0
 
-    def log_steps(self, steps: Iterable[Any]) -> Iterator[Any]:
+    def log_and_save(self, steps: Iterable[Any]) -> Iterator[Any]:
         """The same steps, logged. After the caller's work on a step the model is saved if a save is
         due. If a signal has come, KeyboardInterrupt ends the run."""
         next_save = 0.0

@@ -21,7 +21,7 @@ from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.files import read_json, write_text
-from nanouft.plumbing.printing import if_in_checkout, progress, quantity, say
+from nanouft.plumbing.printing import if_in_checkout, progress, quantity, quoted, say
 from nanouft.plumbing.seeds import chunk_seed
 from nanouft.run.config import RunConfig, SettledConfig
 from nanouft.run.device import Device
@@ -207,11 +207,10 @@ def figure_lines(was: Metrics, now: Metrics) -> list[str]:
     return [f"{'':<42}before    after", *lines] if lines else []
 
 
-def equal_rewards_note(log: list[dict]) -> str:
-    """A line if nothing but rounding errors moved the model in any step of a run's log; else ""."""
-    if max((line["grad_norm"] or 0 for line in log if "loss" in line), default=1) > 1e-5:
-        return ""
-    return ("in every step all responses to a prompt had the same reward (zero variance), so "
+def say_if_rewards_are_equal(log: list[dict]) -> None:
+    """Say so if nothing but rounding errors moved the model in any step of a run's log."""
+    if max((line["grad_norm"] or 0 for line in log if "loss" in line), default=1) <= 1e-5:
+        say("in every step all responses to a prompt had the same reward (zero variance), so "
             "nothing was learned: reward something that the model does only sometimes")
 
 
@@ -262,6 +261,20 @@ def print_example(before: dict, after: dict) -> None:
             notes.append(x["why"])
         note = f"   ({shorten(', '.join(notes), 40)})" if notes else ""     # an answer needs room
         say(f"  {when:<8}" + shorten(x["answer"], 70 - len(note), placeholder=" ...") + note)
+
+
+def say_next(folder: Path, method: str) -> None:
+    """Commands to go on with; method: of a run on NanoWorld, "" for one on rows of yours."""
+    talk = f"python -m nanouft.sample {quoted(folder)}"
+    if not method:
+        say(f"Talk to it: {talk}")
+        return
+    found = {talk: "ask it: Say pig bee saw backwards."}
+    found["python -m nanouft.simple"] = "all of a run in one file"
+    found["python -m nanouft.playground"] = "any two methods, step by step"
+    if lesson := if_in_checkout("lessons/00_which_copy_stops.py", "python {}"):
+        found[lesson] = "the first lesson; you guess first"
+    say("Next:", *(f"  {line:<42} {what}" for line, what in found.items()), sep="\n")
 
 
 # ---- the model card ------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def make_optimizer(model: nn.Module, lr: float, fused: bool | None = None) -> to
              if p.requires_grad]
     groups: list[dict] = [{"params": [p for is_head, p in named if not is_head]}]
     if head := [p for is_head, p in named if is_head]:
-        groups.append({"params": head, "times": VALUE_TIMES})
+        groups.append({"params": head, "lr": lr * VALUE_TIMES, "times": VALUE_TIMES})
     return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), weight_decay=0.0, fused=fused)
 
 
