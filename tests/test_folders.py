@@ -153,7 +153,7 @@ def test_the_newest_step_is_kept_and_none_that_is_not_finite(tmp_path, monkeypat
     assert saved_step(tmp_path) == 2 and [x.name for x in tmp_path.iterdir()] == [CHECKPOINT]
 
 
-def test_half_a_checkpoint_that_a_kill_has_left_is_gone_when_the_run_is_finished(run, place, capsys):
+def test_half_a_checkpoint_that_a_kill_has_left_is_gone_at_the_end(run, place, capsys):
     """This run saves no more: its last step is the next one."""
     for name in (CHECKPOINT, checkpoint.BEST):
         (run / f"{name}.partial").write_bytes(b"half")
