@@ -156,6 +156,14 @@ def test_the_newest_step_is_kept_and_none_that_is_not_finite(tmp_path, monkeypat
     assert saved_step(tmp_path) == 2 and [x.name for x in tmp_path.iterdir()] == [CHECKPOINT]
 
 
+def test_half_a_checkpoint_that_a_kill_has_left_is_gone_at_the_end(run, place, capsys):
+    """This run saves no more: its last step is the next one."""
+    for name in (CHECKPOINT, checkpoint.BEST):
+        (run / f"{name}.partial").write_bytes(b"half")
+    _, said = resumed(run, place, capsys)
+    assert "resuming after step 4" in said
+
+
 KEEPS_BEST = "--objective sft --lr 0.1 --eval-every 1 --keep best".split()      # of step 2 of 5
 
 
