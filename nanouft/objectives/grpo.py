@@ -4,6 +4,8 @@
     Shao et al. 2024, arXiv:2402.03300 (Eq. 3, 4); Yu et al. 2025, arXiv:2503.14476 (DAPO, Eq. 8)
     Liu et al. 2025, arXiv:2503.20783 (Dr. GRPO); TRL's defaults where they are silent
 
+The model samples the answers in rollout.py.
+
 1. Plain GRPO, the default. Four things differ from rloo.py. A reward is centred on the mean of its
 whole group and divided by the group's standard deviation. Each token has its own ratio and clip.
 The loss is a mean over the tokens of an answer. The KL penalty is in the loss, not in the reward:

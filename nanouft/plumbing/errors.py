@@ -25,7 +25,7 @@ HF = "transformers peft accelerate datasets"        # the extra `hf`, to be inst
 
 
 # a flag in a line; first come what is not looked into, a command line or a text in quotation marks
-FLAG = re.compile(r'python -m .*|"[^"]*"|(?<![\w./-])--([a-z][\w-]*)')
+FLAG = re.compile(r"""python -m .*|"[^"]*"|'[^']*'|(?<![\w./-])--([a-z][\w-]*)""")
 
 
 def flag(name: str) -> str:
@@ -51,6 +51,7 @@ class Diverged(UserError):
 def as_arguments(line: str) -> str:
     """A line for a call in Python: "--batch-size 0: ..." -> "batch_size 0: ...". A command line in
     it stays, and a text in quotation marks."""
+    line = line.replace(" (--help all lists the flags)", "")
     return FLAG.sub(lambda found: (found[1] or "").replace("-", "_") or found[0], line)
 
 

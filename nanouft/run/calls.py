@@ -47,8 +47,8 @@ def python_call(*classes: type, only: Collection[str] | None = None,
                 shown = Parameter.empty if is_list else hints[f.name]   # a list may be one item
                 parameters.setdefault(f.name, Parameter(
                     f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=shown))
-                lines.append(f"    {f'{f.name}={f.default!r}':<22}  "
-                             f"{as_arguments(help_of.get(f.name, ''))}")
+                default = f"{f.name}={parameters[f.name].default!r}"
+                lines.append(f"    {default:<22}  {as_arguments(help_of.get(f.name, ''))}")
         if rest:
             parameters[rest] = Parameter(rest, Parameter.VAR_KEYWORD)
         call.__signature__ = inspect.signature(function).replace(       # type: ignore[attr-defined]
