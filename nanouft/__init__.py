@@ -26,6 +26,7 @@ What to open for one question:
     what --resume refuses                   run/folder.py, check_resume; run/config.py, reopen
     what is computed in bf16                run/device.py, its first lines
     how a file becomes token ids            run/load.py, its first lines
+    a command as a call in Python           run/calls.py, python_call
     how to write a loss of your own         objective.py; own.py opens its file
     arms and seeds of a comparison          compare/plan.py; the verdict, compare/verdicts.py
     which of two models people prefer       blind.py

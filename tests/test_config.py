@@ -32,10 +32,11 @@ from nanouft.objectives.dpo import DPO, Pairs
 from nanouft.objectives.una import UNA
 from nanouft.plumbing import printing
 from nanouft.plumbing.entry import command
-from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.errors import UserError, as_arguments
 from nanouft.plumbing.files import read_json, write_json
 from nanouft.plumbing.printing import Table, note, quiet, say
 from nanouft.run.config import RunConfig, parse_run
+from nanouft.run.flags import comments
 
 DEMOS = [{"prompt": f"Say {i}.", "response": f"{i}"} for i in range(12)]
 PAIRS = [{"prompt": f"Say {i}.", "chosen": f"{i}", "rejected": f"no {i}"} for i in range(12)]
@@ -457,7 +458,8 @@ def test_a_call_names_its_flags_for_help_and_completion(call, classes):
             if f.name != "arms":                    # of compare: what comes first
                 default = shown[f.name].default
                 assert default in (f.default, "base")
-                assert re.search(rf"\n    {f.name}={re.escape(repr(default))} +\w", about)
+                line, = re.findall(rf"\n    {f.name}={re.escape(repr(default))} +(.+)", about)
+                assert line == as_arguments(comments(cls)[f.name])
     assert "--" not in about and not any(p.kind == p.VAR_KEYWORD for p in shown.values())
     assert about.startswith(call.__wrapped__.__doc__[:40])
 
