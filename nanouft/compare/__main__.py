@@ -15,9 +15,10 @@ one. The metric is the mean reward of sampled responses (--reward), or else how 
 response is more likely, the AUC of graded responses, or the loss of demonstrations.
 
 The verdict is better, worse, equivalent (95 % CI within the margin; stats.py) or undecided; all
-comparisons of a table share the 5 % (Bonferroni). Test once: --confirm uses new seeds and prompts. Runs are
-kept for the next comparison, and the same command continues. One is made again if its flags, rows,
-initial model, nanouft's code or your own file changes, with what that imports from its folder.
+comparisons of a table share the 5 % (Bonferroni). Test once: --confirm uses new seeds and prompts.
+Runs are kept for the next comparison, and the same command continues. One is made again if its
+flags, rows, initial model, nanouft's code or your own file changes, with what that imports from its
+folder.
 """
 import sys
 from collections.abc import Iterable, Iterator
