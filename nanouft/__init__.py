@@ -23,7 +23,7 @@ What to open for one question:
     what a killed run keeps                 run/checkpoint.py
     what --resume refuses                   run/folder.py, check_resume; run/config.py, reopen
     which models must be trained first      run/helpers.py
-    what is computed in bf16                run/device.py, its first lines
+    what is computed in bf16                device.py, its first lines
     how a file becomes token ids            run/own_rows.py, its first lines
     how to write a loss of your own         objective.py; own.py opens its file
     arms and seeds of a comparison          compare/plan.py; the verdict, compare/verdicts.py

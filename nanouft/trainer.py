@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from nanouft import device
 from nanouft.data.batches import Batching, Encoded, RowSource, collate, encode
 from nanouft.models.folders import hash_of_weights, save_model
 from nanouft.objective import Objective
@@ -27,7 +28,7 @@ from nanouft.plumbing.errors import UserError, flag, library, out_of_memory
 from nanouft.plumbing.files import as_json, read_json, write_json
 from nanouft.plumbing.printing import SILENT, quoted, say
 from nanouft.plumbing.seeds import seed_globals, step_seed
-from nanouft.run import device, flags, folder, load
+from nanouft.run import flags, folder, load
 from nanouft.run.checkpoint import check_finite
 from nanouft.run.config import RunConfig
 from nanouft.run.hyperparameters import warmup_cosine

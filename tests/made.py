@@ -19,6 +19,7 @@ from nanouft.batch import Batch, Seqs
 from nanouft.data.batches import collate, encode
 from nanouft.data.row import Row
 from nanouft.data.selection import demo_rows
+from nanouft.device import Device
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import NANO_PATTERN, Tokenizer, Turn
@@ -27,7 +28,6 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.ranges import strip_annotations
 from nanouft.plumbing.seeds import step_seed
 from nanouft.rollout import credit_rollout, write_rollout_logps
-from nanouft.run.device import Device
 from nanouft.run.reference import FrozenModels
 
 CPU, NANO = Device("cpu", "fp32"), shipped()

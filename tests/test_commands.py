@@ -15,12 +15,12 @@ from made import NANO, tiny, write_jsonl
 from safetensors.torch import load_file
 
 from nanouft import evaluate, pretrain, sample
+from nanouft.device import Device
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.folders import save_model, start_model
 from nanouft.pictures import plots
 from nanouft.plumbing.files import read_json, read_text, write_json
 from nanouft.run.checkpoint import save_step
-from nanouft.run.device import Device
 from nanouft.run.folder import read_lines
 
 ONCE = "train --init start --steps 1 --batch-size 2 "

@@ -11,13 +11,13 @@ from test_plan import planned
 from nanouft import evaluate, train, world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.row import Row
+from nanouft.device import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import plots
 from nanouft.plumbing.files import read_json, write_json
 from nanouft.run import eval_metrics, evaluation
 from nanouft.run.checkpoint import Log
 from nanouft.run.config import read_flags
-from nanouft.run.device import Device
 from nanouft.run.eval_metrics import Measurement, held_out_metrics
 from nanouft.run.evaluation import EvalResult, evaluate_run, scores_answers
 from nanouft.run.folder import read_lines

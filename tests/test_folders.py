@@ -24,6 +24,7 @@ from nanouft.compare.splits import draw_keys, split_rows
 from nanouft.data.batches import encode
 from nanouft.data.holdout import holdout, question_keys
 from nanouft.data.rows import Row, read
+from nanouft.device import Device
 from nanouft.models import folders
 from nanouft.models.folders import save_model, start_model
 from nanouft.models.tokenizer import Turn
@@ -36,7 +37,6 @@ from nanouft.plumbing.safetensors_files import save_tensors
 from nanouft.run import checkpoint, evaluation
 from nanouft.run.checkpoint import CHECKPOINT, Log, Recorder, load_step, save_step, saved_step
 from nanouft.run.config import RunConfig
-from nanouft.run.device import Device
 from nanouft.run.folder import hash_of_encoded, is_scored, locked, new_folder, read_lines
 from nanouft.train import Step
 

@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from nanouft import generate, rollout, simple, train, world
+from nanouft import device, generate, rollout, simple, train, world
 from nanouft.data.batches import encode
+from nanouft.device import DTYPES, Device
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano as tokenizer
-from nanouft.run import device, reference
+from nanouft.run import reference
 from nanouft.run.checkpoint import load_step, save_step, to_floats
-from nanouft.run.device import DTYPES, Device
 from nanouft.run.eval_metrics import held_out_metrics
 from nanouft.run.hyperparameters import make_optimizer
 from nanouft.train import steps

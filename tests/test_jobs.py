@@ -21,8 +21,8 @@ from nanouft.compare import jobs, plan, runs
 from nanouft.compare.jobs import Job, RunsBar, make_runs, workers_of
 from nanouft.compare.runs import Run, run_of
 from nanouft.compare.scoring import EvalSpec
+from nanouft.device import cores
 from nanouft.plumbing.errors import UserError
-from nanouft.run.device import cores
 
 ROOT = Path(__file__).parents[1]
 LINE = ("sft sft+own.py --skills list --rows 64 --steps 12 --batch-size 8 --items 10 --tries 1 "

@@ -12,10 +12,10 @@ from made import FORMS, HELD, NANO, ONLY_READ, batch_of, learn, nano, push, same
 from torch.overrides import TorchFunctionMode
 
 from nanouft.batch import Batch
+from nanouft.device import Device
 from nanouft.objective import Objective
 from nanouft.playground.docstrings import equations, method_docstring
 from nanouft.plumbing.ranges import ranges_of
-from nanouft.run.device import Device
 
 pytestmark = pytest.mark.parametrize("form", FORMS, ids=str)
 model = cache(lambda dtype=torch.float64: nano(n_layer=1).to(dtype))    # no test changes it

@@ -22,6 +22,7 @@ from frozen_lake.policies import Net
 from frozen_lake.train import learn
 from nanouft import pretrain, reward, simple, train, world
 from nanouft.data.batches import Batching, RowSource, encode
+from nanouft.device import Device
 from nanouft.gpt import shipped_base
 from nanouft.models.folders import save_model, start_model
 from nanouft.objectives import OBJECTIVES
@@ -31,7 +32,6 @@ from nanouft.plumbing.errors import UserError
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run import reference
 from nanouft.run.checkpoint import CHECKPOINT, saved_step
-from nanouft.run.device import Device
 from nanouft.run.folder import read_lines
 from nanouft.run.hyperparameters import make_optimizer, warmup_cosine
 from nanouft.run.reference import FrozenModels

@@ -13,12 +13,12 @@ from torch.profiler import ProfilerActivity, profile
 from nanouft import generate, rollout
 from nanouft.data.batches import Encoded, Tokens, collate
 from nanouft.data.row import Row
+from nanouft.device import Device
 from nanouft.gpt import GPT, GPTConfig
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing import fast_ops
 from nanouft.rollout import Sampler
 from nanouft.run import reference
-from nanouft.run.device import Device
 from nanouft.run.hyperparameters import make_optimizer
 from nanouft.run.memory import bytes_of_step
 from nanouft.train import steps

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from commands import call
 from made import TINY, logits, nano, one_error, same, tiny
 
-from nanouft import gpt, reward, simple
+from nanouft import device, gpt, reward, simple
+from nanouft.device import DTYPES, CompiledBlocks, Device, choose_device
 from nanouft.gpt import GPT, NANO, Cache, GPTConfig, log_probs, scatter_at, select_at
 from nanouft.models import folders
 from nanouft.models.folders import read_gpt, resize_embedding, start_model, write_gpt
@@ -17,8 +18,6 @@ from nanouft.plumbing import fast_ops
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, remove, write_json
-from nanouft.run import device
-from nanouft.run.device import DTYPES, CompiledBlocks, Device, choose_device
 
 
 class RMSNorm(torch.nn.RMSNorm):

@@ -15,16 +15,16 @@ from made import CPU, NANO, TINY, killed_in_step, say, tiny, write_jsonl
 
 from nanouft import world
 from nanouft.data.batches import Encoded, Tokens
-from nanouft.data.row import Row
+from nanouft.data.row import Row, Rows
+from nanouft.device import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.files import hash_of_file
 from nanouft.run.config import FLAGS, RunConfig, read_flags
-from nanouft.run.device import Device
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import locked
 from nanouft.run.helpers import with_helper_models
 from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
-from nanouft.run.load import Rows, load_rows, open_model
+from nanouft.run.load import load_rows, open_model
 from nanouft.run.plan import describe, epochs_of, format_epochs, settle
 
 CONTEXT = 128

@@ -14,6 +14,7 @@ from nanouft import generate as decoding
 from nanouft import rollout, world
 from nanouft.data.batches import Batching, Encoded, Tokens, collate, encode
 from nanouft.data.row import Row
+from nanouft.device import Device
 from nanouft.generate import Answer, generate
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES
@@ -21,7 +22,6 @@ from nanouft.on_policy import log_rho
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.seeds import rollout_seed
 from nanouft.rollout import Rollouts, Sampler, batch_of, rollout_stats, write_rollout_logps
-from nanouft.run.device import Device
 from nanouft.run.evaluation import answer_rows
 from nanouft.train import collect, sampled_batch
 

@@ -46,6 +46,7 @@ from nanouft.data import __main__ as data
 from nanouft.data.batches import collate, encode
 from nanouft.data.row import Row
 from nanouft.data.selection import demo_rows
+from nanouft.device import CompiledBlocks, Device, blocks_of
 from nanouft.generate import generate
 from nanouft.gpt import log_probs
 from nanouft.models.folders import save_model, start_tokenizer
@@ -57,7 +58,6 @@ from nanouft.plumbing import fast_ops
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.safetensors_files import in_precision, read_tensors
-from nanouft.run.device import CompiledBlocks, Device, blocks_of
 from nanouft.run.folder import read_lines
 from nanouft.run.reference import FrozenModels
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from nanouft.device import choose_device, fp32_if_small
 from nanouft.generate import longest_answer
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES, find, name_of
@@ -24,7 +25,6 @@ from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import quiet
 from nanouft.run import load
 from nanouft.run.config import RunConfig, parse_run
-from nanouft.run.device import choose_device, fp32_if_small
 from nanouft.run.flags import as_flags
 from nanouft.run.hyperparameters import choose_hyperparameters
 from nanouft.run.plan import settle

@@ -35,6 +35,7 @@ from nanouft.compare.row_notes import each_note_once, leaks, with_own_files
 from nanouft.compare.runs import ONLY_TRAIN, Run, run_of
 from nanouft.compare.scoring import EvalSpec
 from nanouft.data.rows import read
+from nanouft.device import cores
 from nanouft.objective import Positive
 from nanouft.own import try_reward
 from nanouft.plumbing.errors import UserError
@@ -43,7 +44,6 @@ from nanouft.plumbing.own_code import imported_files
 from nanouft.plumbing.printing import quiet
 from nanouft.plumbing.ranges import Range
 from nanouft.run.config import RunConfig
-from nanouft.run.device import cores
 from nanouft.run.flags import Parser, add_flags, as_flags, fill, from_python, narrow
 from nanouft.run.folder import check_free
 from nanouft.run.hyperparameters import DEFAULT_EPOCHS

@@ -35,11 +35,11 @@ from nanouft.compare.table import (
     wrapped,
 )
 from nanouft.compare.verdicts import MEASURES, Measure, Question, Result, values_of
+from nanouft.device import cores
 from nanouft.objective import Objective
 from nanouft.plumbing.files import write_text
 from nanouft.plumbing.own_code import PACKAGE
 from nanouft.plumbing.printing import Picture, Table, say, visible
-from nanouft.run.device import cores
 
 Lines = list[list[str]]             # of cells, the head first
 LONGEST_EXAMPLE = 600               # letters of a prompt or answer in the report

@@ -27,9 +27,10 @@ from nanouft.data.batches import Encoded, encode, encode_what_fits
 from nanouft.data.files import items
 from nanouft.data.holdout import holdout
 from nanouft.data.report import advice, describe, length_note
-from nanouft.data.row import Row
+from nanouft.data.row import Row, Rows
 from nanouft.data.rows import Parsed, as_rows, read, usable
 from nanouft.data.selection import NoRows, demo_rows
+from nanouft.device import Device
 from nanouft.generate import longest_answer
 from nanouft.models.folders import start_model, start_tokenizer, unread_model
 from nanouft.models.tokenizer import Tokenizer
@@ -42,10 +43,9 @@ from nanouft.plumbing.printing import quantity, say
 from nanouft.plumbing.ranges import Range
 from nanouft.run import flags
 from nanouft.run.config import RunConfig
-from nanouft.run.device import Device
 from nanouft.run.folder import check_free
 from nanouft.run.hyperparameters import choose_hyperparameters
-from nanouft.run.load import Rows, encode_rows
+from nanouft.run.load import encode_rows
 from nanouft.run.memory import memory_note
 from nanouft.run.own_rows import chosen_rows, count_rows_per_method
 from nanouft.run.plan import example_lines

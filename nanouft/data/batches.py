@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -271,6 +271,14 @@ class Batching:
     steps: int                  # of the whole run
     seed: int = 0
     accumulate: int = 1         # micro-batches in which a step is taken
+
+
+class RunData(NamedTuple):
+    """The rows of a run, as tokens."""
+    train: list[Encoded]
+    held_out: list[Encoded]     # those that are scored before and after
+    asked: frozenset[str] = frozenset()     # keys of the questions that it or its start learned
+    leak: str = ""              # "5 of 5 held-out questions are also trained on", or ""
 
 
 class RowSource:

@@ -7,10 +7,11 @@ It is the second of three forms. rows.py makes it of a dictionary, batches.py ma
 """
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from nanouft.models.tokenizer import Turn, Turns
+from nanouft.plumbing.printing import LeftOut
 
 Roles = dict[str, tuple[Turns, Turns]]  # "answer", "chosen" ... -> (context, trained turns)
 
@@ -65,6 +66,13 @@ def up_to_last_answer(side: Turns) -> Turns:
     """The turns up to the last answer. Questions after it are left out of a demonstration."""
     last = max((i for i, turn in enumerate(side) if turn.role == "assistant"), default=-1)
     return side[:last + 1]
+
+
+class Rows(NamedTuple):
+    """Rows of files or of NanoWorld, before an objective chooses among them."""
+    train: list[Row]
+    held_out: list[Row]
+    left_out: LeftOut           # rows of the files that cannot be read
 
 
 Score = Callable[[list[Row], list[str]], Any]       # n rows and an answer to each -> (n,) rewards

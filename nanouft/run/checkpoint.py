@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm import tqdm
 
+from nanouft.device import Device
 from nanouft.gpt import GPT
 from nanouft.objective import Objective
 from nanouft.plumbing import files
@@ -33,7 +34,6 @@ from nanouft.plumbing.errors import Diverged, UserError, flag
 from nanouft.plumbing.printing import note, progress, say
 from nanouft.plumbing.safetensors_files import load_tensors, not_finite, save_tensors
 from nanouft.run.config import SettledConfig
-from nanouft.run.device import Device
 from nanouft.run.folder import read_lines
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"     # BEST: of --keep best

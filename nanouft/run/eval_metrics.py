@@ -12,10 +12,10 @@ import numpy as np
 
 from nanouft.data.batches import Encoded
 from nanouft.data.row import Row, Score
+from nanouft.device import Device
 from nanouft.generate import Answer, stops
 from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Tokenizer
-from nanouft.run.device import Device
 from nanouft.run.reference import Numbers, logps
 
 Metrics = dict[str, Any]

@@ -16,6 +16,7 @@ from nanouft import __version__, world
 from nanouft.data.batches import Encoded
 from nanouft.data.row import Row, Score
 from nanouft.data.selection import each_question
+from nanouft.device import Device
 from nanouft.generate import MAX_NEW, Answer, generate, stops, why_unfinished
 from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Tokenizer
@@ -24,7 +25,6 @@ from nanouft.plumbing.files import read_json, write_text
 from nanouft.plumbing.printing import if_in_checkout, progress, quantity, quoted, say
 from nanouft.plumbing.seeds import chunk_seed
 from nanouft.run.config import RunConfig, SettledConfig
-from nanouft.run.device import Device
 from nanouft.run.eval_metrics import (
     Metrics,
     bootstrap,

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from nanouft.data.files import hash_of_rows
+from nanouft.device import Device
 from nanouft.models.folders import hash_of_model
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import remove
 from nanouft.plumbing.printing import BRIEF, say
 from nanouft.run.config import RunConfig, parse_run
-from nanouft.run.device import Device
 from nanouft.run.folder import hash_of_code, lock_when_free
 
 HELPERS = Path("out", "helpers")

@@ -6,33 +6,18 @@
 
 own_rows.py reads rows of yours, helpers.py makes the models that some methods need first.
 """
-from typing import Any, NamedTuple
+from typing import Any
 
 from nanouft import world
 from nanouft.data.batches import MISMATCHED, Encoded, EncodeReport, encode, encode_what_fits
-from nanouft.data.row import Row
+from nanouft.data.row import Row, Rows
 from nanouft.data.selection import NoRows, label_rows
+from nanouft.device import DTYPES, Device, choose_device, fp32_if_small, precision_of_run
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
-from nanouft.plumbing.printing import LeftOut, note, quantity, say
+from nanouft.plumbing.printing import note, quantity, say
 from nanouft.run.config import RunConfig
-from nanouft.run.device import DTYPES, Device, choose_device, fp32_if_small, precision_of_run
-
-
-class Rows(NamedTuple):
-    """Rows of files or of NanoWorld, before an objective chooses among them."""
-    train: list[Row]
-    held_out: list[Row]
-    left_out: LeftOut           # rows of the files that cannot be read
-
-
-class RunData(NamedTuple):
-    """The rows of a run, as tokens."""
-    train: list[Encoded]
-    held_out: list[Encoded]     # those that are scored before and after
-    asked: frozenset[str] = frozenset()     # keys of the questions that it or its start learned
-    leak: str = ""              # "5 of 5 held-out questions are also trained on", or ""
 
 
 def open_model(cfg: RunConfig, objective: Objective, device: Device) -> tuple[Any, Tokenizer]:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from nanouft.data.batches import MISMATCHED, Encoded
+from nanouft.device import Device
 from nanouft.objective import Objective
 from nanouft.plumbing.printing import quantity
-from nanouft.run.device import Device
 
 LONG = 512              # tokens of a row; told of longer rows,
 MUCH = 2e9              # bytes of a step; and of a step that takes so much

@@ -16,11 +16,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from nanouft import world
-from nanouft.data.batches import Encoded, EncodeReport
+from nanouft.data.batches import Encoded, EncodeReport, RunData
 from nanouft.data.files import file_names, items
 from nanouft.data.holdout import holdout, leak, question_keys
 from nanouft.data.report import describe, duplicates_note, grade_note, report_use, unread_fields
-from nanouft.data.row import Row
+from nanouft.data.row import Row, Rows
 from nanouft.data.rows import Parsed, as_rows, read, usable
 from nanouft.data.selection import NoRows
 from nanouft.objective import Objective
@@ -29,7 +29,6 @@ from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import is_own_reward
 from nanouft.plumbing.printing import if_in_checkout, note, quantity, say
 from nanouft.run.config import RunConfig, SettledConfig
-from nanouft.run.load import Rows, RunData
 
 
 def read_rows(cfg: RunConfig, objective: Objective) -> Rows:

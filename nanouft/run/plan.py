@@ -14,16 +14,17 @@ from typing import Any
 import torch
 
 from nanouft import __version__
-from nanouft.data.batches import MISMATCHED, Encoded, Tokens
+from nanouft.data.batches import MISMATCHED, Encoded, RunData, Tokens
+from nanouft.data.row import Rows
+from nanouft.device import Device, processor
 from nanouft.generate import MAX_NEW, longest_answer
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.printing import BRIEF, quantity, say
 from nanouft.run.config import RunConfig, SettledConfig
-from nanouft.run.device import Device, processor
 from nanouft.run.folder import hash_inputs, trained_question_keys
 from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
-from nanouft.run.load import Rows, RunData, encode_rows
+from nanouft.run.load import encode_rows
 
 
 def settle(cfg: RunConfig, objective: Objective, rows: Rows, model: Any,

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from nanouft.batch import Batch, write_logp
 from nanouft.data.batches import Encoded, collate, encode
+from nanouft.device import Device
 from nanouft.generate import LOGIT_BUDGET, rows_per_batch
 from nanouft.gpt import GPT, log_probs
 from nanouft.models.folders import start_model
@@ -26,7 +27,6 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.printing import progress
-from nanouft.run.device import Device
 
 Numbers = list[dict[str, np.ndarray]]           # per row: {role: (L-1,) numbers, one per target}
 

@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 
 from nanouft.compare.report import cpu_name
+from nanouft.device import choose_device, cores, processor
 from nanouft.models.folders import folder_of
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.printing import say
-from nanouft.run.device import choose_device, cores, processor
 from tests.bench.beside_trl import DTYPES, METHODS, Subject, against_trl, nano
 
 

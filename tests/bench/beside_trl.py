@@ -23,13 +23,13 @@ from nanouft import world
 from nanouft.compare.runs import ONLY_TRAIN
 from nanouft.data.batches import Batching, RowSource, encode
 from nanouft.data.row import Row
+from nanouft.device import Device
 from nanouft.generate import MAX_NEW
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.files import remove
 from nanouft.rollout import Rollouts, Sampler
 from nanouft.run.config import RunConfig
-from nanouft.run.device import Device
 from nanouft.run.hyperparameters import make_optimizer
 from nanouft.run.reference import FrozenModels
 from nanouft.train import Step, sampled_batch, steps, train

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nanouft import train
-from nanouft.run.device import Device
+from nanouft.device import Device
 from tests.bench import __main__, beside_trl
 from tests.bench.beside_trl import Subject
 

@@ -24,11 +24,11 @@ import torch
 from lessons.behind.lesson_list import FOLDER
 from lessons.behind.tasks.child import ROOT, Called, call_file, verdict_of
 from lessons.behind.tasks.task import Judge, Verdict, chosen, tasks
+from nanouft.device import cores
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_json, write_text
 from nanouft.plumbing.printing import quantity, say, visible
-from nanouft.run.device import cores
 
 NOT_HANDED_IN = "not handed in"
 OURS = [x.name for x in FOLDER.iterdir()]           # of the project: nobody's own
