@@ -568,4 +568,4 @@ def test_the_calls_in_a_notebook(monkeypatch):
     inputs = read_json(Path("out/mine/run.json"))["inputs"]
     assert inputs["method"], "a kernel keeps the text of its cells"
     assert "dpo - sft" in shown[6]["text/html"] and "image/svg+xml" in shown[7]
-    assert shown[8] == {"error": "UserError: --lr -1: must be above 0"}
+    assert shown[8] == {"error": "UserError: lr -1: must be above 0"}
