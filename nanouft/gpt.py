@@ -6,19 +6,19 @@
     logits = model.head(hidden)                 # (B,T,V)
     nats = log_probs(model, hidden, targets)    # (B,T) log-prob of each target
 
-It is GPT-2's architecture (Radford et al. 2019): learned positions, LayerNorm before each sublayer,
-tanh GELU, output head tied to the input embedding. Parameter names are GPT-2's own, so a folder
-that models/folders.py writes opens in transformers, and the reverse (logits agree to 1e-4 in fp32).
-To try another one, edit a class here; docs/architecture.md says what else to do.
+The architecture is GPT-2's (Radford et al. 2019): learned positions, LayerNorm before each
+sublayer, tanh GELU, output head tied to the input embedding. Parameter names are GPT-2's own. So
+transformers opens what models/folders.py writes, and the reverse (logits agree to 1e-4 in fp32).
+To try another architecture, edit a class here; docs/architecture.md says what else to do.
 
-The output head is costly, so it is called apart, and only for the states that a loss reads:
+The output head is costly, so it is a separate call, only for the states that a loss reads:
     SFT       ids -> states -> log-probs of the answer's tokens
     IFT       ids -> states -> greedy tokens; blended embeddings -> states -> log-probs
     NEFTune   noisy embeddings -> states -> log-probs
     SFTMix    ids -> states; mixed states -> logits
 
 Shapes: B rows, T tokens, C width, V vocabulary, nh heads, hs = C / nh.
-Not implemented: dropout (so the reference is evaluated exactly as the policy is), untied heads.
+Not implemented: untied heads; dropout (so the reference is evaluated exactly as the policy).
 """
 import math
 from dataclasses import dataclass

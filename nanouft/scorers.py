@@ -1,4 +1,4 @@
-"""Where answers are scored: what --reward names, as score(rows, answers) -> (n,) numbers.
+"""The scorer that --reward names: score(rows, answers) -> (n,) numbers.
 
     score = scorer("exact")                     # NanoWorld's score, 0 to 1
     score = scorer("my.py:right")               # a function of yours (own.py)

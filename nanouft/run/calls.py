@@ -1,10 +1,10 @@
-"""A command as a function of Python: `run` of train, sample, evaluate and compare.
+"""A command as a Python function: `run` of train, sample, evaluate and compare.
 
     @python_call(SampleFlags)
     def run(models="base", prompt=None, **flags): ...
 
-The call leaves the process as it was (plumbing/isolation.py), an error speaks of arguments ("lr -1:
-must be above 0"), and help(run) and completion name each flag with its default and its help.
+The call leaves the process as it was (plumbing/isolation.py). An error names arguments ("lr -1:
+must be above 0"). help(run) and completion show each flag and its default, help(run) its help too.
 """
 import functools
 import inspect

@@ -1,14 +1,14 @@
-"""What a run writes while its model trains, and how a run that was stopped goes on from there.
+"""What a run writes while its model trains, and how a stopped run resumes from it.
 
     recorder = Recorder(folder, cfg, objective, model, optimizer, scaler, source, device)
     with recorder.saved_if_it_ends_early("python -m nanouft.train --resume out/sft"):
         for step in recorder.log_and_save(steps(...)):
             ...                         # the caller's own work after each step
 
-metrics.jsonl gets a line for each step (Log). checkpoint.safetensors has the weights and AdamW's
-moments after the last step that was saved (save_step; load_step reads it). It is written beside the
-one before it and then renamed, so a process killed at any moment leaves the old one or the new one;
-a log line that a kill cut short is not read. Nothing is pickled. folder.py has the other files.
+metrics.jsonl gets a line for each step (Log). checkpoint.safetensors has the trained weights and
+AdamW's moments after the last saved step (save_step; load_step reads it). A new one is written
+beside the old one and then renamed. So a kill at any moment leaves the old one or the new one. A
+log line that a kill cut short is ignored. Nothing is pickled. folder.py lists the other files.
 """
 import json
 import math

@@ -6,8 +6,8 @@
     config.argv()                                       # that command line again
     config.with_flags(seed=1)                           # another run
 
-A field is a flag: its type says what may be given, the comment after it is its help (flags.py). So
-is a setting of the method, in its own file. --beta goes from parse_run to RunConfig.settings, and
+A field is a flag: its type limits the values, the comment after it is its help (flags.py). So is a
+setting of a method, in the method's file. parse_run puts --beta into RunConfig.settings, and
 `objective` makes DPO(beta=0.2) of it.
 
     python -m nanouft.train --help                      # the flags of SHOWN_BY_HELP

@@ -1,8 +1,8 @@
-"""Helper models: those that must be trained before a method, as PoFT's aligned model or a teacher.
+"""Helper models, which are trained before a method: PoFT's aligned model, or a teacher.
 
     objective = with_helper_models(objective, cfg, device, train)       # with their folders
 
-Each is made once, in out/helpers, in a folder named by the content of all that it depends on.
+Each is trained once, in out/helpers. Its folder's name has a hash of flags, inputs and code.
 """
 import hashlib
 import shlex

@@ -1,7 +1,9 @@
-"""The pace of a run where the flags leave it open: learning rate, batch size, steps, and a beta.
+"""Defaults for what the flags leave open: learning rate, batch size, steps, and a beta.
 
     lr, batch_size, steps = choose_hyperparameters(cfg, objective, rows, model)
     objective = with_beta(objective, data)      # for scores: from the length of the answers
+
+And the optimizer of a run, with the schedule of its learning rate.
 """
 import math
 import statistics

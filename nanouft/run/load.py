@@ -1,10 +1,10 @@
-"""The start of a run: its model, and rows of your files or NanoWorld, split and tokenized.
+"""The start of a run: its model, and your rows or NanoWorld's, split and tokenized.
 
     rows = load_rows(cfg, objective)                            # to train on, held out, left out
     model, tok = open_model(cfg, objective, device)
     train, held_out = encode_rows(cfg, objective, rows, model.cfg.n_ctx, tok, max_new)
 
-own_rows.py reads rows of yours, helpers.py makes the models that some methods need first.
+own_rows.py reads your rows; helpers.py trains the models that some methods need first.
 """
 from typing import Any
 

@@ -1,15 +1,14 @@
-"""Rows of your files, or in memory: read, split, and what is said of them.
+"""Your rows, from files or memory: read and split them, and print what is used.
 
     rows = read_rows(cfg, objective)                            # to train on, held out, left out
     say_use(objective, rows, train, held_out, report)           # when they are tokens
 
-run/load.py calls these for a run with --data. The way from a file to token ids, in nanouft/data:
+run/load.py calls these for a run with --data. From a file to token ids (most in nanouft/data):
     files.items         lines of a file -> items
     rows.read           items -> Rows, by rows.as_row
     holdout.holdout     Rows -> those to learn from, those held out
     Objective.choose    Rows -> the Rows that a method reads, with roles ("answer", "chosen" ...)
-    batches.encode      roles -> ids, and a mask of what the model learns to say (`chats` of a
-                        tokenizer)
+    batches.encode      roles -> ids, and a mask of the trained tokens (`chats` of a tokenizer)
     batches.collate     the rows of a step -> a padded Batch
 """
 from collections.abc import Callable

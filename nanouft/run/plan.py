@@ -1,4 +1,4 @@
-"""The plan of a run: what the flags leave open is decided, said, and written to run.json.
+"""The plan of a run: decide what the flags leave open, print it, describe it (run.json).
 
     cfg, objective, data = settle(cfg, objective, rows, model, tok)     # nothing is left open
     say_plan(cfg, objective, data, model, tok, device)
