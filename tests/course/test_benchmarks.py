@@ -17,7 +17,7 @@ CPU = Device("cpu", "bf16")
 def test_the_ratio_is_of_all_steps_together_on_the_same_rows_in_their_order(monkeypatch):
     """A median of steps had paired our short step with TRL's mixed one. The first one warms up."""
     subject, seconds = Subject("base", rows=4, turns=2), iter([0, 10, 11, 14, 15, 17, 21])
-    monkeypatch.setattr(beside_trl, "steps", lambda model, objective, source, *_: source)
+    monkeypatch.setattr(beside_trl, "steps", lambda model, objective, source, *_, **how: source)
     source = beside_trl.our_steps("dpo", subject, CPU)
     assert [source.data[i].row.prompt for i in source.order.ravel()] == [
         row.prompt for row in subject.choose("pairs")] and source.order.shape == (3, 4)

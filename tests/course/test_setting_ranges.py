@@ -81,7 +81,7 @@ def test_every_method_takes_what_is_tested_and_refuses_what_makes_no_sense_toget
     "nanouft.pretrain", "nanouft.reward", "nanouft.run.config", "nanouft.sample"])
 def test_every_number_of_a_program_has_a_least_value(name):
     program, = (x for x in vars(import_module(name)).values()
-                if f"{x}".endswith("Flags'>") and x.__module__ == name)
+                if f"{x}".endswith(("Flags'>", ".RunConfig'>")) and x.__module__ == name)
     check_ranges(program())
     assert numbers_of(program)
     for name in numbers_of(program):
