@@ -145,7 +145,7 @@ def describe(cfg: SettledConfig, objective: Objective, data: RunData, tok: Token
             "system": system[0] if len(first_turns) == len(system) == 1 else "",  # of all rows
             "inputs": hash_inputs(cfg.init, cfg.method, cfg.own_reward(), objective,
                                   data.train, data.held_out),
-            "files": hashes_of_rows(cfg.data), "asked": " ".join(sorted(data.asked)),
+            "asked": " ".join(sorted(data.asked)),
             "torch": torch.__version__, "device": f"{device.name} {device.dtype}",
             "processor": processor() if device.kind == "cpu" else None}
 
@@ -154,11 +154,3 @@ def format_epochs(rows: float) -> str:
     """Rows read per row of the data, in words: "3 epochs", "0.25 epochs"."""
     text = f"{rows:,.0f}" if rows >= 9.95 else f"{rows:.2g}"
     return f"{text} {'epoch' if text == '1' else 'epochs'}"
-
-
-def hashes_of_rows(files: tuple[str, ...] | None) -> list[str]:
-    """By the content of each file."""
-    if not files:
-        return []
-    from nanouft.data.files import hash_of_rows
-    return [hash_of_rows(file) for file in files]
