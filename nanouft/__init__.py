@@ -34,6 +34,7 @@ plumbing serves every program and has no machine learning in it.
 """
 from importlib import import_module
 from importlib.util import find_spec
+from pkgutil import iter_modules
 from typing import Any
 
 from nanouft.plumbing.start import start_command
@@ -47,3 +48,8 @@ def __getattr__(name: str) -> Any:
     if name.startswith("_") or find_spec(f"{__name__}.{name}") is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return import_module(f"{__name__}.{name}")
+
+
+def __dir__() -> list[str]:
+    """With the programs, for completion."""
+    return [*globals(), *(file.name for file in iter_modules(__path__))]

@@ -57,7 +57,7 @@ from nanouft.plumbing.errors import (
 from nanouft.plumbing.files import Reward, is_own_reward, own_file
 from nanouft.plumbing.printing import note
 
-CHECKED = "loss", "credit"                          # what they return is checked
+CHECKED = "loss", "credit", "each"                  # what they return is checked
 # metrics that the log of every run writes itself, and those of a run that samples
 OF_RUN = {"step", "loss", "lr", "tokens", "grad_norm", "held_out"}
 OF_SAMPLES = {"reward", "score", "ends", "ties", "length", "kl_exact", "kl_k1", "kl_k3",
@@ -161,7 +161,12 @@ def guarded(function: Callable, method: str, file: str) -> Callable:
         with (locate_errors(file, flag("objective")),
               torch.set_grad_enabled(torch.is_grad_enabled())):
             out = function(self, *given, **named)
-        if method in CHECKED and (why := result_mistake(out, method, self.on_policy)):
+        why = ""
+        if method == "each":
+            why = each_mistake(out, given[0])
+        elif method in CHECKED:
+            why = result_mistake(out, method, self.on_policy)
+        if why:
             raise UserError(flag("objective"), f" {file}: {why}")
         if not graph_noted and (name := metric_with_graph(out[1]) if method == "loss" else ""):
             graph_noted = True
@@ -209,6 +214,16 @@ def loss_and_push_norm(loss: Callable, batch: Batch) -> tuple[float, float]:
 
 def count_rows(batch: Batch) -> int:
     return len(next(iter(batch.seqs.values())).inputs)
+
+
+def each_mistake(out: Any, i_w: Tensor) -> str:
+    """What is wrong with that which `each` of Pairs returned; "" if all is well."""
+    losses, metrics = out if isinstance(out, tuple) and len(out) == 2 else (out, {})
+    if isinstance(losses, Tensor) and losses.shape == i_w.shape and isinstance(metrics, dict):
+        return ""
+    shape = f"shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else str(losses)[:80]
+    return (f"each must return a loss for each pair, a tensor of shape {tuple(i_w.shape)}, perhaps "
+            f"with a dictionary of metrics, not {shape}")
 
 
 def result_mistake(out: Any, method: str, on_policy: bool) -> str:

@@ -5,6 +5,8 @@
     score = scorer("out/reward")                # a reward model (reward.py trains one)
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn as nn
@@ -92,6 +94,9 @@ def rewards(model: RewardModel, seqs: list[list[int]], pad: int, chunk: int = 25
 def reward_model(folder: str, device: str) -> Score:
     """The reward model in `folder`. It reads prompt, answer and an <|end|>. Each text is read once,
     so equal texts get equal rewards, to the last digit."""
+    if not Path(folder).is_dir() and not folder.startswith("hub:"):
+        raise UserError(f"--reward {folder}: give exact, FILE.py:FUNCTION or the folder of a "
+                        "reward model")
     gpt, tok = start_model(folder)
     model, head = RewardModel(gpt), load_file(f"{folder}/model.safetensors").get(HEAD)
     if head is None or head.shape != model.vector.weight.shape:

@@ -446,6 +446,27 @@ def test_an_error_of_a_call_speaks_of_arguments_and_not_of_flags(call, told):
     assert str(error.value) == told
 
 
+def test_a_file_that_calls_where_it_is_imported_does_not_begin_again():
+    """As a method, in its own script: each run would read it, and so start all its runs anew."""
+    Path("script.py").write_text("# __name__\nimport nanouft\n" + OWN
+                                 + "nanouft.train.run('sft', steps=1, items=0, plain=True)\n")
+    for call in (lambda: train.run("script.py", DEMOS), lambda: compare.run("sft", "script.py")):
+        with pytest.raises(UserError, match="script.py: has your own code and calls nanouft; put"):
+            call()
+    assert not [*Path().glob("out/[a-z]*")], "nothing was trained"
+
+
+def test_an_object_of_a_method_has_nothing_but_its_settings():
+    method = Changed()
+    method._factor = 3.0
+    with pytest.raises(UserError, match="^Changed: _factor is no setting, so a run would not"):
+        train.run(method, DEMOS, **SHORT)
+
+
+def test_completion_shows_the_programs():
+    assert {"train", "compare", "sample", "__version__"} <= {*dir(nanouft)}
+
+
 @pytest.mark.parametrize("call, classes", [
     (sample.run, [sample.SampleFlags]), (evaluate.run, [evaluate.EvaluateFlags]),
     (compare.run, [CompareFlags])])

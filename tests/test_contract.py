@@ -162,6 +162,9 @@ MISTAKES = [(text, "", why) for text, why in [
     (MINE.replace("aim", "rows"), "--rows is a flag of every run; give the setting another name"),
     (MINE.replace("self.aim", "self.aims"), "mine.py, line 11: AttributeError"),
     (HEAD + "class Mine(Objective):\n    lr = 1e-4", "Mine has no `loss"),
+    *((MINE.replace("(self.beta * self.aim - (i_w - i_l)).relu() ** 2", result),
+       "mine.py: each must return a loss for each pair, a tensor of shape (8,)")
+      for result in ("(i_w[:, None] - i_l)", "None", "(i_w - i_l).mean()", "(i_l - i_w, 3)")),
     (ranged("beta: Annotated[float, '>0'] = 1"), "beta: '>0' is no range"),
     *((MINE.replace("lr = 1e-4", fact), why) for fact, why in (
         ("data = ['pairs']", "one of demos, pairs, labels, scores, prompts"),
@@ -203,7 +206,7 @@ MISTAKES += [   # a number declared anew keeps its range; a `check` without supe
      "--aim 2.0: must be at least 0 and at most 1")]
 
 
-@pytest.mark.parametrize("text, flags, why", MISTAKES, ids=[why for *_, why in MISTAKES])
+@pytest.mark.parametrize("text, flags, why", MISTAKES, ids=range(len(MISTAKES)))
 def test_a_mistake_in_your_file_is_one_line_with_its_place(text, flags, why, here, capsys):
     (here / "mine.py").write_text(text)
     assert command(train.main, shlex.split(RUN.replace("--aim 2", flags) + "out")) == 2

@@ -77,6 +77,9 @@ def nearest(word: str, known: Iterable[str], before: str = "") -> str:
     return f"; did you mean {before}{lowered[near[0]]}?" if near else ""
 
 
+loading: list[str] = []         # files of code of others that are being executed
+
+
 # ---- code of others ------------------------------------------------------------------------------
 def library(name: str, what: str) -> Any:
     """A library that need not be there. UserError with the command that installs all of these."""
@@ -104,7 +107,11 @@ def load(file: str | Path, name: str = "") -> ModuleType:
     spec: Any = spec_from_file_location(name or f"own.{Path(file).stem}", file)
     module = module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    loading.append(str(file))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        loading.pop()
     return module
 
 

@@ -79,7 +79,8 @@ def check_ranges(record: object) -> None:
         if not wanted and limits and value not in limits:
             wanted = str(limits)
         if wanted:
-            shown_value = value if isinstance(value, (Real, str)) else repr(value)[:80]
+            shown_value = value if isinstance(value, (Real, str)) else (
+                " ".join(repr(value).split())[:80])
             raise UserError(flag(field.name), f" {shown_value}: must be {wanted}")
 
 

@@ -14,7 +14,7 @@ from dataclasses import fields
 from inspect import Parameter
 from typing import Any, TypeVar
 
-from nanouft.plumbing.errors import UserError, as_arguments
+from nanouft.plumbing.errors import UserError, as_arguments, loading
 from nanouft.plumbing.isolation import isolated
 from nanouft.plumbing.ranges import strip_annotations
 from nanouft.run.flags import comments
@@ -29,6 +29,9 @@ def python_call(*classes: type, only: Collection[str] | None = None,
     def decorate(function: F) -> F:
         @functools.wraps(function)
         def call(*args: Any, **named: Any) -> Any:
+            if loading:                 # it would begin again wherever the file is read
+                raise UserError(f"{loading[-1]}: has your own code and calls nanouft; put its "
+                                "calls below `if __name__ == \"__main__\":`")
             try:
                 with isolated():
                     return function(*args, **named)
@@ -37,7 +40,7 @@ def python_call(*classes: type, only: Collection[str] | None = None,
                 raise
         parameters = {name: p for name, p in inspect.signature(function).parameters.items()
                       if p.kind != Parameter.VAR_KEYWORD}
-        lines = ["", "Flags, with their defaults:"]
+        lines, named_before = ["", "Flags, with their defaults:"], set[str]()
         for cls in classes:
             hints, help_of = typing.get_type_hints(cls), comments(cls)
             for f in fields(cls):                       # type: ignore[arg-type]
@@ -45,6 +48,9 @@ def python_call(*classes: type, only: Collection[str] | None = None,
                     continue
                 is_list = typing.get_origin(strip_annotations(hints[f.name])[0]) in (list, tuple)
                 shown = Parameter.empty if is_list else hints[f.name]   # a list may be one item
+                if f.name in named_before:
+                    continue
+                named_before.add(f.name)
                 parameters.setdefault(f.name, Parameter(
                     f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=shown))
                 default = f"{f.name}={parameters[f.name].default!r}"

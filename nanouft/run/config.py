@@ -116,7 +116,12 @@ class RunConfig:
         settings: dict[str, Any] = {}
         method = at_home("objective", str(method) if isinstance(method, Path) else method)
         if isinstance(method, Objective):
-            settings, method = dataclasses.asdict(method), type(method)
+            settings = dataclasses.asdict(method)
+            if lost := vars(method).keys() - settings.keys():
+                raise UserError(f"{type(method).__name__}: {min(lost)} is no setting, so a run "
+                                "would not have it; declare it in the class, with a type and a "
+                                "default")
+            method = type(method)
         kind = find(method or "ift") if isinstance(method, str | None) else method
         if not (isinstance(kind, type) and issubclass(kind, Objective)):
             raise UserError(f"{method!r}: is not a method; give its name, a file, a subclass of "
