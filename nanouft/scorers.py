@@ -4,7 +4,6 @@
     score = scorer("my.py:right")               # a function of yours (own.py)
     score = scorer("out/reward")                # a reward model (reward.py trains one)
 """
-
 from pathlib import Path
 
 import numpy as np
