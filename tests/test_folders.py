@@ -288,13 +288,15 @@ def test_a_run_goes_on_only_with_what_it_began_with(place, tmp_path, monkeypatch
         for more in ("--lr 1", "--objective sft", "--init hub:me/x", "--data hub:me/x"):
             assert command(train.main, [*resume, *more.split()]) == 2
             assert f"{more.split()[0]} differs from" in one_error(capsys)
-    write_json(tmp_path / "run" / "run.json", saved | {"torch": "2.6", "processor": "vax"})
+    write_json(tmp_path / "run" / "run.json", saved | {
+        "torch": "2.6", "processor": "vax", "code": "before an edit of gpt.py"})
     monkeypatch.chdir(tmp_path)
     Path("exact").touch()                               # is the name of a reward, too
     may_change = "--accumulate 2 --activation-checkpointing --threads 1 --save-every 3"
     assert command(train.main, [*resume, *may_change.split()]) == 0
-    said = re.findall(r"(\w+) \S+ .*instead of (.*):", capsys.readouterr().out)
-    assert said == [("torch", "2.6"), ("processor", "vax")]
+    out = capsys.readouterr().out
+    said = re.findall(r"(\w+) \S+ .*instead of (.*):", out)
+    assert said == [("torch", "2.6"), ("processor", "vax")] and "code has been edited since" in out
 
 
 CHANGES = {"config.json": ("1e-05", "3e-05"), "tokenizer.json": ("merges", "merged"),

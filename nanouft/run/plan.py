@@ -22,7 +22,7 @@ from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
 from nanouft.plumbing.printing import BRIEF, quantity, say
 from nanouft.run.config import RunConfig, SettledConfig
-from nanouft.run.folder import hash_inputs, trained_question_keys
+from nanouft.run.folder import hash_inputs, hash_of_code, trained_question_keys
 from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
 from nanouft.run.load import encode_rows
 
@@ -146,7 +146,8 @@ def describe(cfg: SettledConfig, objective: Objective, data: RunData, tok: Token
             "inputs": hash_inputs(cfg.init, cfg.method, cfg.own_reward(), objective,
                                   data.train, data.held_out),
             "asked": " ".join(sorted(data.asked)),
-            "torch": torch.__version__, "device": f"{device.name} {device.dtype}",
+            "code": hash_of_code(), "torch": torch.__version__,
+            "device": f"{device.name} {device.dtype}",
             "processor": processor() if device.kind == "cpu" else None}
 
 
