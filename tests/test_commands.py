@@ -153,6 +153,8 @@ def test_the_best_step_is_saved_if_it_is_asked_for(here, capsys):
     assert best["kept"]["nll"] == min(x["held_out"]["nll"] for x in log)
     assert log[-1]["held_out"] == last["after"]["held_out"] != best["after"]["held_out"]
     assert read_json(here / "best" / "run.json")["config"]["keep"] == "best"
+    weights = [(here / run / "model.safetensors").read_bytes() for run in ("last", "best")]
+    assert weights[0] != weights[1], "the figures are of the weights that are saved"
     _, curve = plots.held_out_points(log, best["before"], best["after"])
     assert [*curve] == [0, 2, 4, 5] and curve[5] == last["after"]["held_out"]["nll"]
 

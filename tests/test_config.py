@@ -35,7 +35,7 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import read_json, write_json
 from nanouft.plumbing.printing import Table, note, quiet, say
-from nanouft.run.config import RunConfig, parse_run
+from nanouft.run.config import RunConfig, how_to_resume, parse_run
 
 DEMOS = [{"prompt": f"Say {i}.", "response": f"{i}"} for i in range(12)]
 PAIRS = [{"prompt": f"Say {i}.", "chosen": f"{i}", "rejected": f"no {i}"} for i in range(12)]
@@ -368,6 +368,15 @@ def test_a_stopped_call_says_how_to_resume_it_by_a_call(method, again, capsys):
     told = capsys.readouterr().out.splitlines()[-1].partition("resume with: ")[2]
     assert told == f"nanouft.train.run({again}, resume='cut')"
     assert eval(told, {"nanouft": nanouft, "Here": Here}).metrics[-1]["step"] == 2
+
+
+def test_a_resumed_run_that_is_stopped_again_names_what_was_changed_with_it():
+    """As in "out of memory": else the next one would need the memory of the first."""
+    cfg = RunConfig().with_flags(resume="cut", accumulate=2, save_every=5)
+    told = how_to_resume(Path("cut"), cfg)
+    assert told == "python -m nanouft.train --resume cut --accumulate 2 --save-every 5"
+    told = how_to_resume(Path("cut"), dataclasses.replace(cfg, in_python=True))
+    assert told == "nanouft.train.run('ift', accumulate=2, save_every=5, resume='cut')"
 
 
 def test_a_setting_declared_anew_needs_its_type():

@@ -21,7 +21,7 @@ from safetensors.torch import load, save
 from nanouft import reward, train
 from nanouft.compare.inputs import short_hash
 from nanouft.compare.splits import draw_keys, split_rows
-from nanouft.data.batches import encode
+from nanouft.data.batches import Encoded, encode
 from nanouft.data.holdout import holdout, question_keys
 from nanouft.data.rows import Row, read
 from nanouft.device import Device
@@ -37,7 +37,14 @@ from nanouft.plumbing.safetensors_files import save_tensors
 from nanouft.run import checkpoint, evaluation
 from nanouft.run.checkpoint import CHECKPOINT, Log, Recorder, load_step, save_step, saved_step
 from nanouft.run.config import RunConfig
-from nanouft.run.folder import hash_of_encoded, is_scored, locked, new_folder, read_lines
+from nanouft.run.folder import (
+    hash_of_encoded,
+    is_scored,
+    lock_when_free,
+    locked,
+    new_folder,
+    read_lines,
+)
 from nanouft.train import Step
 
 STEPS = 5
@@ -378,6 +385,21 @@ def test_any_field_belongs_to_a_run():
     assert key(*known, "x") != key(*masked[0], "x"), "what is only read is not what is trained on"
 
 
+def test_the_grades_of_a_row_belong_to_a_run():
+    """Its score, its label, and how sure it is of the order of a pair."""
+    rows = [Row(), Row(score=0.5), Row(label=0.5), Row(p=0.5)]
+    assert len({hash_of_encoded([Encoded({}, row)]) for row in rows}) == 4
+
+
+def test_a_large_file_is_known_by_all_of_its_bytes(tmp_path):
+    """Of weights the last ones may be those that were trained."""
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(bytes(3 * 2**20))
+    was = hash_of_file(file)
+    file.write_bytes(bytes(3 * 2**20 - 1) + b"x")
+    assert hash_of_file(file) != was
+
+
 def test_hashes_that_are_kept_have_the_digits_of_before(tmp_path, monkeypatch):
     """So the same rows are held out, tested on and drawn together."""
     monkeypatch.chdir(tmp_path)
@@ -561,6 +583,23 @@ def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(run, place
             new_folder(name, "dpo")
         assert str(refused.value) == (f"--out {name}: exists and is not an empty folder; choose "
                                       f"another name{remedy}")
+
+
+def test_who_waited_for_a_folder_holds_it_to_the_end_of_his_block(tmp_path):
+    """Else two processes would make one helper model."""
+    with (lock_when_free(tmp_path, "x.lock"), pytest.raises(UserError, match="is in use"),
+          locked(tmp_path, "x.lock")):
+        pass
+
+
+def test_a_run_that_another_process_has_just_finished_stays_as_it_is(
+        place, tmp_path, monkeypatch, capsys):
+    """Between the first look and the lock."""
+    run, looks = shutil.copytree(place / "whole", tmp_path / "run"), iter([False])
+    monkeypatch.setattr(train.run_folder, "is_scored", lambda folder: next(looks, True))
+    assert command(train.main, ["--resume", str(run)]) == 2
+    assert "another process has just finished this run" in one_error(capsys)
+    is_like(run, place / "whole")
 
 
 def test_a_process_that_was_forked_meanwhile_does_not_keep_a_folder_locked(tmp_path):

@@ -20,6 +20,7 @@ from nanouft.data.batches import encode
 from nanouft.device import DTYPES, Device
 from nanouft.gpt import shipped_base
 from nanouft.models.tokenizer import nano as tokenizer
+from nanouft.plumbing.files import read_json
 from nanouft.run import reference
 from nanouft.run.checkpoint import load_step, save_step, to_floats
 from nanouft.run.eval_metrics import held_out_metrics
@@ -131,6 +132,8 @@ def test_a_run_in_half_precision_has_weights_and_held_out_figures_in_fp32(tmp_pa
     train.main(["--objective", "dpo", "--rows", "40", "--steps", "2", "--eval-every", "1",
                 "--dtype", "bf16", "--device", "cpu", "--out", str(tmp_path / "run")])
     assert {*kept} == {torch.float32} and {*read} == {"fp32"}
+    before = read_json(tmp_path / "run" / "eval.json")["before"]["held_out"]
+    assert before["accuracy"] == 0.5, "the reference's log-probs are in fp32 there, too"
 
 
 @pytest.mark.parametrize("objective", ["ift", "dpo"])

@@ -59,7 +59,8 @@ from nanouft.objectives.sft import SFT
 class Noisy(SFT):
     def loss(self, batch):
         loss, metrics = super().loss(batch)
-        return loss * (random.random() + numpy.random.rand() + torch.rand(())), metrics
+        drawn = random.random() + numpy.random.rand() + torch.rand(())
+        return loss * drawn, metrics | {"drawn": drawn}
 """
 LESS = "--accumulate 3 --activation-checkpointing --save-every 2 --threads 1"
 
@@ -143,6 +144,10 @@ def goes_on(run: str) -> str:
 
 def losses(run: Path, figure: str = "loss") -> list[float]:
     return [x[figure] for x in read_lines(run / "metrics.jsonl")]
+
+
+def test_code_of_your_own_draws_other_numbers_in_each_step(place):
+    assert len({*losses(place / "whole" / "own", "drawn")}) == 6
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -198,7 +198,8 @@ def test_what_a_reward_of_python_reads_is_known_by_its_content(monkeypatch, caps
         return hash_of_reward(in_cell(text))
     alone = hashed()
     assert alone == hashed(after="other = 3\n") and len(alone) == 16
-    assert len({alone, hashed(least=2), hashed(grade="0"), hashed(wanted="pig")}) == 4
+    assert len({alone, hashed(least=2), hashed(grade="0"), hashed(wanted="pig"),
+                hashed(least=0.25), hashed(least=0.5)}) == 6
     monkeypatch.delitem(linecache.cache, "<cell 3>")
     assert hash_of_reward(in_cell(CELL.format(least=1, grade="0", wanted=""))) is None
     assert "right: Python has not kept the text of this reward" in capsys.readouterr().out
@@ -209,12 +210,13 @@ import random
 import numpy as np
 import torch
 
-calls = []
+calls, first = [], random.random() + np.random.rand() + torch.rand(1)
 
 def f(completions, gold, **more):
     calls.append(1)
     print("called with", completions, gold, sorted(more))
-    return [random.random() + np.random.rand() + torch.rand(1) + len(calls) for _ in completions]
+    return [first + random.random() + np.random.rand() + torch.rand(1) + len(calls)
+            for _ in completions]
 """
 
 

@@ -144,6 +144,16 @@ def test_what_is_logged_is_the_mean_of_the_steps_since_the_last_log(tmp_path):
             same(told[name], (each[2 * k][name] + each[2 * k + 1][name]) / 2, 2e-6)
 
 
+def test_held_out_rows_are_not_among_what_is_logged_of_the_steps(tmp_path):
+    model, objective, data = prepared("dpo", tied=True)
+    made = Trainer(model, objective, data, NANO.pad, arguments(
+        tmp_path, eval_strategy="steps", eval_steps=1), held=data[:7])
+    made.train()
+    steps = [x for x in made.state.log_history if "loss" in x]
+    alone = logged("dpo", tmp_path)
+    assert [x["margin"] for x in steps] == [x["margin"] for x in alone]
+
+
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path, monkeypatch, capsys):
     """With a tied head, which safetensors would refuse, and a schedule. It is refused if it would
     learn from something else."""

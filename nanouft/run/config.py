@@ -299,7 +299,7 @@ def reopen(now: RunConfig) -> RunConfig:
                         "run")
     for word in words:                                  # --objective=mine.py, as some type it
         value = word.partition("=")[2] if word.startswith("--") and "=" in word else word
-        if CODE_OR_NETWORK.search(value) and value not in named:
+        if CODE_OR_NETWORK.search(value) and not {word, value} & {*named}:
             raise UserError(f"--resume {folder}: it would run code or download a model, which is "
                             f"done only if you name it; add {shlex.join(words)}")
     begun = parse_run(words, cls=now.cls)
@@ -317,7 +317,8 @@ def how_to_resume(folder: Path, cfg: RunConfig) -> str:
     if cfg.in_python:
         method = cfg.method[1:-1] if cfg.method.startswith("<") else repr(cfg.method)
         named = [f", {name}={x!r}" for name, x in cfg.given_values().items()
-                 if CODE_OR_NETWORK.search(str(x)) and name != "objective"]
+                 if name != "objective" and (CODE_OR_NETWORK.search(str(x))
+                                             or cfg.resume and name in MAY_CHANGE_ON_RESUME)]
         if cfg.reward_function:
             named.append(f", reward={cfg.reward[1:-1]}")
         return f"nanouft.train.run({method}{''.join(named)}, resume={str(folder)!r})"
