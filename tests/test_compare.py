@@ -135,6 +135,7 @@ def test_the_same_command_trains_nothing_again(ran, scene):
     assert {x: x.stat().st_mtime_ns for x in RUNS.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_a_changed_helper_makes_the_runs_of_its_method_anew_and_no_other(ran):
     was, of_mine = weights(ran.run(ran.arms[1], 0)), ["mine.py", "sft+mine.py"] * 2
     Path("helper.py").write_text("SCALE = -1\n")
@@ -183,6 +184,7 @@ def copy_of_package(place: Path) -> dict[str, str]:
     return known | {"PYTHONPATH": str(place)}
 
 
+@pytest.mark.slow
 def test_an_edited_method_of_nanouft_names_its_runs_anew_and_no_others(tmp_path):
     """With the old time stamp. Text that is imported already ends the comparison in one line."""
     edits = [SIGN, ["compare/table.py", "Result", "result"], ["train.py", "\n", "\n\n"]]
@@ -362,6 +364,7 @@ def test_a_half_made_training_is_removed_and_nothing_else(ran):
     assert all((place / "file").exists() for place in own)
 
 
+@pytest.mark.slow
 def test_heavy_weights_go_when_they_are_scored_and_no_chain_starts_from_them(monkeypatch):
     monkeypatch.setattr(runs, "HEAVY", 0)
     left = []
@@ -461,6 +464,7 @@ def test_a_chain_is_tried_from_the_first_stage_of_the_same_seed_at_its_chosen_ra
     assert tested.after.config.seed == 1 and tested.init == str(tested.after.folder)
 
 
+@pytest.mark.slow
 def test_a_comparison_searches_on_validation_prompts_and_tests_what_was_taken(capsys):
     verdict, made = compared(f"sft dpo {SMALL.replace('--tries 1', '--tries 2')}")
     tries = [x for x in made if x.config and x.config.seed in plan.SEARCH_SEEDS]

@@ -146,6 +146,7 @@ def test_a_loss_that_never_acts_is_named(tmp_path):
     assert "all scores are the same to the last digit; ± is what one prompt more" in other
 
 
+@pytest.mark.slow
 def test_compute_of_several_chains_is_one_line():
     verdict = compared(f"sft sft+dpo sft+kto --batch-size 8 {FEW}")
     told, = (x for x in verdict.notes if "compute" in x)
@@ -155,6 +156,7 @@ def test_compute_of_several_chains_is_one_line():
     assert not any("baseline" in x for x in matched.notes)
 
 
+@pytest.mark.slow
 def test_each_comparison_on_the_same_prompts_is_counted_once(monkeypatch):
     counted = []
     for line in ("sft dpo", "sft kto", "sft dpo", "sft kto", "sft dpo --test-seed 7",

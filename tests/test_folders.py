@@ -198,6 +198,7 @@ def test_an_evaluation_that_ended_in_an_error_is_made_when_the_run_is_resumed(
     is_like(run, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2, 4])
 def test_scores_over_steps_are_the_same_if_the_run_was_resumed_and_change_nothing_else(
         number, tmp_path, monkeypatch, capsys):

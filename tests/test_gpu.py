@@ -123,6 +123,7 @@ def test_half_precision_is_in_products_alone(name, dtype):
     same(half[0].norm, whole[0].norm, 0.1)
 
 
+@pytest.mark.slow
 def test_a_run_in_half_precision_has_weights_and_held_out_figures_in_fp32(tmp_path, monkeypatch):
     kept, read = [], []
     monkeypatch.setattr(train, "make_optimizer", lambda model, *a, **how: kept.extend(
@@ -136,6 +137,7 @@ def test_a_run_in_half_precision_has_weights_and_held_out_figures_in_fp32(tmp_pa
     assert before["accuracy"] == 0.5, "the reference's log-probs are in fp32 there, too"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["ift", "dpo"])
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
 def test_the_page_of_eight_methods_learns_nearly_the_same_in_half_precision(

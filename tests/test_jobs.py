@@ -137,6 +137,7 @@ def test_the_run_of_a_killed_worker_of_dask_is_made_again(cluster, local):
         assert not [*Path("out").rglob("*.partial")]
 
 
+@pytest.mark.slow
 def test_the_run_of_a_killed_process_is_made_again_once(monkeypatch):
     """Here, in processes of this machine: those that are killed give no answer."""
     Path("own.py").write_text("import os, pathlib\n" + OWN.replace(
@@ -275,6 +276,7 @@ elif __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words, imports", [
     ([], "__main__ "), (["daemonic"], "__main__ __mp_main__ ")])
 def test_a_run_reads_nothing_of_the_script_and_a_daemonic_process_compares(words, imports):

@@ -227,6 +227,7 @@ def test_the_reference_is_read_in_the_precision_of_the_run(place):
         assert (losses(run, "margin"), losses(run, "accuracy")) == ([0.0], [0.5])
 
 
+@pytest.mark.slow
 def test_no_first_step_in_fp16_is_left_out(monkeypatch):
     """Of SPPO on the shipped base, whose gradients are the largest of all methods."""
     fp16, model, o = Device("cpu", "fp16"), shipped_base(), OBJECTIVES["sppo"]()
@@ -482,6 +483,7 @@ def test_simple_py_shows_the_prediction_beside_each_input_that_ift_mixes_it_into
     assert any(words[k][0] != words[k][1] for k in answer)
 
 
+@pytest.mark.slow
 def test_simple_py_shows_what_grpo_reads_and_that_it_learns(capsys):
     """Two groups, before and after."""
     assert simple.main(["--objective", "grpo", "--steps", "8"]) == 0

@@ -90,6 +90,7 @@ def test_the_copy_that_samples_in_half_precision_needs_no_copy_in_fp32():
 
 
 # ---- training ------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("recomputes", [False, True])
 @pytest.mark.parametrize("kind", ["gpt", "llama", "lora"])
 def test_what_is_told_of_a_step_is_what_it_takes(kind, recomputes):

@@ -251,6 +251,7 @@ def test_first_models_read_what_the_run_reads_in_the_same_way(given, here):
         assert {name: getattr(cfg.checked(), name) for name in given} == given
 
 
+@pytest.mark.slow
 def test_a_first_model_that_was_interrupted_is_made_again(here, capsys):
     """Another process that makes it is waited for."""
     line = "train --objective sftmix --init start --rows 36 --steps 1 --plain --out i"

@@ -396,6 +396,7 @@ def test_a_tokenizer_of_another_size_than_its_model_is_told(folders, tmp_path, c
             assert words in said and said.count("\n") == bool(words) and not bars
 
 
+@pytest.mark.slow
 def test_rows_are_looked_at_without_the_weights(folders, tmp_path, capsys):
     """As the model itself reads them."""
     file = write_jsonl(tmp_path / "my.jsonl", [{"prompt": "Say fig.", "response": "fig"}] * 2)
