@@ -89,7 +89,8 @@ REFUSED = {     # command line: a word that the message must hold
     "train --objective rloo --init start --data demos.jsonl": "--reward",
     "train --objective rloo --init start --rows 4 --reward r.py:none": "no function 'none'",
     "train --objective rloo --init start --rows 4 --reward r.py:lengt": "did you mean length?",
-    "train --objective rloo --init start --rows 4 --reward r.py": "r.py: give exact, FILE.py:FUNCTION",
+    "train --objective rloo --init start --rows 4 --reward r.py":
+        "r.py: give exact, FILE.py:FUNCTION",
     "train --objective rloo --init nowhere --rows 4 --reward r.py:wrong":  # it is tried at once
         "r.py, line 4|ZeroDivisionError",
     "train --objective online_dpo --init start --rows 4 --batch-size 2 --accumulate 3 --out w2":
