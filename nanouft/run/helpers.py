@@ -53,11 +53,13 @@ def with_helper_models(objective: Objective, cfg: RunConfig, device: Device,
                             f"{folder}: another process makes it; waiting"):
             if not (folder / "model.safetensors").exists():
                 remove(folder)          # what a stopped run has left
-                say("a model that this method needs, trained once: python -m nanouft.train "
+                say(f"{objective} needs {first.what}, once: python -m nanouft.train "
                     f"{shlex.join(config.argv())}", at=BRIEF)
                 began = time.monotonic()
                 train(config.with_flags(plain=True, save_every=0, out=str(folder),
                                         device=device.name))
                 say(f"{folder}: trained in {time.monotonic() - began:.0f} s", at=BRIEF)
+            else:
+                say(f"{objective} needs {first.what}: {folder} is there", at=BRIEF)
         folders.append(str(folder))
     return replace(objective, **{first.setting: folders})
