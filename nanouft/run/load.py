@@ -70,7 +70,8 @@ def encode_rows(cfg: RunConfig, objective: Objective, rows: Rows, n_ctx: int,
         "give --init a model with a longer context")
     if objective.on_policy:
         room = max(0, room - 1 - max_new)
-        remedy = f"--max-new reserves {max_new:,} for the response: lower it, or {remedy}"
+        if max_new:                 # of `data` there is none
+            remedy = f"--max-new reserves {max_new:,} for the response: lower it, or {remedy}"
     kinds = objective.kinds()
     train, report = encode(choose(cfg, objective, rows), tok, room, EncodeReport(remedy))
     if cfg.data and report.why and MISMATCHED in train[0].seqs:  # what is left out lends nothing
