@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from nanouft.device import choose_device, fp32_if_small
 from nanouft.generate import longest_answer
 from nanouft.objective import Objective
-from nanouft.objectives import OBJECTIVES, find, name_of
+from nanouft.objectives import OBJECTIVES, class_of, find, name_of
 from nanouft.own import class_mistake
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
@@ -73,10 +73,7 @@ def typed(method: Any) -> str:
     settings. UserError for one that another process cannot find."""
     if isinstance(method, (str, Path)):
         return str(method)
-    cls = method if isinstance(method, type) else type(method)
-    if not issubclass(cls, Objective):
-        raise UserError(f"{method!r}: is not a method; give its name, a file, a subclass of "
-                        "Objective or an object of one")
+    cls = class_of(method)
     if why := class_mistake(cls):
         raise UserError(f"{cls.__name__}: {why}")
     name, settings = name_of(cls), {}

@@ -82,7 +82,7 @@ FLAGS = {f.name for f in fields(CompareFlags)} - {"arms"} | {*SHARED}
 class Comparison:
     """All that was decided before training, and the learning rates that were found."""
     cfg: CompareFlags
-    train: RunConfig                   # the same for all methods
+    train: RunConfig                    # the same for all methods
     given: dict[str, Any]               # flags as they were given
     arms: list[Arm]
     parts: dict[str, Path] = field(default_factory=dict)    # of your rows; {} for NanoWorld

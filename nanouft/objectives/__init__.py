@@ -30,6 +30,7 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import Any
 
 from nanouft.objective import Objective
 from nanouft.plumbing.errors import UserError, one_of
@@ -92,6 +93,16 @@ def find(name: str) -> type[Objective]:
         raise UserError(f"--objective {name}: the run's class is {name[1:-1]}, which only Python "
                         f"has: nanouft.train.run({name[1:-1]}, resume=FOLDER)")
     return OBJECTIVES[one_of("objective", registry_name(name), OBJECTIVES)]
+
+
+def class_of(method: Any) -> type[Objective]:
+    """The class of a method in Python: itself, or that of an object. UserError for anything
+    else."""
+    cls = method if isinstance(method, type) else type(method)
+    if not issubclass(cls, Objective):
+        raise UserError(f"{method!r}: is not a method; give its name, a file, a subclass of "
+                        "Objective or an object of one")
+    return cls
 
 
 def name_of(cls: type[Objective]) -> str:

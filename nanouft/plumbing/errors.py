@@ -77,10 +77,10 @@ def nearest(word: str, known: Iterable[str], before: str = "") -> str:
     return f"; did you mean {before}{lowered[near[0]]}?" if near else ""
 
 
-loading: list[str] = []         # files of code of others that are being executed
-
-
 # ---- code of others ------------------------------------------------------------------------------
+loading: list[str] = []         # its files that are being executed
+
+
 def library(name: str, what: str) -> Any:
     """A library that need not be there. UserError with the command that installs all of these."""
     try:

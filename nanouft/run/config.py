@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from nanouft import __version__, world
 from nanouft.objective import Count, Objective, Positive, Share
-from nanouft.objectives import FAMILIES, OBJECTIVES, find, name_of, registry_name
+from nanouft.objectives import FAMILIES, OBJECTIVES, class_of, find, name_of, registry_name
 from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import Reward, own_file, read_json, reward_name
 from nanouft.plumbing.printing import say
@@ -122,10 +122,7 @@ class RunConfig:
                                 "would not have it; declare it in the class, with a type and a "
                                 "default")
             method = type(method)
-        kind = find(method or "ift") if isinstance(method, str | None) else method
-        if not (isinstance(kind, type) and issubclass(kind, Objective)):
-            raise UserError(f"{method!r}: is not a method; give its name, a file, a subclass of "
-                            "Objective or an object of one")
+        kind = find(method or "ift") if isinstance(method, str | None) else class_of(method)
         name = method if isinstance(method, str) else name_of(kind)
         if name.startswith("<"):
             from nanouft import own

@@ -4,7 +4,6 @@
 
 Each is trained once, in out/helpers. Its folder's name has a hash of flags, inputs and code.
 """
-import hashlib
 import shlex
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from nanouft.plumbing.errors import UserError, flag
 from nanouft.plumbing.files import remove
 from nanouft.plumbing.printing import BRIEF, say
 from nanouft.run.config import RunConfig, parse_run
-from nanouft.run.folder import hash_of_code, lock_when_free
+from nanouft.run.folder import hash_of_code, hash_of_texts, lock_when_free
 
 HELPERS = Path("out", "helpers")
 # flags that they take from the run, about its rows and its memory
@@ -41,13 +40,13 @@ def with_helper_models(objective: Objective, cfg: RunConfig, device: Device,
                         "on such responses; only for NanoWorld they are trained automatically")
     changed = {name: getattr(cfg, name) for name in INHERITED if first.inherits
                and getattr(cfg, name) != getattr(RunConfig, name)}
-    content = [hash_of_model(cfg.init), *map(hash_of_rows, cfg.data or ())]
+    content = [hash_of_code()]
+    if first.inherits:
+        content += [hash_of_model(cfg.init), *map(hash_of_rows, cfg.data or ())]
     folders = []
     for own_flags in first.flags:
         config = parse_run(shlex.split(own_flags)).with_flags(**changed)
-        inputs = [config.argv(), content if first.inherits else [], hash_of_code()]
-        key = hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]
-        folder = HELPERS / f"{first.setting}-{key}"
+        folder = HELPERS / f"{first.setting}-{hash_of_texts([*config.argv(), *content])}"
         folder.parent.mkdir(parents=True, exist_ok=True)
         with lock_when_free(folder.parent, f"{folder.name}.lock",
                             f"{folder}: another process makes it; waiting"):

@@ -69,7 +69,7 @@ def chosen_rows(cfg: RunConfig, objective: Objective, rows: Rows) -> list[Row]:
         raise UserError(f"{held_out}: all rows that {objective.name} can use are held out, this "
                         "one too; add rows, or give held-out ones with --eval-data") from None
     by_reward = is_own_reward(cfg.reward)               # it may read every field
-    if cfg.data and not by_reward and (names := unread_fields(data, objective.kinds(), chosen)):
+    if not by_reward and (names := unread_fields(data, objective.kinds(), chosen)):
         what = "fields for your own reward function only" if objective.on_policy else (
             "ignored fields" if objective.name in NAMES else "fields for your own code only")
         say(f"{what}: {names}")
