@@ -13,7 +13,7 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import pytest  # noqa: E402
 import torch  # noqa: E402 (it reads both when it is loaded)
 
-pytest_plugins = ["browser", "commands"]        # fixtures of the tests of pages and of commands
+pytest_plugins = ["browser", "commands", "golden"]     # fixtures: pages, commands, printed text
 
 torch.backends.mps.is_available = cache(lambda: False)      # of this process alone
 

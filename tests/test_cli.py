@@ -71,77 +71,7 @@ def fields_of(kind) -> list:
     return [f for f in fields(kind) if kind is not RunConfig or f.name in config.FLAGS]
 
 
-# ---- mistakes ------------------------------------------------------------------------------------
-REFUSED = {     # command line: a word that the message must hold
-    "sample base --plain --prompt ''": "--plain",
-    "train ift": "unknown argument ift", "train --objective sft --Batch-Siz 1": "--batch-s",
-    "train --init gpt2": "gpt2", "reward --data one.jsonl --init start": "one.jsonl",
-    "train --objective DPOO": "dpo", "train --objective dpo.py": "give the file another name",
-    "pushes --show 'sft --lamb 1'": "--lamb", "train --variant relesed": "released",
-    "train --epochs 1 --steps 1": "--epochs",
-    "train --init nowhere --data none.jsonl": "No such file",
-    "sample base --temp 0": "did you mean --temperature",
-    "sample start run --data demos.jsonl": "needs --blind", "evaluate start --votes s.csv": "key",
-    "sample start --data demos.jsonl --blind s.csv": "two models",
-    "sample start run --data demos.jsonl --blind s.xlsx": "must end with .csv",
-    "train --data demos.jsonl --objective rloo --init start --reward r.py:length --max-length 12":
-        "--max-new",
-    "train --objective rloo --init start --data demos.jsonl": "--reward",
-    "train --objective rloo --init start --rows 4 --reward r.py:none": "no function 'none'",
-    "train --objective rloo --init start --rows 4 --reward r.py:lengt": "did you mean length?",
-    "train --objective rloo --init start --rows 4 --reward r.py":
-        "r.py: give exact, FILE.py:FUNCTION",
-    "train --objective rloo --init nowhere --rows 4 --reward r.py:wrong":  # it is tried at once
-        "r.py, line 4|ZeroDivisionError",
-    "train --objective online_dpo --init start --rows 4 --batch-size 2 --accumulate 3 --out w2":
-        "accumulate 3",                                 # the pairs of its four answers each
-    "train --objective rloo --init start --rows 4 --reward start": "--init",
-    "train --objective poft --init start --data demos.jsonl": "--aligned",
-    "train --objective chord --init start --mix 0:1": "chord needs demonstrations",
-    "train --objective distill --init start --rows 4 --teacher world2": "not a model folder",
-    "reward --data demos.jsonl --init start": "needs pairs",
-    "train --data one.jsonl --init start --objective sft --batch-size 2":
-        "the data has only 1 row to train on; give at most 1",
-    "train --device tpu": "unknown device 'tpu'", "train --device CDUA": "did you mean cuda?",
-    "train --dtype fp16": "fp16", "evaluate start nowhere --data none.jsonl": "nowhere",
-    "train --init start --objective una --data held.jsonl": "held.jsonl, line 1",
-    "train --init start --objective dpo --data even.jsonl": "sft and 8 others: 20 rows|kto: 30",
-    "data": "nanouft.data my.jsonl", "train --keep best": "needs --eval-every N",
-    "train --objective grpo --keep best --eval-every 2": "grpo samples its own",
-    "train --data twice.jsonl --init start --objective sft --batch-size 1 --keep best "
-    "--eval-every 1": "--keep best: no rows are held out",
-    "data none.jsonl --init nowhere": "No such file", "data dpo.py --init nowhere": "no usable",
-    "data even.jsonl --objective dpo --init nowhere":
-        "30 labelled answers|unused fields: label (30 rows)"}
-REFUSED |= {line: re.findall(r"--[\w-]+", line)[-1] for line in (      # its last flag is named
-    "pushes --show 'ift \"'", "sample start --prompt a --n 0", "sample start --prompt a --seed -1",
-    "sample start --plain --prompt b --system a", "pretrain --width 30",
-    "data demos.jsonl --show 0", "evaluate start --reward r.py:length", "evaluate start --items 0",
-    "evaluate start --split train", "evaluate start --data demos.jsonl --split val",
-    "evaluate start --data demos.jsonl --reward r.py:length --items 3",
-    "train --device cpu:1", "train --device cuda", "train --init start --out run",
-    "train --init start --rows 8 --batch-size 9", "train --data demos.jsonl --items 9 --rows 9",
-    "train --init start --rows 8 --batch-size 4 --accumulate 5", "train --eval-data demos.jsonl",
-    "train --objective rloo --init start --rows 4 --batch-size 2 --samples 3 --accumulate 7",
-    "train --objective grpo --init start --data too_long.jsonl --reward r.py:f --max-new 60",
-    "train --objective dpo --data pairs.jsonl --reward r.py:f", "train --objective kto --noise 0.1",
-    "train --objective grpo --eval-every 5", "train --skills sums", "train --mix 1:1",
-    "train --lr nan", "train --lr 0", "train --epochs 0", "train --steps 0", "train --accumulate 0",
-    "train --rows 0", "train --noise 1.5", "train --batch-size 0", "train --threads 0",
-    "train --warmup 2", "train --max-new 0", "train --data demos.jsonl --max-length 0")}
-
-
-@pytest.mark.parametrize("line", REFUSED, ids=lambda line: line[:70])
-def test_a_mistake_is_one_line(line, here, capsys):
-    before = {*here.rglob("*")}
-    assert call(line) == 2
-    told = one_error(capsys)
-    for words in REFUSED[line].split("|"):
-        assert words in told, told
-    made = {f.relative_to(here).parts[0] for f in {*here.rglob("*")} - before}
-    assert made <= {"w2"}, "nothing is made before the line is understood"
-
-
+# ---- mistakes: tests/test_mistakes.py has most ---------------------------------------------------
 SAME = dict(pair.split() for pair in (
     "learning-rate --lr", "max-new-tokens --max-new", "max-seq-length --max-length",
     "num-generations --samples", "max-steps --steps", "num-train-epochs --epochs",
