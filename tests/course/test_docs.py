@@ -1,16 +1,20 @@
-"""README and docs: every link leads somewhere, every command has the flags that it names, each
-equation is that of its method's head, and the code of docs/python.md and docs/recipes.md runs."""
+"""Every page: its links lead somewhere, its commands have the flags that it names, its code runs,
+and what it says of the code is what the code says."""
 import importlib
+import io
 import json
 import re
-import shlex
+from collections.abc import Iterator
+from contextlib import redirect_stdout, suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+import nanouft
 from lessons.__main__ import PROGRAMS
 from lessons.behind.lesson_list import NUMBERS, lesson_head
-from nanouft import __version__, world
+from nanouft import world
 from nanouft.objectives import OBJECTIVES
 from nanouft.playground.docstrings import LETTERS, SHARED, equations, method_docstring
 from nanouft.run.evaluation import METRICS
@@ -18,126 +22,151 @@ from nanouft.run.evaluation import METRICS
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")),
          *sorted((ROOT / "lessons" / "papers").rglob("*.md")), ROOT / "lessons" / "README.md"]
-COMMAND = re.compile(r"python -m ((?:nanouft|frozen_lake|lessons)[\w.]*)([^`\n|;&)]*)")
+COMMAND = re.compile(r"(?:python3?|\{python\}) -m "
+                     r"((?:nanouft|frozen_lake|lessons|tests)\b[\w.]*)([^`\n|;&)]*)")
+GPU = ROOT / "tests" / "bench" / "one_gpu.ipynb"
 
 
-def commands(page: Path) -> list[tuple[str, list[str]]]:
-    """(module, its words) of every command on a page."""
-    text = page.read_text(encoding="utf-8")
-    found = [(module.rstrip("."), shlex.split(words.split(" #")[0]))
-             for module, words in COMMAND.findall(text)]
-    return [(PROGRAMS[words[0]][0], words[1:]) if module == "lessons" and words
-            else (module, words) for module, words in found]
+def read(file: Path | str) -> str:
+    return (ROOT / file).read_text(encoding="utf-8")
 
 
+def blocks(page: str) -> list[str]:
+    """The Python code of a page."""
+    return re.findall(r"```python\n(.*?)```", read(page), re.S)
+
+
+# ---- links and tables ----------------------------------------------------------------------------
 def anchors(page: Path) -> set[str]:
     """Those of its headings, as the web pages of repositories make them."""
-    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    titles = re.findall(r"^#+ (.+)$", read(page), re.M)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_to_a_file_and_its_heading(page):
-    text = page.read_text(encoding="utf-8")
+def test_every_link_leads_to_a_file_and_its_heading_and_every_row_has_all_cells(page):
+    """A | within a cell, also within code, is written \\|."""
+    text = read(page)
     links = re.findall(r"(?<!\")\]\(([^)#\s]+)[^)]*\)", text)
-    missing = [x for x in links if "://" not in x and not (page.parent / x).exists()]
-    assert not missing
+    assert not [x for x in links if "://" not in x and not (page.parent / x).exists()]
     for file, anchor in re.findall(r"\]\(([^)#\s:]*)#([\w-]+)\)", text):
         assert anchor in anchors(page.parent / file if file else page), f"{file}#{anchor}"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_each_line_of_a_table_has_a_cell_for_each_column(page):
-    """A | within a cell, also within code, is written \\|."""
-    for table in re.findall(r"(?:^\|.*\n)+", page.read_text(encoding="utf-8"), re.M):
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.M):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
 
 
-def as_code(lines: list[str]) -> str:
-    return "<br>".join(f"`{line}`" for line in lines)
+# ---- commands ------------------------------------------------------------------------------------
+def texts() -> dict[Path, str]:
+    """Every text of the project, and the notebook's code."""
+    files = [f for name in ("*.md", "docs/**/*.md", "lessons/**/*.md", "nanouft/**/*.py",
+                            "frozen_lake/**/*.py", "lessons/**/*.py", "tests/**/*.py")
+             for f in sorted(ROOT.glob(name))]
+    cells = ["".join(cell["source"]) for cell in json.loads(read(GPU))["cells"]]
+    return {f: read(f) for f in files} | {GPU: "\n".join(cells)}
 
 
-def test_the_page_of_methods_has_every_method_and_the_equations_of_its_head():
-    """A row for each method and for each further form; a form says what is new in it. Below are the
-    letters that all heads share."""
-    expected = {f"`{name}`": text for name, text in LETTERS.items()}
-    expected |= {f"`{name}`": f"`{text}`" for name, text in SHARED.items()}
-    for name, method in OBJECTIVES.items():
-        first, *forms = equations(name, method_docstring(method))
-        expected[name] = as_code(first.equation_lines())
-        for form in forms:
-            new = [line for line in form.equation_lines() if line not in first.equation_lines()]
-            expected[form.name] = as_code(new)
-    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    tables, letters = page.split("## How hard one step pushes")[0].split("## Letters")
-    found, name = dict(re.findall(r"^\| (`.+?`) \| (.+) \|$", letters, re.M)), ""
-    for first, loss in re.findall(r"^\| (.*?`.+?) \| (.+?) \|.*\|.*\|$", tables, re.M):
-        link = re.match(r"\[`(\w+)`\]\(\.\./nanouft/objectives/\1\.py\)", first)
-        name = link[1] if link else name
-        found[name if link else f"{name} {first.strip('`')}"] = loss
-    for key, loss in expected.items():
-        assert found.get(key) == loss, f"docs/methods.md, {key}: the cell behind it is {loss}"
-    assert found.keys() == expected.keys(), "of a method or a form that is gone"
+def test_every_command_that_is_named_exists():
+    gone = []
+    for file, text in texts().items():
+        for module, words in COMMAND.findall(text) if file.name != "CHANGELOG.md" else ():
+            path = ROOT / module.strip(".").replace(".", "/")
+            of_course = re.match(r" ([a-z]\w+)", words) if module == "lessons" else None
+            if not (path.with_suffix(".py").exists() or (path / "__main__.py").exists()) or (
+                    of_course and of_course[1] not in PROGRAMS):
+                gone.append((file.name, module, words))
+    assert gone == []
 
 
-def test_readme_counts_the_methods_and_the_table_of_lessons_names_each():
-    readme, table = ((ROOT / name).read_text(encoding="utf-8")
-                     for name in ("README.md", "lessons/README.md"))
-    assert f"**{len(OBJECTIVES)} ways" in readme
+@cache
+def help_of(module: str, method: str) -> str:
+    """All flags of a program; of `train` those of a method, too."""
+    with suppress(ModuleNotFoundError):
+        module = importlib.import_module(f"{module}.__main__").__name__
+    main, told = importlib.import_module(module).main, io.StringIO()
+    with pytest.raises(SystemExit), redirect_stdout(told):
+        main([*(["--objective", method] if method else []), "--help", "all"])
+    return told.getvalue()
+
+
+@pytest.mark.parametrize("page", [*PAGES, GPU], ids=lambda page: page.name)
+def test_every_command_has_the_flags_that_a_page_names(page, tmp_path, monkeypatch):
+    """A file of one's own holds what docs/python.md shows."""
+    mine = next(block for block in blocks("docs/python.md") if "class Mine" in block)
+    monkeypatch.chdir(tmp_path)
+    for module, words in COMMAND.findall(texts()[page]):
+        module, words = module.rstrip("."), re.sub(r"\".*?\"| #.*", "", words)
+        if module == "lessons" and words.strip():
+            module = PROGRAMS[words.split()[0]][0]
+        method = "".join(re.findall(r"--objective (\w+\.py|[a-z]\w+)", words))
+        if method.endswith(".py"):
+            Path(method).write_text(mine, encoding="utf-8")
+        for flag in re.findall(r"(?<=\s)--[\w-]+", words):
+            assert flag in re.findall(r"--[\w-]+", help_of(module, method.replace("list", ""))), (
+                f"{module} {words}")
+
+
+# ---- what the code says --------------------------------------------------------------------------
+def bound() -> Iterator[tuple[str, str]]:
+    """(file, a text that it has, as the code says it)."""
+    yield "README.md", f"**{len(OBJECTIVES)} ways"
+    for function in blocks("README.md")[0].split("\n\n\n"):
+        yield "nanouft/simple.py", function.strip()
     for file in NUMBERS.values():
         title = lesson_head(file)[0].replace(" · ", " ")
-        assert f"| [{title}]({file.name}) |" in table
+        yield "lessons/README.md", f"| [{title}]({file.name}) |"
+    for name in METRICS:                                # of eval.json
+        yield "docs/runs.md", f"(`{name}`)"
+    for name, text in LETTERS.items():
+        yield "docs/methods.md", f"| `{name}` | {text} |"
+    for name, text in SHARED.items():
+        yield "docs/methods.md", f"| `{name}` | `{text}` |"
+    index = nanouft.__doc__.partition("What to")[2]     # "loop.py, steps": a file and what is in it
+    for file, name in re.findall(r"([\w/]+\.py)(?:, (?!its)(\w+))?", index):
+        yield f"nanouft/{file}", name
 
 
-def test_the_code_of_readme_is_that_of_simple():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = re.search(r"```python\n(.*?)```", readme, re.S)
-    code = (ROOT / "nanouft" / "simple.py").read_text(encoding="utf-8")
-    assert all(function.strip() in code for function in shown[1].split("\n\n\n"))
+def test_what_a_page_says_is_what_the_code_says():
+    assert [(file, text) for file, text in bound() if text not in read(file)] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_command_has_the_flags_that_a_page_names(page, capsys, tmp_path, monkeypatch):
-    """A file of one's own holds what docs/python.md shows."""
-    blocks = (ROOT / "docs" / "python.md").read_text(encoding="utf-8").split("```python\n")
-    mine = next(block for block in blocks if "class Mine" in block).split("```")[0]
-    monkeypatch.chdir(tmp_path)
-    for module, words in commands(page):
-        flags = {word.split("=")[0] for word in words if word.startswith("--")}
-        named = words[words.index("--objective") + 1:][:1] if "--objective" in words else []
-        if named in (["NAME"], ["list"]):
-            named = []
-        if named and named[0].endswith(".py"):
-            (tmp_path / named[0]).write_text(mine, encoding="utf-8")
-        missing = flags - set(flags_of(module, named, capsys)) if flags else None
-        assert not missing, f"{module} {' '.join(words)}"
+def test_the_page_of_methods_has_the_equations_of_every_head():
+    """A row for each method, and one for each further form, which says what is new in it."""
+    page, rows = read("docs/methods.md"), 0
+    for name, method in OBJECTIVES.items():
+        first, *forms = (x.equation_lines() for x in equations(name, method_docstring(method)))
+        settings = [x.name.removeprefix(f"{name} ")
+                    for x in equations(name, method_docstring(method))]
+        cells = ["<br>".join(f"`{line}`" for line in lines) for lines in (
+            first, *([line for line in form if line not in first] for form in forms))]
+        beginnings = [rf"\[`{name}`\]\(\.\./nanouft/objectives/{name}\.py\)[^|]*",
+                      *(f"`{setting}` " for setting in settings[1:])]
+        block = r".*\n".join(rf"\| {beginning}\| {re.escape(cell)} \|"
+                             for beginning, cell in zip(beginnings, cells))
+        assert re.search(block, page), (
+            f"docs/methods.md, {name}: the second cells of its rows are {' and '.join(cells)}")
+        rows += len(cells)
+    assert len(re.findall(r"^\| (?:\[`|`--)", page, re.M)) == rows, "one is gone"
 
 
-def flags_of(module: str, objective: list[str], capsys) -> list[str]:
-    """All flags that `--help` of a command shows."""
-    try:
-        main = importlib.import_module(f"{module}.__main__").main
-    except ModuleNotFoundError:
-        main = importlib.import_module(module).main
-    with pytest.raises(SystemExit):
-        main([*(["--objective", *objective] if objective else []), "--help", "all"])
-    return re.findall(r"--[\w-]+", capsys.readouterr().out)
+def test_no_text_names_the_place_where_it_was_written_or_a_registry():
+    """nanouft is installed from its checkout; nobody holds its name in a registry."""
+    words = re.compile(r"/work/|\.\./shared|/opt/env|/root/|pip install nanouft")
+    assert [f for f, text in texts().items() if words.search(text)] == [Path(__file__)]
 
 
+# ---- code ----------------------------------------------------------------------------------------
 def test_the_code_of_the_page_on_python_runs(tmp_path, monkeypatch):
     pytest.importorskip("transformers")
-    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-    code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.S))
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "docs/python.md", "exec"), {})
+    exec(compile("\n".join(blocks("docs/python.md")), "docs/python.md", "exec"), {})
     assert (tmp_path / "out" / "own_loop" / "model.safetensors").exists()
 
 
 def test_the_code_of_the_recipes_keeps_right_responses(tmp_path, monkeypatch):
     """best.py with docs/data.md's verifier: the base knows these facts, and cannot say "?"."""
-    verifier, code = (next(block for block in re.findall(
-        r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.S)
-        if word in block) for page, word in (("data.md", "def right"), ("recipes.md", "N = 8")))
+    verifier, code = (next(block for block in blocks(page) if word in block)
+                      for page, word in (("docs/data.md", "def right"),
+                                         ("docs/recipes.md", "N = 8")))
     asked = [row.prompt[0].text for row in world.rows("val", "prompts", 12, 0, skills=("fact",))]
     final = {prompt: world.right_answer(prompt).split()[-1] for prompt in asked} | {"Say it.": "?"}
     monkeypatch.chdir(tmp_path)
@@ -148,33 +177,3 @@ def test_the_code_of_the_recipes_keeps_right_responses(tmp_path, monkeypatch):
     kept = [json.loads(line) for line in (tmp_path / "best.jsonl").open(encoding="utf-8")]
     assert {row["prompt"]: row["response"].split()[-1] for row in kept} == {
         prompt: word for prompt, word in final.items() if word != "?"}
-
-
-def test_the_short_path_has_the_lines_that_it_names():
-    """Within a tenth, so that no small change makes a page wrong."""
-    page = (ROOT / "docs" / "README.md").read_text(encoding="utf-8").split("## The short path")[1]
-    steps = re.findall(r"\]\(([^)]+\.py)\) \| (\d+) \|", page)
-    found = {file: len((ROOT / "docs" / file).read_text(encoding="utf-8").splitlines())
-             for file, _ in steps}
-    assert len(steps) == 4 and found == {
-        file: pytest.approx(int(lines), rel=0.1) for file, lines in steps}
-
-
-def test_every_held_out_figure_of_a_run_is_explained():
-    """Under the name that it has in eval.json."""
-    page = (ROOT / "docs" / "runs.md").read_text(encoding="utf-8")
-    assert not [name for name in METRICS if f"(`{name}`)" not in page]
-
-
-def test_citation_has_the_version_its_day_and_the_address_of_the_project():
-    """The day that CHANGELOG.md gives; the address of pyproject, which README's `git clone`
-    repeats, or none, as long as the project has none."""
-    def found(pattern: str, name: str) -> list:
-        return re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"), re.M)
-    released = found(r"^## ([\w.]+) \((\d{4}-\d\d-\d\d)\)$", "CHANGELOG.md")
-    assert dict(found(r"^(version|date-released): (\S+)$", "CITATION.cff")) == {
-        "version": __version__, "date-released": dict(released)[__version__]}
-    assert released[0][0] == __version__
-    assert (found(r"^repository-code: (\S+)$", "CITATION.cff")
-            == found(r'^Repository = "(.+)"$', "pyproject.toml")
-            == found(r"git clone (\S+)", "README.md"))

@@ -1,27 +1,20 @@
-"""What an installation without this checkout has: the source archive, the wheel, and messages that
-name nothing else."""
-import ast
+"""The release: its version, what is in the source archive, and the wheel that it makes."""
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from nanouft.__main__ import COMMANDS
-from nanouft.objectives import OBJECTIVES
-from nanouft.run.flags import comments
+from nanouft import __version__
 
 ROOT = Path(__file__).parents[2]
 BUILD = """
 from setuptools.build_meta import build_sdist, build_wheel
 print({}({!r}))"""
-# what only a checkout has: its pages, its lessons, its extras
-OF_THE_CHECKOUT = re.compile(r"docs/\w+\.md|README|CONTRIBUTING|lessons[/.]\w|install.* -e ")
 
 
 def build(what: str, source: Path, into: Path) -> Path:
@@ -54,36 +47,15 @@ def test_the_source_archive_has_every_file_and_makes_the_wheel(tmp_path):
     assert installed == {name for name in files if name.startswith(("nanouft/", "frozen_lake/"))}
 
 
-def messages(tree: ast.AST) -> list[str]:
-    """The strings of a file that are no docstrings."""
-    docstrings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)]
-    return [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)
-            and isinstance(node.value, str) and node not in docstrings]
-
-
-def asked(tree: ast.AST) -> list[str]:
-    """The files that are named only where they lie: by `if_in_checkout`."""
-    return [node.args[0].value for node in ast.walk(tree) if isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Name) and node.func.id == "if_in_checkout"]
-
-
-def test_every_message_and_the_help_of_every_method_send_to_nothing_of_the_checkout():
-    found = [x for one in OBJECTIVES.values() for x in comments(one).values()
-             if OF_THE_CHECKOUT.search(x)]
-    for file in [*(ROOT / "nanouft").rglob("*.py"), *(ROOT / "frozen_lake").rglob("*.py")]:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        assert all((ROOT / name).is_file() for name in asked(tree)), file
-        found += [(file.name, text) for text in messages(tree)
-                  if OF_THE_CHECKOUT.search(text) and text not in asked(tree)
-                  and text != "README.md"]              # the model card of a run folder
-    assert not found
-
-
-@pytest.mark.parametrize("module", COMMANDS)
-def test_no_help_sends_to_what_only_a_checkout_has(module, capsys):
-    if module in ("nanouft.compare", "nanouft.data", "nanouft.playground", "frozen_lake"):
-        module += ".__main__"
-    with pytest.raises(SystemExit):
-        import_module(module).main(["--help", *(["all"] if module == "nanouft.train" else [])])
-    told = capsys.readouterr().out
-    assert "--" in told and not OF_THE_CHECKOUT.search(told)
+def test_a_citation_has_the_version_its_day_and_the_address_of_the_project():
+    """The day that CHANGELOG.md gives; the address of pyproject, which README's `git clone`
+    repeats, or none, as long as the project has none."""
+    def found(pattern: str, name: str) -> list:
+        return re.findall(pattern, (ROOT / name).read_text(encoding="utf-8"), re.M)
+    (version, day), *_ = found(r"^## ([\w.]+) \((\d{4}-\d\d-\d\d)\)$", "CHANGELOG.md")
+    assert dict(found(r"^(version|date-released): (\S+)$", "CITATION.cff")) == {
+        "version": version, "date-released": day}
+    assert version == __version__
+    assert (found(r"^repository-code: (\S+)$", "CITATION.cff")
+            == found(r'^Repository = "(.+)"$', "pyproject.toml")
+            == found(r"git clone (\S+)", "README.md"))
