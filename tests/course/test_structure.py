@@ -183,7 +183,7 @@ def test_where_triton_is_imported_all_is_collected_at_the_end(triton):
 @pytest.mark.skipif(os.name == "nt", reason="Windows ends a process in another way")
 def test_ctrl_c_while_a_command_imports_is_one_line():
     done = python("-c", "import os, signal, sys\nsys.argv = ['nanouft']\n"
-                  "signal.signal(signal.SIGINT, signal.default_int_handler)  # a job may ignore it\n"
+                  "signal.signal(signal.SIGINT, signal.default_int_handler)\n"    # by default
                   "import nanouft\nos.kill(os.getpid(), signal.SIGINT)\n")
     assert (done.returncode, done.stderr) == (130, "\ninterrupted\n")
 
