@@ -13,14 +13,14 @@ import pytest
 from commands import DEMOS, MAINS, PAIRS, call
 from made import one_error
 
-from nanouft import compare, train
+from nanouft import __main__, compare, train
 from nanouft.objective import Objective
 from nanouft.plumbing.entry import command
 
 CASES = [(file.stem, typed) for file in sorted(golden.FOLDER.glob("mistakes/*.txt"))
          for typed in golden.read(f"mistakes/{file.stem}")]
 NAMES = {"train": train, "compare": compare, "DEMOS": DEMOS, "PAIRS": PAIRS, "np": np,
-         "Objective": Objective}
+         "Objective": Objective, "menu": __main__.main}
 
 
 def exit_code(typed: str) -> int:
