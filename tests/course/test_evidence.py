@@ -2,6 +2,7 @@
 made for them, and docs/results says what the command prints."""
 import csv
 import io
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -184,16 +185,20 @@ def numbers(text: str, sign: int = 1) -> Figures:
 
 
 @cache
-def differences() -> dict[Figures, list[tuple[dict[str, str], int]]]:
-    """{figures: (row, sign)}. A page may turn a difference round. The verdicts of C5 are sentences,
-    with several figures."""
-    out: dict[Figures, list[tuple[dict[str, str], int]]] = {}
-    for row in kept_rows():
-        for part in ("difference", "without its largest task"):
-            for sign in (1, -1):
-                figures = numbers(row[part], sign)
-                for group in [(x,) for x in figures] if row["run"] == "C5" else [figures]:
-                    out.setdefault(group, []).append((row, sign))
+def rows_told() -> dict[tuple, list[dict[str, str]]]:
+    """{(run or "", verdict, figures, those without the largest task or ()): its rows}. A page may
+    turn a difference round. The verdicts of C5 are sentences, with several figures."""
+    out: dict[tuple, list[dict[str, str]]] = {}
+    for row, sign in itertools.product(kept_rows(), (1, -1)):
+        task = row["rests on"]
+        left = tuple((mean, task != "" and (" on N" not in task or f" on {model}" in task))
+                     for (mean, _), model in zip(numbers(row["without its largest task"], sign),
+                                                 ("N1", "N2")))
+        figures = numbers(row["difference"], sign)
+        for run, shown, without in itertools.product(
+                ("", *row["run"].split(" & ")),
+                [(x,) for x in figures] if row["run"] == "C5" else [figures], ((), left)):
+            out.setdefault((run, row["verdict"], shown, without), []).append(row)
     return out
 
 
@@ -214,16 +219,19 @@ def test_the_table_is_what_the_kept_scores_give():
 
 def test_the_table_has_every_interval_of_the_pages():
     """Those that stand beside each other are of two models together, or of one."""
+    kept = {figures for _, _, figures, _ in rows_told()} | {
+        numbers(row["without its largest task"], sign) for row in kept_rows() for sign in (1, -1)}
+
     def known(figures: Figures) -> bool:
-        return not figures or any(figures[:n] in differences() and known(figures[n:])
-                                  for n in (2, 1))
+        return not figures or any(figures[:n] in kept and known(figures[n:]) for n in (2, 1))
     told = [numbers(match[0]) for line in lines_of(*PAGES) for match in BESIDE.finditer(line)]
     assert sum(map(len, told)) >= 150 and [figures for figures in told if not known(figures)] == []
 
 
-def verdicts_of(line: str) -> Iterator[tuple[str, Figures, str]]:
-    """(mark, figures, those without the largest task) of each mark behind the figures of a line.
-    Our models and SmolLM2 may have a mark each, "✗; ?"."""
+def verdicts_of(line: str) -> Iterator[tuple[str, Figures, tuple]]:
+    """(verdict, figures, those without the largest task) of each mark behind the figures of a line.
+    Our models and SmolLM2 may have a mark each, "✗; ?". What is left without the largest task is
+    bold if the verdict rests on this task."""
     figures: Figures = ()
     cells = line.split(" | ")
     for cell, behind in zip(cells, [*cells[1:], ""]):
@@ -231,27 +239,11 @@ def verdicts_of(line: str) -> Iterator[tuple[str, Figures, str]]:
         if figures and {*marks} <= {*MARKS}:
             each = [figures] if len(marks) == 1 else [figures[:2], figures[2:]]
             without = [behind] if len(marks) == 1 else [*behind.split("; "), ""]
-            yield from zip(marks, each, without)
+            for mark, shown, text in zip(marks, each, without):
+                left = WITHOUT.findall(text) if re.fullmatch(r"[^±(]*", text) else ()
+                yield MARKS[mark], shown, tuple((float(mean), bold != "") for bold, mean in left)
         if cell.strip() != "–":
             figures = figures + numbers(cell) if INTERVALS.fullmatch(cell) else ()
-
-
-def rows_told(line: str, mark: str, figures: Figures, without: str) -> list[dict[str, str]]:
-    """The rows that a line may tell: of a run that it names, if it names one, with its verdict, its
-    figures and those without the largest task, which are bold if the verdict rests on this task."""
-    named = {*re.findall(r"\b[CR]\d+[a-z]?\b", line)}
-    told = [(float(mean), bold != "") for bold, mean in
-            (WITHOUT.findall(without) if re.fullmatch(r"[^±(]*", without) else [])]
-    out = []
-    for row, sign in differences().get(figures, []):
-        task = row["rests on"]
-        left = [(mean, task != "" and (" on N" not in task or f" on {model}" in task))
-                for (mean, _), model in zip(numbers(row["without its largest task"], sign),
-                                            ("N1", "N2"))]
-        of_the_line = not named or {*row["run"].split(" & ")} & named
-        if row["verdict"] == MARKS[mark] and of_the_line and told in ([], left):
-            out.append(row)
-    return out
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -259,8 +251,10 @@ def test_a_table_of_a_page_has_the_verdicts_of_the_scores(page):
     """And the page lists those of them that hang on one seed."""
     shown = []
     for line in lines_of(page):
+        named = {*re.findall(r"\b[CR]\d+[a-z]?\b", line)} or {""}
         for told in verdicts_of(line):
-            assert (rows := rows_told(line, *told)), (line, told)
+            rows = [row for run in named for row in rows_told().get((run, *told), ())]
+            assert rows, (line, told)
             shown += rows if len(rows) == 1 else []
     listed = re.findall(r"^  - (.) (.*) \((\w+): (N1 .*|N2 .*|SmolLM2 .*)\)$",
                         "\n".join(lines_of(page)), re.M)
@@ -273,8 +267,7 @@ def test_a_table_of_a_page_has_the_verdicts_of_the_scores(page):
 def test_the_first_page_has_the_verdicts_of_the_scores():
     """ "✗ -4.3, -4.3": its table has no intervals, as those of the other pages have."""
     assert sum(len([*verdicts_of(line)]) for line in lines_of(*PAGES)) >= 70
-    means = {(row["verdict"], *(mean for mean, _ in figures))
-             for figures, rows in differences().items() for row, _ in rows}
+    means = {(verdict, *(mean for mean, _ in figures)) for _, verdict, figures, _ in rows_told()}
     told = re.findall(r"(?<=\| )([✓✗?]) ([+-]\d+\.\d)(?:, ([+-]\d+\.\d))?(?= \|)",
                       "\n".join(lines_of(command.PAGES / "README.md")))
     assert len(told) >= 20
@@ -314,12 +307,3 @@ def test_the_command_prints_what_was_found_every_verdict_and_the_flags_of_a_run(
         assert " ".join(told.split()) in out
     out = printed("C4")
     assert all(" ".join(flags.split()) in out for flags in plan.read("C4").trainings.values())
-
-
-def test_a_sentence_of_a_paper_is_asked_by_questions_that_exist():
-    found = {line.key: line for name in judge.RUNS for line in judge.verdict_lines(name)}
-    found |= {line.key: line for line in judge.frozen("lake", "C5")}
-    for sentence in plan.PAPERS:
-        assert sentence.doubt
-        for key in sentence.asked + sentence.also:
-            assert found[key].whose == ("the paper's" if key in sentence.asked else "ours")
