@@ -4,7 +4,7 @@ import importlib
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import redirect_stdout, suppress
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from lessons.__main__ import PROGRAMS
 from lessons.behind.lesson_list import NUMBERS, lesson_head
 from nanouft import world
 from nanouft.objectives import OBJECTIVES
-from nanouft.playground.docstrings import LETTERS, SHARED, equations, method_docstring
+from nanouft.playground.docstrings import LETTERS, SHARED, Line, equations, method_docstring
 from nanouft.run.evaluation import METRICS
 
 ROOT = Path(__file__).parents[2]
@@ -129,21 +129,22 @@ def test_what_a_page_says_is_what_the_code_says():
     assert [(file, text) for file, text in bound() if text not in read(file)] == []
 
 
+def as_code(form: Line, known: Collection[str] = ()) -> str:
+    """The lines of an equation as a cell of a table, but for those that are known."""
+    return "<br>".join(f"`{line}`" for line in form.equation_lines() if line not in known)
+
+
 def test_the_page_of_methods_has_the_equations_of_every_head():
     """A row for each method, and one for each further form, which says what is new in it."""
     page, rows = read("docs/methods.md"), 0
     for name, method in OBJECTIVES.items():
-        first, *forms = (x.equation_lines() for x in equations(name, method_docstring(method)))
-        settings = [x.name.removeprefix(f"{name} ")
-                    for x in equations(name, method_docstring(method))]
-        cells = ["<br>".join(f"`{line}`" for line in lines) for lines in (
-            first, *([line for line in form if line not in first] for form in forms))]
-        beginnings = [rf"\[`{name}`\]\(\.\./nanouft/objectives/{name}\.py\)[^|]*",
-                      *(f"`{setting}` " for setting in settings[1:])]
-        block = r".*\n".join(rf"\| {beginning}\| {re.escape(cell)} \|"
-                             for beginning, cell in zip(beginnings, cells))
-        assert re.search(block, page), (
-            f"docs/methods.md, {name}: the second cells of its rows are {' and '.join(cells)}")
+        first, *forms = equations(name, method_docstring(method))
+        cells = {rf"\[`{name}`\]\(\.\./nanouft/objectives/{name}\.py\)[^|]*": as_code(first)}
+        cells |= {f"`{form.name.removeprefix(f'{name} ')}` ": as_code(form, first.equation_lines())
+                  for form in forms}
+        block = r".*\n".join(rf"\| {cell}\| {re.escape(loss)} \|" for cell, loss in cells.items())
+        assert re.search(block, page), f"docs/methods.md, {name}: the cell behind it is " + (
+            ", and in the row below ".join(cells.values()))
         rows += len(cells)
     assert len(re.findall(r"^\| (?:\[`|`--)", page, re.M)) == rows, "one is gone"
 
