@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from browser import check_accessible, fits_in_view, opened
-from made import same
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -48,6 +47,11 @@ def points(text: str) -> list[float]:
     return [float(x.replace("−", "-")) for x in re.findall(r"[−+]?\d+\.\d", text)]
 
 
+def tenths(shares: list[float]):
+    """These shares in points, as a page rounds them."""
+    return pytest.approx([100 * x for x in shares], abs=0.051)
+
+
 # ---- the page ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("wide, high", [(1280, 800), (390, 844)])
 def test_the_first_screen_says_its_words_and_shows_a_difference(made, browser, wide, high):
@@ -60,8 +64,8 @@ def test_the_first_screen_says_its_words_and_shows_a_difference(made, browser, w
     of = made.data["lakes"][0]["of"]["table with a habit"]
     sft, true = of["SFT"][OPENS], of["true"][OPENS]
     assert sft - true > 0.1
-    same(points(page.inner_text("#difference")), 100 * np.array([
-        sft - true, of["residual"][0][OPENS] - sft, of["placebo"][0][OPENS] - sft]), tol=0.051)
+    assert points(page.inner_text("#difference")) == tenths([
+        sft - true, of["residual"][0][OPENS] - sft, of["placebo"][0][OPENS] - sft])
     assert not [x for x in faults if not x.startswith("file:")]
 
 
@@ -88,11 +92,11 @@ def test_bars_and_answer_are_what_was_computed(made, browser):
         assert said.lower().startswith(["the ghost.", "about equal.", "the placebo."][right])
         assert ("You bet right" in said) == (right == 2)
         means = [kept["gaps"][x][lam][t] for x in ("SFT", "residual", "random cell")]
-        same(points(said.replace("λ = 0.2", "")), 100 * np.array(means), tol=0.051)
+        assert points(said.replace("λ = 0.2", "")) == tenths(means)
         of = made.data["lakes"][0]["of"][setting]
         bars = [int(re.search(r"\d+", x)[0]) for x in page.locator("#mix > b").all_inner_texts()]
-        same(bars, [100 * x[t] for x in (of["SFT"], of["residual"][lam], of["placebo"][lam],
-                                         of["true"])], tol=0.51)
+        assert bars == pytest.approx([100 * x[t] for x in (
+            of["SFT"], of["residual"][lam], of["placebo"][lam], of["true"])], abs=0.51)
     assert not [x for x in faults if not x.startswith("file:")]
 
 
@@ -122,8 +126,9 @@ def test_the_figure_shows_the_hundred_lakes_and_the_error_by_cell(made):
     kept = NUMBERS[figure.SETTING]
     for bars, (what, _) in zip(left.containers, figure.CURVES.items(), strict=True):
         mean, half = (100 * np.array(kept[part][what][0]) for part in ("values", "values half"))
-        same(bars.lines[0].get_ydata(), mean)
-        same([np.diff(x[:, 1])[0] for x in bars.lines[2][0].get_segments()], 2 * half)
+        assert bars.lines[0].get_ydata() == pytest.approx(mean)
+        assert [np.diff(x[:, 1])[0] for x in bars.lines[2][0].get_segments()] == pytest.approx(
+            2 * half)
     for what in {*figure.CURVES} - {"true"}:                # its title
         gaps = np.array(kept["gaps"][what][0])
         assert (gaps[1:] > np.array(kept["gaps half"][what][0])[1:]).all()
@@ -132,9 +137,9 @@ def test_the_figure_shows_the_hundred_lakes_and_the_error_by_cell(made):
     cells = [float(x.get_text().replace("−", "-")) for x in right.texts
              if x.get_text() not in ("hole", "goal")]
     assert len(cells) == TWOWAY.letters.count("F") + 1
-    error = 100 * (of["SFT"][OPENS] - of["true"][OPENS])
-    same(points(right.get_title()), [error], tol=0.051)
-    same(sum(cells), error, tol=0.05 * len(cells))
+    error = of["SFT"][OPENS] - of["true"][OPENS]
+    assert points(right.get_title()) == tenths([error])
+    assert sum(cells) == pytest.approx(100 * error, abs=0.05 * len(cells))
 
 
 def test_the_figure_of_docs_is_the_one_of_today(made):
@@ -162,19 +167,19 @@ def table(head: str) -> dict[str, list[str]]:
 
 
 def test_the_pages_have_the_figures_of_the_hundred_lakes():
-    gaps = {(policy, name): 100 * np.array(kept["gaps"][what][0]) for policy, kept in
-            NUMBERS.items() for name, what in (("SFT", "SFT"), ("IFT", "residual"),
-                                               ("placebo", "random cell"))}
+    gaps = {(policy, name): kept["gaps"][what][0] for policy, kept in NUMBERS.items()
+            for name, what in (("SFT", "SFT"), ("IFT", "residual"), ("placebo", "random cell"))}
     habit, by_update = "table with a habit", table("λ = 0.2, after updates")
-    assert {name: [*map(float, points("".join(cells)))] for name, cells in by_update.items()} == {
-        f"{policy}: {name}": pytest.approx(gap, abs=0.051)
+    assert {name: points("".join(cells)) for name, cells in by_update.items()} == {
+        f"{policy}: {name}": tenths(gap)
         for (policy, name), gap in gaps.items() if "habit" in policy}
-    assert re.findall(r"\d\.\d", read("README.md").partition("## The frozen lake")[2].partition(
-        "\n## ")[0]) == [f"{gaps[habit, name][OPENS]:.1f}" for name in ("SFT", "IFT", "placebo")]
+    of_readme = read("README.md").partition("## The frozen lake")[2].partition("\n## ")[0]
+    assert re.findall(r"\d\.\d", of_readme) == [
+        f"{100 * gaps[habit, name][OPENS]:.1f}" for name in ("SFT", "IFT", "placebo")]
     scratch = [gap for (policy, _), gap in gaps.items() if "scratch" in policy]
     closer = NUMBERS[habit]["closer"]["random cell"][0][1:7]
-    for said in (f"by up to {-np.min(scratch):.1f} points, then overestimated",
-                 f"overestimated, by up to {np.max(scratch):.1f}.",
+    for said in (f"by up to {-100 * np.min(scratch):.1f} points, then overestimated",
+                 f"overestimated, by up to {100 * np.max(scratch):.1f}.",
                  f"closer on {min(closer)} to {max(closer)} of 100 lakes"):
         assert said in read("docs/results/lake.md")
     for policy, cells in table("the residual's lead over the placebo, points").items():
