@@ -354,26 +354,23 @@ def test_page_picture_address_and_record_agree_on_a_walk(made, browser):
     assert all(x.startswith("file:") for x in faults)   # the page itself
 
 
-@pytest.mark.parametrize("bet, last", [("left", "right"), ("both", "not so")])
-def test_a_bet_is_answered_at_its_own_rate(bet, last, made, browser):
+def test_a_bet_is_answered_at_its_own_rate(made, browser):
     """And not before the first step. Four of eight are not most."""
     page, _ = opened(browser, made[1])
     assert page.evaluate("[winner(4, 5), winner(5, 4), winner(4, 4), winner(5, 5)]") == [
         "right", "left", "neither", "both"]
     assert not page.is_visible("#map")
-    page.click(f"[data-bet={bet}]")
+    page.click("[data-bet=left]")
     assert focused(page) == "teach" and not page.locator("[data-bet]").count()
-    on = {"left": "SFT"}.get(bet, bet)
-    for press, said in (("#step-4", f"{on}: {last}."), ("#step-1", f"{on}: not yet."),
-                        ("#step-0", f"{on}."), ("#rate-own", "")):
+    for press, said in (("#step-4", "SFT: right."), ("#step-1", "SFT: not yet."),
+                        ("#step-0", "SFT."), ("#rate-own", "")):
         page.click(press)
         assert told(page).partition(" You bet on ")[2] == said
 
 
-def test_controls_used_while_the_steps_run(made, browser):
-    """A bet begins the steps; the button begins them again, and never stops them. A rate or a loss
-    goes on with the run, a step ends it, also the one that is shown, and Back leads to its
-    beginning."""
+def test_a_rate_goes_on_with_the_steps_that_run_and_a_step_ends_them(made, browser):
+    """A bet begins the steps, and the button begins them again. A step ends them, also the one that
+    is shown, and Back leads to their beginning."""
     page, faults = opened(browser, made[1], calm=False)
     page.clock.install()
     page.clock.pause_at(page.evaluate("Date.now()") + 1000)
@@ -382,23 +379,16 @@ def test_controls_used_while_the_steps_run(made, browser):
         page.clock.run_for(ms)
         return page.evaluate("state().step")
     page.click("[data-bet=left]")
-    for wait, step in ((1500, "1"), (0, "0"), (5500, "4")):
-        assert after(wait) == step
-        page.click("#teach")
-    assert after(2200) == "2"
-    page.click("#rate-2\\.5e-4")
-    page.select_option("#right", "grpo")
-    assert after(0) == "2" and after(4500) == "4"
-    assert page.evaluate("state()") == FIRST | {"right": "grpo", "rate": "2.5e-4", "step": "4"}
-    for step in "21":
-        page.click("#teach")
-        assert after(1500) == "1"
-        page.click(f"#step-{step}")
-        assert after(6000) == step
-    page.click("#teach")
     assert after(1500) == "1"
-    page.evaluate(LEAVE, "back")
-    assert after(6000) == "0" and not faults
+    page.click("#rate-2\\.5e-4")
+    assert after(0) == "1" and after(5500) == "4"
+    for leave, step in ((lambda: page.click("#step-1"), "1"),
+                        (lambda: page.evaluate(LEAVE, "back"), "0")):
+        page.click("#teach")
+        assert after(0) == "0" and after(1500) == "1"
+        leave()
+        assert after(6000) == step
+    assert not faults
 
 
 def test_the_cause_of_a_difference_is_told_where_the_rate_is_one(made, browser):
