@@ -62,10 +62,10 @@ def out_of_memory(e: BaseException) -> bool:
 
 
 def one_of(what: str, word: str, known: Iterable[str]) -> str:
-    """`word` if it is known; else UserError with the nearest known word."""
+    """`word` if it is known; else UserError with the nearest known word, or with all of them."""
     if word not in (known := list(known)):
-        raise UserError(f"unknown {what} {word[:80]!r}{nearest(word, known)} "
-                        f"(known: {', '.join(known)})")
+        hint = nearest(word, known) or f" (known: {', '.join(known)})"
+        raise UserError(f"unknown {what} {word[:80]!r}{hint}")
     return word
 
 
