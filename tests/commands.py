@@ -44,6 +44,8 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
          "held.jsonl": [{"prompt": "Sort b a.", "response": "a b", "score": 1},
                         {"prompt": "Name a colour.", "response": "red"}],
          "spaces.jsonl": [*DEMOS, {"prompt": "Say", "response": "a" + " " * 10**6 + "b"}],
+         "kind.jsonl": [{"system": "You answer 'mails'.", **d} for d in DEMOS[:4]],
+         "lines.jsonl": [{"system": "Two\nlines " * 9, **d} for d in DEMOS[:4]],
          "rated.jsonl": [PAIRS[0] | {"score_chosen": 8.5, "score_rejected": 3}],
          "fair.jsonl": [PAIRS[0] | {"score_chosen": 0.9, "score_rejected": 0.2}], "dpo.py": "",
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
