@@ -4,7 +4,6 @@ import io
 import os
 import re
 import shlex
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import golden
 import pytest
 import torch
-from commands import ROOT, call, no_pictures, typed
+from commands import call, no_pictures, typed
 from made import NANO, tiny, write_jsonl
 from safetensors.torch import load_file
 
@@ -31,7 +30,7 @@ PROGRAMS = [file.stem for file in sorted(golden.FOLDER.glob("commands/*.txt"))]
 def as_elsewhere(text: str) -> str:
     """What is printed without times and last digits of measurements, which differ by machine."""
     text = re.sub(r"\b(after|in) \d+ s\b", r"\1 ... s", text)
-    return re.sub(r"(?<!rate |beta |e of )(\b\d+\.\d\d)\d\b", r"\1...", text)
+    return re.sub(r"(?<!rate |beta |e of |own: )(\b\d+\.\d\d)\d+", r"\1...", text)
 
 
 @pytest.fixture(scope="module")
@@ -61,21 +60,6 @@ def test_what_a_program_prints(program, long, capsys, recorded):
 
 
 # ---- train ---------------------------------------------------------------------------------------
-def test_a_run_notes_its_settings_each_step_and_its_held_out_figures(here):
-    with no_pictures():
-        assert call("train --objective dpo --init start --data pairs.jsonl --steps 4 "
-                    "--batch-size 3 --eval-every 2 --lr 1e-3 --out a") == 0
-    about, log = read_json(here / "a" / "run.json"), read_lines(here / "a" / "metrics.jsonl")
-    told = read_json(here / "a" / "eval.json")
-    assert about["objective"] == "dpo" and about["config"]["lr"] == 1e-3 and about["steps"] == 4
-    assert about["hp"]["beta"] == 0.1
-    steps = [x for x in log if "loss" in x]
-    assert [x["step"] for x in steps] == [1, 2, 3, 4] and steps[0]["margin"] == 0
-    assert {"loss", "accuracy", "kl", "grad_norm", "lr", "tokens"} <= steps[0].keys()
-    assert [x["step"] for x in log if "held_out" in x] == [2, 4]
-    assert told["before"]["held_out"]["accuracy"] == 0.5 and told["after"]["held_out"]["rows"] == 1
-
-
 def test_the_best_step_is_saved_if_it_is_asked_for(here, capsys):
     """By the held-out figure, which here is least after step 2. The last step is measured too."""
     line = ("train --objective sft --init start --data demos.jsonl --batch-size 4 --steps 5 "
@@ -222,20 +206,6 @@ def test_a_command_runs_without_a_stream_as_a_service_has_none(stream, line, tol
     assert call(line) == 0
     out = capsys.readouterr().out
     assert told in out and out.endswith("\n"), "also where the input ends behind a question"
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="written for sh")
-def test_a_run_of_a_service_draws_its_curves(here):
-    """Also with the backend of a notebook, which this environment may not have."""
-    line = ("train --objective sft --init start --data demos.jsonl --steps 1 --batch-size 2 "
-            "--device cpu --out quiet <&- 2>&-")
-    done = subprocess.run(
-        ["sh", "-c", f"{shlex.quote(sys.executable)} -m nanouft.{line}"], cwd=here, text=True,
-        capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT),
-                                               "MPLBACKEND": "module://of_a_notebook.inline"})
-    assert done.returncode == 0 and "Saved in quiet" in done.stdout and not done.stderr
-    assert (here / "quiet" / "curves.png").exists()
 
 
 def test_a_run_in_a_thread(here):

@@ -317,14 +317,11 @@ def test_a_setting_declared_anew_needs_its_type():
 
 @pytest.mark.parametrize("argv, told", [
     (["--objective", "evil.py"], "only if you name it"),
-    (["--init", "hub:them/x"], "only if you name it"), ([5], "is not of nanouft.train"),
-    ("--objective sft", "is not of nanouft.train"), ({"data": "x"}, "is not of nanouft.train"),
-    (["--steps", "x"], "steps x: must be"), (["--data"], "expected at least one"),
-    (["x"], "argument x")])
-def test_a_folder_of_somebody_else_executes_nothing(argv, told, monkeypatch, capsys):
+    ([5], "is not of nanouft.train"), ("--objective sft", "is not of nanouft.train"),
+    (["--steps", "x"], "steps x: must be"), (["x"], "argument x")])
+def test_a_folder_of_somebody_else_executes_nothing(argv, told, capsys):
     """Neither what its words name, nor what is no word."""
     Path("evil.py").write_text("open('ran', 'w')\n")
-    monkeypatch.setattr("nanouft.models.folders.download", lambda *a, **k: pytest.fail("asked"))
     Path("theirs").mkdir()
     write_json(Path("theirs/run.json"), {"version": __version__, "argv": argv})
     assert command(train.main, ["--resume", "theirs"]) == 2
