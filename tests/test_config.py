@@ -373,7 +373,7 @@ def test_a_comparison_takes_methods_one_by_one_or_in_a_list_also_classes_and_obj
 
 
 # ---- a notebook ----------------------------------------------------------------------------------
-CELLS = ['''import nanouft.train, nanouft.compare, nanouft.evaluate
+CELLS = ['''import nanouft.train, nanouft.compare
 from nanouft.objective import Objective
 rows = [{"prompt": f"Say {i}.", "chosen": f"{i}", "rejected": f"no {i}"} for i in range(40)]
 short = dict(steps=2, batch_size=4, device="cpu")''',
@@ -388,7 +388,6 @@ short = dict(steps=2, batch_size=4, device="cpu")''',
         return -self.end * (s.mask * s.logp).sum() / batch.tokens["answer"], {}
 demos = [{"prompt": x["prompt"], "response": x["chosen"]} for x in rows]
 nanouft.train.run(Mine, data=demos, end=2.0, **short)''',
-         'nanouft.evaluate.run(result.folder, data=rows, items=0)',
          '''verdict = nanouft.compare.run("sft", "dpo", data=rows, seeds=2, tries=1, **short)
 verdict''', "verdict.differences", "verdict.picture",
          'nanouft.train.run("sft", lr=-1)']
@@ -409,17 +408,15 @@ def test_the_calls_in_a_notebook(monkeypatch):
             texts = {"error": "\n".join(x.traceback)} if "traceback" in x else x.get("data")
             for kind, text in texts.items() if texts else [(x.name, x.text)]:
                 said[kind] = said.get(kind, "") + text
-    assert shown[1]["stdout"].splitlines() == [
-        "dpo: 2 steps at batch size 4, 0.22 epochs over 36 rows"]
+    assert shown[1]["stdout"] == "dpo: 2 steps at batch size 4, 0.22 epochs over 36 rows\n"
     bar = shown[1]["stderr"].strip().rpartition("\r")[2]     # what is seen: it begins the line anew
     assert "100%" in bar and "2/2" in bar and "\n" not in shown[1]["stderr"].strip()
-    assert shown[1]["text/plain"].startswith("out/dpo: 2 steps\n")
-    assert "image/png" in shown[2] and shown[3]["text/plain"].startswith("out/mine: 2 steps")
-    assert "pairs" in shown[4]["text/plain"]
-    assert shown[5]["stdout"].startswith("sft, dpo: 2 seeds\nNote: the shipped base model knows ")
-    assert "text/html" not in shown[5]
-    assert all("Note: with two seeds" in shown[5][kind] for kind in ("stdout", "text/plain"))
+    assert shown[1]["text/plain"].startswith("out/dpo: 2 steps\n") and "image/png" in shown[2]
+    assert shown[3]["text/plain"].startswith("out/mine: 2 steps")
     inputs = read_json(Path("out/mine/run.json"))["inputs"]
     assert inputs["method"], "a kernel keeps the text of its cells"
-    assert "dpo - sft" in shown[6]["text/html"] and "image/svg+xml" in shown[7]
-    assert shown[8] == {"error": "UserError: lr -1: must be above 0"}
+    assert shown[4]["stdout"].startswith("sft, dpo: 2 seeds\nNote: the shipped base model knows ")
+    assert all("Note: with two seeds" in shown[4][kind] for kind in ("stdout", "text/plain"))
+    assert "text/html" not in shown[4] and "dpo - sft" in shown[5]["text/html"]
+    assert "image/svg+xml" in shown[6]
+    assert shown[7] == {"error": "UserError: lr -1: must be above 0"}

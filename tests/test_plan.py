@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from commands import DEMOS, call, change_behind_its_time
-from made import CPU, NANO, TINY, killed_in_step, say, tiny, write_jsonl
+from commands import DEMOS, change_behind_its_time
+from made import CPU, NANO, TINY, say, tiny, write_jsonl
 
 from nanouft import world
 from nanouft.data.batches import Encoded, Tokens
@@ -238,20 +238,17 @@ def test_first_models_read_what_the_run_reads_in_the_same_way(given, here):
         assert {name: getattr(cfg.checked(), name) for name in given} == given
 
 
-@pytest.mark.slow
-def test_a_first_model_that_was_interrupted_is_made_again(here, capsys):
+def test_a_first_model_that_was_interrupted_is_made_again(tmp_path, monkeypatch, capsys):
     """Another process that makes it is waited for."""
-    line = "train --objective sftmix --init start --rows 36 --steps 1 --plain --out i"
-    with killed_in_step(2):
-        assert call(line) == 130
-    helpers = here / "out" / "helpers"
-    left, = (f for f in helpers.iterdir()
-             if f.is_dir() and not (f / "model.safetensors").exists())
+    monkeypatch.chdir(tmp_path)
+    assert len(made_first("--rows", "40", method="poft")) == 1
+    folder, = (f for f in Path("out/helpers").iterdir() if f.is_dir())
+    (folder / "model.safetensors").rename(folder / "half.safetensors")
     with ThreadPoolExecutor() as beside:
-        with locked(helpers, f"{left.name}.lock"):
-            other = beside.submit(call, line)
-            time.sleep(1)
-            assert not (left / "model.safetensors").exists() and not other.done()
-        assert other.result() == 0
-    assert (left / "model.safetensors").exists()
+        with locked(folder.parent, f"{folder.name}.lock"):
+            other = beside.submit(made_first, "--rows", "40", method="poft")
+            time.sleep(0.3)
+            assert [f.name for f in folder.iterdir()] == ["half.safetensors"]
+        assert len(other.result()) == 1
+    assert [f.name for f in folder.iterdir()] == ["model.safetensors"]
     assert "another process makes it; waiting" in capsys.readouterr().out
