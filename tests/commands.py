@@ -18,7 +18,6 @@ from nanouft import generate
 from nanouft.plumbing.entry import command
 from nanouft.run.checkpoint import BEST, CHECKPOINT
 
-ROOT = Path(__file__).parents[1]
 MAINS = {name: import_module(f"nanouft.{name}").main
          for name in ("train", "evaluate", "sample", "pretrain", "reward", "pushes")}
 MAINS["data"] = import_module("nanouft.data.__main__").main
