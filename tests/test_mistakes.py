@@ -20,7 +20,8 @@ from nanouft.plumbing.entry import command
 CASES = [(file.stem, typed) for file in sorted(golden.FOLDER.glob("mistakes/*.txt"))
          for typed in golden.read(f"mistakes/{file.stem}")]
 NAMES = {"train": train, "compare": compare, "DEMOS": DEMOS, "PAIRS": PAIRS, "np": np,
-         "Objective": Objective}
+         "Objective": Objective,
+         "trainer": lambda line: import_module("nanouft.trainer").main(shlex.split(line))}
 
 
 def exit_code(typed: str) -> int:
