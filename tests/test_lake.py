@@ -224,33 +224,6 @@ def test_the_distance_by_hand():
 
 
 # ---- a hundred lakes -----------------------------------------------------------------------------
-def test_lakes_are_summed_up_as_it_is_said(monkeypatch):
-    """Two lakes, two policies: means over lakes, their intervals, and on how many lakes an estimate
-    is closer to the true value."""
-    seeds, name = (1000, 1003), "table with a habit"
-    for what, value in (("SEEDS", seeds), ("POLICIES", 2), ("RIVALS", ["SFT", "uniform"]),
-                        ("PLACEBOS", ["uniform"])):
-        monkeypatch.setattr(record, what, value)
-    found = record.summary_of_lakes(name)
-    lakes = [record.estimates(record.random_lake(seed), name, 2, ["uniform"]) for seed in seeds]
-    gaps = {what: np.stack([(one[what] - one["true"]).mean(-1).numpy() for one in lakes])
-            for what in ("SFT", "residual", "uniform")}         # (lakes, lams, updates, policies)
-    values = np.stack([one["true"].mean((-1, -2)).numpy() for one in lakes])
-
-    def interval(of_lakes):
-        return of_lakes.mean(0), 1.96 * of_lakes.std(0, ddof=1) / 2 ** 0.5
-    wanted = [("values", "true", values), *(("gaps", what, x.mean(-1)) for what, x in gaps.items())]
-    for part, what, of_lakes in wanted:
-        for got, want in zip((found[part], found[f"{part} half"]), interval(of_lakes)):
-            same(got[what], want, 1e-5)
-    for rival in ("SFT", "uniform"):
-        lead = (abs(gaps[rival]) - abs(gaps["residual"])).mean(-1)
-        assert found["closer"][rival] == (lead > 1e-6).sum(0).tolist()
-        assert found["farther"][rival] == (lead < -1e-6).sum(0).tolist()
-        same(found["lead"][rival], np.stack(interval(lead.mean(-1)), 1), 1e-5)
-    assert found["high"] == (gaps["SFT"].mean(-1)[:, 0] > 0).sum(0).tolist()
-
-
 @pytest.mark.slow
 def test_the_kept_figures_of_a_hundred_lakes_are_those_of_today(monkeypatch):
     """Without the placebos, in half a minute; record.py computes the whole in five."""
