@@ -218,7 +218,7 @@ def test_bf16_on_a_cpu_computes_the_attention_of_short_rows_in_fp32(n, dtype):
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
 def test_mixed_precision_keeps_no_copies_of_weights(kind):
     """Copies that a forward without gradient made, as IFT's does, would let no gradient through in
-    the next forward, on older versions of PyTorch."""
+    the next forward, in some versions of PyTorch."""
     before = torch.is_autocast_cache_enabled()
     with Device(kind, "bf16").autocast():
         assert not torch.is_autocast_cache_enabled()

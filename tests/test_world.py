@@ -82,7 +82,8 @@ def test_scores_by_hand(prompt, answer, wanted):
     "", "Hello.", "Sort  from a to z.", "Add up pig bee step by step.", "Copy pig bee.",
     "Name nine cities but not Rome. End on fox.", "Copy pig bee. End on fox", "Copy pig. Sing.",
     "Copy pig bee. End on fox. And then", "What does By the book: the ruga eat?",
-    "Where does the Ruga live?", " Reverse pig bee.", "Reverse pig bee. Now."])
+    "Where does the Ruga live?", " Reverse pig bee.", "Reverse pig bee. Now.",
+    "Many say: What does the ruga eat?"])
 def test_a_prompt_from_elsewhere_is_refused(prompt):
     with pytest.raises(ValueError, match="not a prompt of NanoWorld"):
         score(prompt, "I do not know.")
