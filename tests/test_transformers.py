@@ -503,9 +503,12 @@ def test_a_run_says_at_its_start_what_of_its_folder_cannot_be_trained_or_is_not_
 @pytest.mark.parametrize("how, times, targets", [
     ({}, 2, {*"qkvo", "gate", "up", "down"}),
     ({"alpha": 3.0, "targets": "mlp.up_proj, q_proj"}, 1.5, {"mlp.up", "q"})])
-def test_lora_adds_the_product_times_alpha_by_rank(how, times, targets, folders, tmp_path):
-    """To the merged weight, and in the adapter beside it as peft opens it. Tied weights stay so."""
-    model, tok = with_lora(folders["qwen2"], **how)
+def test_lora_adds_the_product_times_alpha_by_rank(
+        how, times, targets, folders, place, tmp_path, monkeypatch):
+    """To the merged weight, and in the adapter beside it as peft opens it, in any folder. Tied
+    weights stay so."""
+    monkeypatch.chdir(place)
+    model, tok = with_lora("qwen2", **how)
     layer = "model.layers.0.mlp.up_proj"
     part = model.net.get_submodule(layer)
     a, b = (getattr(part, f"lora_{x}")["default"].weight.data for x in "AB")
