@@ -33,8 +33,9 @@ ROWS, STEPS = 8, 4
 FSDP2 = ' --fsdp --fsdp_config {"version":2}'
 SUMS = {name: cls() for name, cls in OBJECTIVES.items() if not cls().on_policy
         and (cls().reads_sums or not cls().coupled)}        # whose loss is a sum over given rows
-OF_ROWS = ["sft", "dpo", "ift", *{(one.coupled, type(one).prepare, *one.kinds()): name
-                                  for name, one in SUMS.items()}.values()]    # each kind once
+# and one of each way to choose and prepare these rows
+EACH_WAY = {(one.coupled, type(one).prepare, *one.kinds()): name for name, one in SUMS.items()}
+OF_ROWS = ["sft", "dpo", "ift", "neftune", *EACH_WAY.values()]
 
 
 def prepared(name: str, tied: bool = False):
@@ -64,7 +65,7 @@ def logged(folder: Path, **more) -> list[dict]:
 @pytest.mark.parametrize("name, flags, theirs", [
     ("sft", "", ""), ("kto", "", ""),
     ("dpo", "--steps 4 --batch-size 4 --warmup 0.5 --lora 2 --seed 3 --activation-checkpointing",
-     "--max_steps 4 --per_device_train_batch_size 4 --warmup_steps 0.5 --lora 2 --seed 3 "
+     "--max_steps 4 --per_device_train_batch_size 4 --warmup_steps 2 --lora 2 --seed 3 "
      "--gradient_checkpointing true"),
     ("ift", "--batch-size 8 --accumulate 2",
      "--per_device_train_batch_size 4 --gradient_accumulation_steps 2")])
@@ -150,6 +151,7 @@ def test_held_out_rows_are_one_step_whatever_the_batches(name, tmp_path):
         whole = collate(one.data[:7], range(7), NANO.pad)
         one.objective.forward(one.model, whole)
         loss, metrics = one.objective.loss(whole)
+    one.model.train()                                   # as in a run
     found = one.evaluate()
     same({key: found[f"eval_{key}"] for key in ["loss", *metrics]}, {"loss": loss} | metrics, 2e-5)
 

@@ -496,6 +496,7 @@ def test_a_run_says_at_its_start_what_of_its_folder_cannot_be_trained_or_is_not_
     recorded("models_of_transformers", f"train --init {kind} {flags}".strip() + f"    # {what}",
              start.replace(f"{place}/", "").replace(f"{tmp_path}/", ""))
     assert code in (0, 2) and "Loading weights" not in err
+    assert code or start_model(str(run)), "it opens again"
     assert (run / "adapter").exists() == (not code and "--lora" in flags and kind != "gpt2")
 
 
@@ -549,6 +550,7 @@ def test_a_model_with_lora_merged_in_says_what_it_says_with_lora_beside(
     assert (trained - said(model.start)).abs().max() > 0.2
     same(said(start_model(str(tmp_path))[0]), trained, 1e-4)
     same(said(theirs(tmp_path)), trained, 1e-4)
+    assert {w.dtype for w in load_file(tmp_path / WEIGHTS).values()} == {torch.float32}
 
 
 @pytest.mark.parametrize("kind, kept", [("qwen2_moe", torch.bfloat16),
