@@ -204,17 +204,6 @@ def test_activation_checkpointing_changes_memory_alone(kind, lora, dtype, folder
     assert len(plain[1]) > 5
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "llama"])
-def test_on_a_cpu_in_bf16_each_layer_has_our_attention(kind, folders, monkeypatch):
-    model, _ = start_model(folders[kind])
-    attended, attend = [], fast_ops.attend
-    monkeypatch.setattr(fast_ops, "attend", lambda *told, **more: (
-        attended.append(1), attend(*told, **more))[1])
-    with Device("cpu", "bf16").autocast():
-        said(model)
-    assert len(attended) == model.cfg.n_layer
-
-
 @pytest.mark.slow
 def test_compiled_blocks_have_the_gradients_of_plain_ones_and_never_break(folders):
     """`--compile` of a model with LoRA, by the backend that keeps PyTorch's own operations. All
@@ -580,6 +569,26 @@ def test_an_adapter_names_its_base_as_the_hub_does(folders, tmp_path, monkeypatc
     for file in (tmp_path / "run").rglob("*"):
         assert not file.is_file() or str(tmp_path).encode() not in file.read_bytes(), file
     assert "base_model: acme/tiny" in (tmp_path / "run" / "adapter" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("trains", [True, False])
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_what_lora_adds_first_is_not_rounded_away(kind, trains, folders, monkeypatch, recwarn):
+    """At first B A x is far smaller than W x, whose neighbours in bf16 are 1/256 of it apart.
+    Held-out rows have no autocast. Each layer has our attention."""
+    model, _ = with_lora(folders[kind], dtype=torch.bfloat16)
+    assert not [w for w in recwarn if "fan_in_fan_out" in str(w.message)], "told that GPT-2 is so"
+    layer = next(part for part in model.net.modules() if hasattr(part, "lora_A"))
+    layer.lora_B["default"].weight.data.fill_(1e-4)
+    seen, attended, attend = [], [], fast_ops.attend
+    layer.register_forward_hook(lambda layer, x, out: seen.append(out))
+    monkeypatch.setattr(fast_ops, "attend", lambda *told, **more: (
+        attended.append(1), attend(*told, **more))[1])
+    with Device("cpu", "bf16" if trains else "fp32").autocast():
+        said(model)
+        said(model.start)
+    assert (seen[0] != seen[1]).float().mean() > 0.9
+    assert len(attended) == 2 * model.cfg.n_layer
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama"])
