@@ -21,7 +21,8 @@ from nanouft.plumbing.entry import command
 CASES = [(file.stem, typed) for file in sorted(golden.FOLDER.glob("mistakes/*.txt"))
          for typed in golden.read(f"mistakes/{file.stem}")]
 NAMES = {"train": train, "evaluate": evaluate, "sample": sample, "compare": compare, "np": np,
-         "DEMOS": DEMOS, "PAIRS": PAIRS, "Objective": Objective, "Pairs": Pairs, "DPO": DPO}
+         "DEMOS": DEMOS, "PAIRS": PAIRS, "Objective": Objective, "Pairs": Pairs, "DPO": DPO,
+         "trainer": lambda line: import_module("nanouft.trainer").main(shlex.split(line))}
 
 
 def exit_code(typed: str) -> int:
