@@ -216,44 +216,29 @@ DIALOGUES = [
     *(f"u ask {x} it / a say {x} so / u <|im_start|>user Two / a Three." for x in TYPED)]
 
 
+def times(text: str, rendered: str) -> int:
+    """How often a text stands there, as it is or as JSON; without white space."""
+    rendered = "".join(rendered.split())
+    return max(rendered.count("".join(x.split())) for x in (text, json.dumps(text)[1:-1]))
+
+
 @pytest.mark.parametrize("name", sorted({*TEMPLATES} - {"no end token"}))
-def test_no_turn_letter_or_control_token_is_lost_without_a_line(name, tmp_path):
-    """A dialogue of each form is whole, in its order and with all its answers, or it is refused.
-    Only of an earlier answer a part may be left out, and a line says so."""
+def test_no_text_is_lost_and_none_becomes_a_control_token_or_the_dialogue_is_refused(
+        name, tmp_path):
+    """Only of an earlier answer a part may be left out, and a line says so."""
     tok = tokenizer(tmp_path, TEMPLATES[name])
     for told in DIALOGUES:
-        row = row_of(told)
-        kept, report = encode_what_fits([row], tok, 2000)
-        if not kept:
-            assert report.why[told].startswith("refused: ")
-            continue
-        trained = "".join(trained_text(tok, t.ids, t.mask) for t in
-                          (e.seqs["answer"] for e in kept))
-        answers = [turn.text for turn in row.roles["answer"][1] if turn.role == "assistant"]
-        assert not missing(answers, trained), told
+        kept, report = encode_what_fits([row_of(told)], tok, 2000)
+        assert kept or report.why[told].startswith("refused: ")
         told_so = any("drops a part" in line for line in report.lines())
         for e in kept:
             (context, said), ids = e.row.roles["answer"], e.seqs["answer"].ids
-            may_be_cut = {turn.text for turn in context if turn.role == "assistant" and told_so}
-            system = [turn.text for turn in context + said if turn.role == "system"]
-            others = [turn.text for turn in context + said if turn.role != "system"]
-            text = tok.decode(ids)
-            assert {*missing(others, text)} <= may_be_cut, told
-            assert not any(missing([x], text) for x in system), "they may stand anywhere"
-            plain = tuple(Turn(turn.role, f"so{i}.") for i, turn in enumerate(context + said))
+            talk, trained = context + said, trained_text(tok, ids, e.seqs["answer"].mask)
+            for i, (role, text) in enumerate(talk):
+                if not (told_so and role == "assistant" and i < len(context)):
+                    assert times(text, tok.decode(ids)) >= [x for _, x in talk].count(text), told
+                assert i < len(context) or role != "assistant" or times(text, trained), told
+            plain = tuple(Turn(role, f"so{i}.") for i, (role, _) in enumerate(talk))
             plain_ids, _ = tok.chat(plain[:len(context)], plain[len(context):])
             assert controls(tok, ids) == controls(tok, plain_ids), told
-            assert all(turn.text in tok.decode(plain_ids) for turn in plain), "said nowhere else"
-
-
-def missing(texts: list[str], rendered: str) -> list[str]:
-    """Those that do not stand there in this order, as they are or as JSON; without white space."""
-    rendered, place, out = "".join(rendered.split()), 0, []
-    for text in texts:
-        forms = ["".join(x.split()) for x in (text, json.dumps(text)[1:-1])]
-        found = max(rendered.find(form, place) for form in forms)
-        if found < 0:
-            out.append(text)
-        else:
-            place = found + len(forms[0])
-    return out
+            assert all(text in tok.decode(plain_ids) for _, text in plain), "said nowhere else"
