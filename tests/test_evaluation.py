@@ -110,9 +110,11 @@ def test_held_out_rows_that_are_scored_more_often_are_fewer(more, scored):
 
 @pytest.mark.parametrize("max_new", [3, 40])
 def test_answers_that_a_reward_scores_are_as_long_as_in_training(max_new):
+    """And without white space around them, as there."""
     rows = [Row(say("user", x)) for x in ("Say fig.", "Say pig.")]
-    told = evaluated(f"grpo --reward r.py:f --max-new {max_new}", rows, lambda rows, texts: [1, 2])
-    assert told.metrics["held_out"]["reward"] == 1.5
+    told = evaluated(f"grpo --reward r.py:f --max-new {max_new}", rows, lambda rows, texts: [
+        len(text) - len(text.strip()) + i for i, text in enumerate(texts, 1)])
+    assert told.metrics["held_out"]["reward"] == 1.5 and told.metrics["held_out"]["rows"] == 2
     assert {x["unfinished"] for x in told.answers} == {f"cut at {max_new} tokens"}
 
 
