@@ -93,6 +93,8 @@ PLACES = [{}, {"prompt": "a", "response": "b"}, {"prompt": "a", "response": "b",
            "score_rejected": 0.25}, {"prompt": "a"}]
 PLACES += [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
            | more for more in ({}, PLACES[4], {"system": "s"})]
+PLACES += [{side: [{"role": "user", "content": "a"}, {"role": "assistant", "content": side}]
+            for side in ("chosen", "rejected")}]
 TEXT = {"type": "text", "text": "zebra"}
 VALUES = ["zebra", *([{"role": role, "content": "zebra"}] for role in ("system", "user",
           "assistant")), {"role": "assistant", "content": "zebra"}, 0, 1, True, [1, 2], [TEXT],
