@@ -1,6 +1,7 @@
 """A dialogue in the chat template of another model: the ids are the template's own, the mask is
 each answer with its end, no text becomes a control token, and nothing is lost without a line."""
 import json
+from pathlib import Path
 
 import golden
 import pytest
@@ -126,34 +127,10 @@ def test_what_a_tokenizer_cannot_write_as_letters_is_refused_and_not_smuggled(tm
 
 
 # ---- nothing is lost -----------------------------------------------------------------------------
-FOR = "{%- for m in messages -%}"
-HEAD = (FOR + "{%- if m['role'] != 'assistant' -%}{{- '<|im_start|>' + m['role'] + '\\n' + "
-        "m['content'] + '<|im_end|>\\n' -}}{%- else -%}{%- set said = "
-        "m['content'].split('</think>')[-1] | trim -%}{%- set thought = "
-        "m['content'].split('</think>')[0] if '</think>' in m['content'] else '' -%}")
-TAIL = "{%- endif -%}{%- endfor -%}{%- if add_generation_prompt -%}"
-BEGIN = "{{- '<|im_start|>assistant\\n' "
-END = "-}}{%- endif -%}"
 # what templates of today's chat models do, in the words of one of our own
-MODERN = {
-    "an empty thought in the last answer": (
-        HEAD + BEGIN + "+ ((thought or '<think>\\n') + '</think>\\n\\n' if loop.last else '') + "
-        "said + '<|im_end|>\\n' -}}" + TAIL + BEGIN + END),
-    "another end token where the dialogue goes on": (
-        HEAD + BEGIN + "+ m['content'] + ('</s>' if loop.last else '<|im_end|>') -}}" + TAIL + BEGIN
-        + END),
-    "one more end token behind the last answer": (
-        HEAD + BEGIN + "+ m['content'] + '<|im_end|>\\n' -}}" + TAIL + BEGIN + "-}}{%- else -%}"
-        "{{- '</s>' " + END),
-    "a prompt that begins a thought, and no thought in any answer": (
-        HEAD + BEGIN + "+ said + '<|im_end|>' -}}" + TAIL + BEGIN + "+ '<think>\\n' " + END),
-    "a prompt with or without a thought": (
-        HEAD + BEGIN + "+ (thought + '</think>' if thought and loop.last else '<think></think>') + "
-        "said + '<|im_end|>' -}}" + TAIL + BEGIN + "+ ('<think></think>' if enable_thinking is "
-        "defined and not enable_thinking else '<think>\\n') " + END),
-    "no end token, but one that begins questions alone": (
-        FOR + "{{- ('<s>' if m['role'] == 'user' else '<|im_start|>') + '\\n' + m['content'] -}}"
-        "{%- endfor -%}{%- if add_generation_prompt -%}{{- '<|im_start|>\\n' " + END)}
+MODERN = {file.stem.replace("_", " "): file.read_text("utf-8")
+          for file in sorted(Path(__file__).with_name("chat_templates").iterdir())}
+FOR = "{%- for m in messages -%}"
 CHANGED = {what: CHATML.replace(old, new) for what, old, new in (
     ("no end token", "'<|im_end|>\\n'", "'\\n'"),
     ("a role is refused", FOR, FOR + "{%- if m['role'] == 'tool' -%}"
@@ -189,7 +166,7 @@ def test_a_dialogue_is_written_as_its_template_does_or_refused(given, recorded, 
 
 
 def test_the_grade_of_a_dialogue_is_that_of_each_answer_and_a_pair_is_not_divided(tmp_path):
-    tok = tokenizer(tmp_path, MODERN["another end token where the dialogue goes on"])
+    tok = tokenizer(tmp_path, MODERN["another end token where it goes on"])
     row = row_of("u ask / a Four. / u And? / a Five.", label=1.0)
     ask, said = row.roles["answer"]
     row.roles["mismatch"] = ask, dialogue("a No. / u x / a No.")
