@@ -349,35 +349,9 @@ def test_held_out_rows_that_are_trained_on_are_counted_and_never_called_others(h
 
 
 # ---- what `nanouft.data` tells -------------------------------------------------------------------
-DEMO, PAIR = ({"prompt": "Hi", "response": "Ho"},
-              {"prompt": "Hi", "chosen": "Yes.", "rejected": "No."})
-TALK = [{"role": role, "content": f"{role} {i}"} for i in range(9)
-        for role in ("user", "assistant")]
-SHOWN = {
-    "mixed.jsonl": [
-        DEMO, DEMO | {"label": 0, "gold": 1}, DEMO | {"prompt": "Bye", "label": 1},
-        DEMO | {"score": 0.7}, PAIR, PAIR | {"rejected": "Yes. "}, {"prompt": "Hi"},
-        PAIR | {"chosen": "No.", "rejected": "Yes."}, {"messages": TALK[:4], "label": 1},
-        {"prompt": None}, DEMO, PAIR, DEMO],
-    "unfit.jsonl": [PAIR, PAIR | {"label": 1}],
-    "typed.jsonl": [{"prompt": prompt, "response": response} for prompt, response in (
-        ("Say 1", "b<|end|>"), ("Say 2</s>", "b"), ("Say 3", "b</s>"), ("4", "Human rights: b"),
-        ("Say 5", "b\n\nHuman: c\n\nAssistant: d"), ("Human: 6", "b"))],
-    "long.jsonl": [{"prompt": f"Say {i}", "response": "no " * (50 if i == 3 else 1)}
-                   for i in range(9)] + [{"messages": TALK}],
-    "pairs.jsonl": [PAIR | {"prompt": f"Say {i}"} for i in range(3)] + [DEMO],
-    "good.jsonl": [DEMO | {"prompt": f"Say {i}", "label": i > 0} for i in range(14)],
-    "bad.jsonl": [DEMO | {"prompt": f"Say {i}", "label": i == 0} for i in range(14)],
-    "equal.jsonl": [DEMO | {"prompt": f"Say {i}", "score": 0.5} for i in range(3)],
-    "asked.jsonl": [{"prompt": f"Say {i}"} for i in range(3)]}
-
-
 @pytest.mark.parametrize("line", golden.read("rows_shown"))
-def test_data_shows_what_a_run_would_learn_skip_and_change(line, recorded, tmp_path, monkeypatch,
-                                                           capsys):
-    monkeypatch.chdir(tmp_path)
-    for name, rows in SHOWN.items():
-        write_jsonl(tmp_path / name, rows)
+def test_data_shows_what_a_run_would_learn_skip_and_change(line, recorded, monkeypatch, capsys):
+    monkeypatch.chdir(Path(__file__).with_name("rows"))
     assert call(line) == 0
     recorded("rows_shown", line, re.sub(r"(read|refused) by (\w+)(,\s+\w+)*", r"\1 by \2...",
                                         capsys.readouterr().out))

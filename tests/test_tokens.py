@@ -15,10 +15,9 @@ from nanouft.gpt import GPT, GPTConfig
 from nanouft.models.folders import read_tokenizer, save_model
 from nanouft.models.tokenizer import JINJA, NANO_PATTERN, Tokenizer, Turn
 from nanouft.objectives import OBJECTIVES
-from nanouft.plumbing.errors import UserError
 from nanouft.run.plan import with_brackets
 
-ROLES = {x[0]: x for x in "user assistant system tool masked wizard".split()}
+ROLES = {x[0]: x for x in "user assistant system tool".split()}
 
 
 def talk(text: str) -> tuple[Turn, ...]:
@@ -69,14 +68,6 @@ def test_targets_follow_inputs_and_padding_is_on_the_right():
     assert s.not_padding.tolist() == [8 * [1], 6 * [1] + 2 * [0]] and batch.tokens == {"answer": 7}
     assert s.extra["x"].tolist() == [[*range(1, 9)], [*range(1, 7), 0, 0]]
     assert batch.take([1]).seqs["answer"].inputs.shape == (1, 6) and not report.why
-
-
-def test_a_row_that_cannot_be_written_is_skipped_and_counted():
-    odd = [one("w a", "a b", where=f"my.jsonl, line {i}") for i in (7, 8)]
-    kept, report = encode([odd[0], one("u a", "a yo")], LETTERS, 13)
-    assert len(kept) == 1 and report.why["my.jsonl, line 7"].startswith("refused: unknown role")
-    with pytest.raises(UserError, match="no row can be used: 2: refused: unknown role"):
-        encode(odd, LETTERS, 13)
 
 
 def test_twice_as_many_turns_cost_twice_as_much():
