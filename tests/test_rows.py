@@ -6,6 +6,7 @@ import re
 import shutil
 from ast import literal_eval
 from decimal import Decimal
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from nanouft.data.fields import FIELDS, NAMES, READ_FOR
 from nanouft.data.files import dataset_rows, items
 from nanouft.data.holdout import holdout
 from nanouft.data.report import NOT_READ, grade_note, unread_fields, why_skipped
-from nanouft.data.rows import Row, read, read_dataset
+from nanouft.data.rows import Row, as_rows, read, read_dataset, usable
 from nanouft.data.selection import CHOOSE, NoRows
 from nanouft.models.tokenizer import Turns
 from nanouft.plumbing.errors import UserError
@@ -102,11 +103,16 @@ VALUES = ["zebra", *([{"role": role, "content": "zebra"}] for role in ("system",
 NUMBERS = ["label", "score", "p", "score_chosen", "score_rejected", "weight", "train"]
 
 
+@cache
+def parsed(item: str) -> list:
+    return as_rows([("dataset, row 1", json.loads(item))])
+
+
 def learned(item: dict, kind: str) -> tuple[str, str]:
     """(all that a method of this kind learns from a row, the fields that it names as not read);
     what is learned is "nothing" if no method can use the row, and "" if the row is refused."""
     try:
-        rows, _ = read_dataset([item], [kind])
+        rows, _ = usable(parsed(json.dumps(item)), [kind], "dataset")
         chosen = CHOOSE[kind](rows)
     except NoRows:
         return "nothing", str(rows[0].unread)
