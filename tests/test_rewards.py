@@ -174,8 +174,7 @@ def f(completions, gold, **more):
 
 
 @pytest.mark.parametrize("line, fields, answers", [
-    ("train --objective rloo --samples 3", {"response": "{}!"}, ["a!", "b!", "a!"]),
-    ("train --objective chord --samples 2", {"output": "{}!"}, ["a!", "b!"]),
+    ("train --objective rloo --samples 3", {"output": "{}!"}, ["a!", "b!", "a!"]),
     ("train --objective reinforce --samples 2", {"chosen": "{}!", "rejected": "no"}, ["a!", "b!"]),
     ("train --objective reinforce --samples 2", {}, ["Say a.", "Say b."]),
     ("evaluate start", {"response": "{}!"}, ["a!", "b!"])])
