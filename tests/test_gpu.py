@@ -63,28 +63,28 @@ def two_steps(form, on=META, model=None):
     return done, [x for x in tree_leaves([*optimizer.state.values()]) if isinstance(x, Tensor)]
 
 
-def is_on_the_gpu(step) -> bool:
-    numbers = [x for x in (*step.sums.values(), step.norm) if isinstance(x, Tensor)]
-    return step.norm.is_meta and all(x.is_meta for x in numbers)
+def on_the_gpu(*numbers) -> bool:
+    return all(x.is_meta for x in numbers if isinstance(x, Tensor))
 
 
 @pytest.mark.parametrize("form", [x for x in FORMS if x.name not in NOT_HERE], ids=str)
 def test_forward_and_loss_keep_to_their_device_and_wait_for_nothing(form):
-    """Of one step in one part: the rest of the loop is the same for all methods."""
     model = nano(n_layer=1)
     form.objective.setup(model, 0)
-    optimizer = torch.optim.SGD(model.to("meta").parameters(), foreach=False)
+    model = model.to("meta")
     with OneDevice() as seen:
-        step, = steps(model, form.objective, lambda number: batch_of(form), optimizer, [0], META)
-    assert is_on_the_gpu(step) and not seen.reads
+        batch = batch_of(form).to("meta")
+        form.objective.forward(model, batch)
+        loss, metrics = form.objective.loss(batch)
+    assert loss.is_meta and on_the_gpu(*metrics.values()) and not seen.reads
 
 
 @pytest.mark.parametrize("name", ["dpo", "ppo"])
-def test_so_does_the_loop(name):
-    """In micro-batches, with clipping, AdamW and its second step."""
+def test_so_does_the_rest_of_a_step(name):
+    """In micro-batches, with clipping, AdamW, and a second step."""
     done, held = two_steps(Form(name))
-    assert all(map(is_on_the_gpu, done)) and len(done) == 2
-    assert all(x.is_meta for x in held if x.dim())
+    assert all(step.norm.is_meta and on_the_gpu(*step.sums.values()) for step in done)
+    assert len(done) == 2 and on_the_gpu(*(x for x in held if x.dim()))
 
 
 def test_frozen_models_and_rollouts_are_on_the_gpu_and_read_back_once_a_batch():
