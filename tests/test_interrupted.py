@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from commands import is_like, no_pictures
 from made import NANO, PROGRESS, llama, one_error
-from safetensors.torch import load_file
 from torch._dynamo.utils import counters
 
 from nanouft import own, train
@@ -79,9 +79,6 @@ def place(belongings, tmp_path_factory) -> Iterator[Path]:
         save_model(folder / "llama", llama(True), NANO)
     os.chdir(folder)
     whole.cache_clear()
-    if Changes.on_event not in hooks:
-        sys.addaudithook(Changes.on_event)
-        hooks.append(Changes.on_event)
     with no_pictures():
         yield folder
     os.chdir(before)
@@ -117,40 +114,45 @@ def losses(run: str, figure: str = "loss") -> list[float]:
 
 
 # ---- killed --------------------------------------------------------------------------------------
-hooks: list = []
+Watcher = Callable[[str, Path], None]                   # called before each change of a file
+watchers: list[Watcher] = []
 
 
-class Changes:
-    """Told of each change of a file, before it; of tensors, which a library writes, afterwards.
-    Python keeps such a hook until it ends, so there is one for all runs."""
-    act: Callable[[str, Path], None] | None = None
+def tell(change: str, file: Any) -> None:
+    """What a watcher does itself is not told."""
+    if watchers:
+        watcher = watchers.pop()
+        watcher(change, Path(file))
+        watchers.append(watcher)
 
-    @classmethod
-    def on_event(cls, event: str, told: tuple) -> None:
-        mode = told[1] if event == "open" else None
-        if isinstance(mode, str) and {*mode} & {*"wax"}:
-            cls.tell("append to" if "a" in mode else "write", told[0])
-        elif event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate"):
-            cls.tell(event.removeprefix("os."), told[0])
 
-    @classmethod
-    def tell(cls, change: str, file: Any) -> None:
-        act, cls.act = cls.act, None                    # what it does itself is not told
-        if act:
-            act(change, Path(file))
-            cls.act = act
+def audit(event: str, told: tuple) -> None:
+    mode = told[1] if event == "open" else None
+    if isinstance(mode, str) and {*mode} & {*"wax"}:
+        tell("append to" if "a" in mode else "write", told[0])
+    elif event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate"):
+        tell(event.removeprefix("os."), told[0])
 
-    @classmethod
-    @contextmanager
-    def told(cls, act: Callable[[str, Path], None]) -> Iterator[None]:
-        def watched(save: Callable) -> Callable:
-            return lambda tensors, file, *more, **named: (
-                save(tensors, file, *more, **named), cls.tell("half of", file))
-        with pytest.MonkeyPatch.context() as now:
-            for module in (folders, safetensors_files):
-                now.setattr(module, "save_file", watched(module.save_file))
-            now.setattr(cls, "act", act)
-            yield
+
+@cache
+def install_audit() -> None:
+    """Python keeps such a hook to its end."""
+    sys.addaudithook(audit)
+
+
+@contextmanager
+def watched_by(watcher: Watcher) -> Iterator[None]:
+    """Python is not told of tensors, which a library writes: the watcher is, afterwards."""
+    def told(save: Callable) -> Callable:
+        return lambda tensors, file, *more, **named: (
+            save(tensors, file, *more, **named), tell("half of", file))
+    install_audit()
+    with pytest.MonkeyPatch.context() as now:
+        for module in (safetensors.torch, folders, safetensors_files):
+            now.setattr(module, "save_file", told(module.save_file))
+        watchers.append(watcher)
+        yield
+        watchers.clear()
 
 
 def copy_as_killed(run: str, copy: str, change: str, file: Path) -> None:
@@ -184,7 +186,7 @@ def whole(kind: str) -> dict[str, str]:
             copy = f"{kind}_{len(seen)}"
             copy_as_killed(kind, copy, change, file)
             left[copy] = seen[-1]
-    with Changes.told(copied):
+    with watched_by(copied):
         assert begin(kind, kind) == 0
     return left
 
@@ -367,7 +369,7 @@ def test_a_run_goes_on_in_less_memory(kind, place):
     run = shutil.copytree(first_with_step(kind), f"{kind}_less")
     assert go_on(kind, run, "--accumulate 2 --activation-checkpointing") == 0
     assert losses(run) == pytest.approx(losses(kind), rel=2e-5, abs=2e-5)
-    got, want = (load_file(Path(x, "model.safetensors")) for x in (run, kind))
+    got, want = (safetensors.torch.load_file(Path(x, "model.safetensors")) for x in (run, kind))
     assert got.keys() == want.keys()
     assert max((got[name] - want[name]).abs().max() for name in want) <= 2e-4
 
