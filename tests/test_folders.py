@@ -40,13 +40,7 @@ from nanouft.plumbing.files import hash_of_file, remove, write_json
 from nanouft.run import checkpoint
 from nanouft.run.checkpoint import CHECKPOINT, Log, Recorder, load_step, save_step, saved_step
 from nanouft.run.config import RunConfig
-from nanouft.run.folder import (
-    hash_of_encoded,
-    lock_when_free,
-    locked,
-    new_folder,
-    read_lines,
-)
+from nanouft.run.folder import hash_of_encoded, lock_when_free, locked, new_folder, read_lines
 from nanouft.train import Step
 
 SCALER = Device().grad_scaler()          # of fp32, which scales nothing
@@ -68,12 +62,17 @@ class Mine(DPO):
 def f(completions):
     return [len(x) * size for x in completions]
 """
-STOPPED = {                             # folder -> what a kill has left, or the end of a run
-    "reward": {"run.json": {"command": "reward"}, "model.safetensors": {}},
-    "base": {"run.json": {"command": "pretrain"}},
-    "hf": {"checkpoint-5/trainer_state.json": {}, "checkpoint-10/trainer_state.json": {},
-           "checkpoint-15/config.json": {}},
-    "made": {"run.json": {"command": "reward"}, "eval.json": {}}}
+CANNOT = ", or delete it: {} was interrupted there and cannot be resumed"
+STOPPED = {                             # what a kill has left, or the end of a run; what to do
+    "reward": ({"run.json": {"command": "reward"}, "model.safetensors": {}},
+               CANNOT.format("reward")),
+    "base": ({"run.json": {"command": "pretrain"}}, CANNOT.format("pretrain")),
+    "hf": ({"checkpoint-5/trainer_state.json": {}, "checkpoint-10/trainer_state.json": {},
+            "checkpoint-15/config.json": {}}, ", or add --resume_from_checkpoint hf/checkpoint-10"),
+    "made": ({"run.json": {"command": "reward"}, "eval.json": {}}, ""),
+    "mine": ({"run.json": {"command": "train"}, "x": {}}, ""),
+    "run": ({}, ", or resume its run: python -m nanouft.train --resume run"),
+    "whole": ({}, "")}
 
 
 # ---- what a run goes on with ---------------------------------------------------------------------
@@ -214,17 +213,9 @@ def test_rows_are_known_by_all_that_a_run_may_read_of_them():
     assert len({*hashes}) == 8 and encoded("assistant") == hashes[0]
 
 
-def test_a_large_file_is_known_by_all_of_its_bytes(tmp_path):
-    """Of weights the last ones may be those that were trained."""
-    file = tmp_path / "model.safetensors"
-    file.write_bytes(bytes(3 * 2**20))
-    was = hash_of_file(file)
-    file.write_bytes(bytes(3 * 2**20 - 1) + b"x")
-    assert hash_of_file(file) != was
-
-
 def test_hashes_that_are_kept_have_the_digits_of_before(tmp_path, monkeypatch):
-    """So the same rows are held out, tested on and drawn together."""
+    """So the same rows are held out, tested on and drawn together. Of a large file all bytes count:
+    the last weights may be those that were trained."""
     monkeypatch.chdir(tmp_path)
     row = Row((Turn("user", "Say É\ud800"),), extra={"group": 7})
     lines = [json.dumps({"prompt": f"Say {i}.", "response": "b"}) + "\n" for i in range(30)]
@@ -237,6 +228,9 @@ def test_hashes_that_are_kept_have_the_digits_of_before(tmp_path, monkeypatch):
         "train": "0a24b493", "val": "9c18f6ca", "test": "30f480e4", "confirm": "914817a2"}
     assert parts["train"].parent.name == "rows-a0bb0949"
     assert short_hash(["a", 1]) == "2657442bb4"
+    for end in (b"\0", b"x"):
+        Path(f"large{end.hex()}").write_bytes(bytes(3 * 2**20) + end)
+    assert hash_of_file("large00") != hash_of_file("large78")
 
 
 # ---- a step --------------------------------------------------------------------------------------
@@ -292,9 +286,8 @@ def test_of_steps_that_are_equally_good_the_first_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("stride, save_every, seconds, wanted", [
-    (1, None, 0.01, [50]), (1, None, 1, [50, 100]), (3, None, 1, range(3, 110, 6)),
-    (1, 10, 0.01, range(10, 110, 10)), (2, 3, 0.01, range(4, 110, 4)), (1, 0, 1, []),
-    (5, 2, 0.01, range(5, 110, 5))])
+    (1, None, 0.01, [50]), (3, None, 1, range(3, 110, 6)), (2, 3, 0.01, range(4, 110, 4)),
+    (1, 0, 1, [])])
 def test_saving_takes_no_more_than_a_tenth_of_the_time(
         stride, save_every, seconds, wanted, monkeypatch, tmp_path):
     """Of a model whose saving takes half a second, the next one comes 4.5 seconds later, unless
@@ -327,21 +320,6 @@ def test_saving_takes_no_more_than_a_tenth_of_the_time(
 def logged(log: Log, number: int, sums: dict) -> None:
     log.add(Step(number, {name: torch.tensor(x) for name, x in sums.items()}, torch.tensor(1.0),
                  1e-3, 5, 1000), {})
-
-
-def test_a_line_for_which_there_is_no_room_is_written_whole_later(tmp_path, monkeypatch):
-    """Never a half, in whose middle the next line would begin."""
-    def full(file, *how, **more):
-        file.write_text(file.read_text() + '{"step": 1, "lo')
-        raise OSError(28, "No space left on device")
-    log = Log(tmp_path / "metrics.jsonl", 0, Device())
-    for number in (1, 2):
-        logged(log, number, {"loss": 0.5})
-    with monkeypatch.context() as now, pytest.raises(OSError, match="metrics.jsonl"):
-        now.setattr(checkpoint, "open", full, raising=False)
-        log.flush()
-    log.flush()
-    assert [x["step"] for x in read_lines(log.file)] == [1, 2]
 
 
 @pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
@@ -402,19 +380,10 @@ def test_a_taken_name_gets_a_number_and_one_that_is_given_is_an_error(
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "run.json.partial").touch()    # all that a kill in its first write leaves
     assert new_folder("mine", "dpo").name == "mine", "an empty folder is free"
-    (tmp_path / "mine" / "x").touch()
-    write_json(tmp_path / "mine" / "run.json", {"command": "train"})
-    for name, files in STOPPED.items():
+    for name, (files, remedy) in STOPPED.items():
         for file, content in files.items():
             (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
             write_json(tmp_path / name / file, content)
-    for name, remedy in (("run", ", or resume its run: python -m nanouft.train --resume run"),
-                         ("reward", ", or delete it: reward was interrupted there and cannot be "
-                          "resumed"),
-                         ("base", ", or delete it: pretrain was interrupted there and cannot be "
-                          "resumed"),
-                         ("hf", ", or add --resume_from_checkpoint hf/checkpoint-10"),
-                         ("whole", ""), ("mine", ""), ("made", "")):
         with pytest.raises(UserError) as refused:
             new_folder(name, "dpo")
         assert str(refused.value) == (f"--out {name}: exists and is not an empty folder; choose "

@@ -53,7 +53,7 @@ class Noisy(SFT):
 """
 RUNS = {        # each keeps something else between two steps
     "dpo": f"dpo {ROWS}",                                       # the reference's log-probs
-    "best": f"sft {DEMOS} --lr 0.1 --keep best --eval-every 1",     # those of step 2 of 5
+    "best": f"sft {DEMOS} --lr 0.1 --keep best --eval-every 1 --save-every 1",  # of step 2 of 5
     "ift": f"ift {DEMOS} --lam 0.5 --batch-size 5",             # a second forward
     "neftune": f"neftune {DEMOS}",                              # random numbers of ours
     "noisy": f"noisy.py {DEMOS}",                               # those of other libraries
@@ -98,8 +98,8 @@ def trained(kind: str, line: str) -> int:
 
 
 def begin(kind: str, run: str, told: str = "") -> int:
-    return trained(kind, f"--objective {told or RUNS[kind]} --save-every 2 --threads 1 "
-                         f"--device cpu --out {run}")
+    return trained(kind, f"--save-every 2 --threads 1 --device cpu --out {run} "
+                         f"--objective {told or RUNS[kind]}")
 
 
 def go_on(kind: str, run: str, more: str = "") -> int:
@@ -236,9 +236,9 @@ def fails(error: BaseException) -> Callable:
     return act
 
 
-def full_from_call(owner, name: str, number: int) -> End:
-    """A limit of a file's size stands for a full disk or a quota. Tensors are written by a library
-    whose error is no OSError."""
+def full_in(owner, name: str, numbers: range) -> End:
+    """In these calls of a function a limit of a file's size stands for a full disk or a quota.
+    Tensors are written by a library whose error is no OSError."""
     def put(now: pytest.MonkeyPatch) -> None:
         resource = pytest.importorskip("resource")      # not on Windows
         calls, real = [], getattr(owner, name)
@@ -246,7 +246,7 @@ def full_from_call(owner, name: str, number: int) -> End:
         def call(*told, **more):
             calls.append(1)
             before = resource.getrlimit(resource.RLIMIT_FSIZE)
-            if len(calls) >= number:
+            if len(calls) in numbers:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (400, before[1]))
             try:
                 return real(*told, **more)
@@ -308,11 +308,11 @@ ENDS = {        # kind of run, how it ends, exit code, the step that is kept, wh
     "no reward in the second rollout": ("grpo", no_score(3), 2, 2, "did not answer"),
     "no reward after training": ("grpo", no_score(5), 2, 6, "did not answer"),
     "no room for its first file": (
-        "dpo", full_from_call(train, "write_json", 1), 2, None, "/run.json.partial: File too"),
-    "no room for the log": (
-        "dpo", full_from_call(Log, "write", 3), 2, 2, "/metrics.jsonl: File too large"),
+        "dpo", full_in(train, "write_json", range(1, 9)), 2, None, "/run.json.partial: File too"),
+    "no room for a line of the log": (
+        "dpo", full_in(Log, "write", range(3, 4)), 2, 4, "/metrics.jsonl: File too large"),
     "no room for the second step": (
-        "dpo", full_from_call(checkpoint, "save_tensors", 2), 2, 2,
+        "dpo", full_in(checkpoint, "save_tensors", range(2, 9)), 2, 2,
         "/checkpoint.safetensors.partial: Error")}
 
 

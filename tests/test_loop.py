@@ -19,7 +19,6 @@ from frozen_lake.policies import Net
 from frozen_lake.train import learn
 from nanouft import pretrain, reward, simple, train, world
 from nanouft.data.batches import Batching, RowSource, encode
-from nanouft.device import Device
 from nanouft.gpt import shipped_base
 from nanouft.models.folders import start_model
 from nanouft.objectives import OBJECTIVES
@@ -145,16 +144,6 @@ def test_frozen_models_read_the_rows_that_a_step_reads(line, n, place, monkeypat
 
 
 # ---- one step ------------------------------------------------------------------------------------
-@pytest.mark.parametrize("n, share, up", [(20, 0.1, 2), (27, 0.1, 3), (24, 0.1, 2), (9, 0.3, 3),
-                                          (5, 0.0, 1), (5, 1.0, 5)])
-def test_the_rate_rises_for_the_nearest_number_of_steps_to_its_share(n, share, up):
-    """In equal parts up to the peak, then half a cosine down to almost nothing."""
-    rates = [warmup_cosine(3.0, n, share)(number) for number in range(n)]
-    assert rates[:up] == pytest.approx([3.0 * (i + 1) / up for i in range(up)])
-    assert rates[up:] == pytest.approx([1.5 * (1 + np.cos(np.pi * i / (n - up)))
-                                        for i in range(n - up)])
-
-
 def test_the_rate_of_a_base_and_of_a_reward_model_rises_from_the_first_step_on():
     base, judge = pretrain.warmup_linear(3.0, 200), reward.schedule_of_reward_model(3.0, 20)
     assert [base(n) for n in (0, 59, 79, 140)] == pytest.approx([0.05, 3, 3, 1.5])
@@ -210,20 +199,6 @@ def test_a_step_is_taken_in_the_micro_batches_of_its_source_and_each_draws_its_o
     with pytest.raises(UserError, match="accumulate 3: a step has only 2 rows"):
         next(train.steps(model, o, source, make_optimizer(model, 1e-3), [0]))
     assert source(0).seed != source(1).seed
-
-
-@pytest.mark.slow
-def test_no_first_step_in_fp16_is_left_out(monkeypatch):
-    """Of SPPO on the shipped base, whose gradients are the largest of all methods."""
-    fp16, model, o = Device("cpu", "fp16"), shipped_base(), OBJECTIVES["sppo"]()
-    some, _ = encode(o.choose(world.rows("train", "pairs", 33, 0)), NANO, 512)
-    scaler = fp16.grad_scaler()
-    source = RowSource(FrozenModels(model, NANO.pad, fp16).prepare(some, o), Batching(8, 4),
-                       NANO.pad)
-    optimizer = make_optimizer(model, o.lr, fused=True)
-    training = train.steps(model, o, source, optimizer, range(4), fp16, clip=1.0, scaler=scaler)
-    assert len([*training]) == 4
-    assert scaler.get_scale() == fp16.grad_scaler().get_scale()
 
 
 # ---- simple.py -----------------------------------------------------------------------------------
