@@ -322,6 +322,21 @@ def logged(log: Log, number: int, sums: dict) -> None:
                  1e-3, 5, 1000), {})
 
 
+def test_a_line_for_which_there_is_no_room_is_written_whole_later(tmp_path, monkeypatch):
+    """Never a half, in whose middle the next line would begin."""
+    def full(file, *how, **more):
+        file.write_text(file.read_text() + '{"step": 1, "lo')
+        raise OSError(28, "No space left on device")
+    log = Log(tmp_path / "metrics.jsonl", 0, Device())
+    for number in (1, 2):
+        logged(log, number, {"loss": 0.5})
+    with monkeypatch.context() as now, pytest.raises(OSError, match="metrics.jsonl"):
+        now.setattr(checkpoint, "open", full, raising=False)
+        log.flush()
+    log.flush()
+    assert [x["step"] for x in read_lines(log.file)] == [1, 2]
+
+
 @pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
 def test_the_log_has_the_metrics_of_each_step_and_ends_at_a_loss_that_is_not_finite(value,
                                                                                     tmp_path):
