@@ -116,7 +116,8 @@ OF_RUN = "model.safetensors config.json tokenizer.json metrics.jsonl eval.json".
 def is_like(run: Path, whole: Path) -> None:
     """It has the bytes of a run that was never interrupted, and nothing is left over."""
     for file in OF_RUN:
-        assert (run / file).read_bytes() == (whole / file).read_bytes(), file
+        alike = (run / file).read_bytes() == (whole / file).read_bytes()
+        assert alike, f"{file} differs"                 # pytest would look for minutes where
     assert not [f.name for f in run.rglob("*")
                 if f.name in (CHECKPOINT, BEST) or "partial" in f.name]
 
