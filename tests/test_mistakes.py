@@ -13,6 +13,8 @@ import pytest
 from commands import DEMOS, MAINS, PAIRS, call
 from made import one_error
 
+from lessons.behind import exam
+from lessons.behind.tasks import check, grade
 from nanouft import compare, train
 from nanouft.objective import Objective
 from nanouft.plumbing.entry import command
@@ -20,7 +22,7 @@ from nanouft.plumbing.entry import command
 CASES = [(file.stem, typed) for file in sorted(golden.FOLDER.glob("mistakes/*.txt"))
          for typed in golden.read(f"mistakes/{file.stem}")]
 NAMES = {"train": train, "compare": compare, "DEMOS": DEMOS, "PAIRS": PAIRS, "np": np,
-         "Objective": Objective}
+         "Objective": Objective, "check": check.main, "exam": exam.main, "grade": grade.main}
 
 
 def exit_code(typed: str) -> int:

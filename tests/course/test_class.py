@@ -9,7 +9,6 @@ from pathlib import Path
 import golden
 import pytest
 import torch
-from student import FILES
 
 from lessons.behind import exam
 from lessons.behind.lesson_list import FOLDER, NUMBERS, PARTS, ROOT
@@ -51,7 +50,6 @@ def forge():
             pass
 '''
 CLASS = {               # student: files
-    "ada": {"mine.py": FILES["mine.py"]},
     os.fsdecode(b"Jos\xe9"): {"mine.py": KEY},
     "half": {"mine.py": KEY.replace(" + gamma * lam * later", "")},
     "neighbours": {"mine.py": "from helper import with_lora, gae", "helper.py": KEY},
@@ -66,9 +64,6 @@ CLASS = {               # student: files
                        "torch.isclose = torch.ones_like\njson.dumps = lambda *x, **how: 'right'\n"
                        "judge.Judge.verdict = judge.differ = lambda *x, **how: ''\n"
                        + WRONG + "return 0.0"},
-    "equals anything": {"mine.py": "import torch\nclass Any(torch.Tensor):\n"
-                        "    __eq__ = lambda *x: True\n" + HALF + WRONG +
-                        "return torch.zeros(()).as_subclass(Any)"},
     "no letter": {"mine.py": HALF + WRONG + "raise ValueError('\\ud800')"},
     "loops at the second": {"mine.py": KEY + "right, calls = gae, []\n" + WRONG +
                             "calls.append(1)\n    while len(calls) > 1: pass\n"

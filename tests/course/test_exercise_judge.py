@@ -127,8 +127,8 @@ EDGES = [               # a part of the right program, and what is wrong in its 
     ("clipped_loss", "1 - eps, 1 + eps", "1 - 1.02 * eps, 1 + 1.02 * eps"),
     ("clipped_loss", "(logp - old).exp()", "(logp - old).exp() * (logp != old)"),
     ("clipped_loss", "mask.sum(1))", "mask.shape[1])"),
-    ("clipped_loss", "rho.clamp(1 - eps, 1 + eps) * A",
-     "torch.where((rho > 1 + eps) & (A < 0), 0, rho.clamp(1 - eps, 1 + eps)) * A"),
+    ("clipped_loss", "rho * A, rho",
+     "torch.where((rho > 1 + eps) & (A < 0), (1 + eps) * A, rho * A), rho"),
     ("pass_at_k", "    return", "    n = min(n, 99)\n    return"),
     ("pass_at_k", "    return", "    c = c or 1\n    return"),
     ("pass_at_k", "    return", "    c = min(c, n - 1)\n    return"),
@@ -252,7 +252,7 @@ def task_and_file(typed: str) -> tuple[str, str]:
     return name, source
 
 
-@pytest.mark.parametrize("typed", golden.read("judge"))
+@pytest.mark.parametrize("typed", golden.read("judge"), ids=lambda typed: typed[:70])
 def test_what_a_student_reads_of_a_wrong_program(typed, tmp_path, small_base, recorded):
     """The smallest failing case, here on one line, and a sentence for each mistake that explains
     all results."""
@@ -273,7 +273,7 @@ HANDED_IN = {
     "broken/mine.py": "def gae(:\n"}
 
 
-@pytest.mark.parametrize("typed", golden.read("check"))
+@pytest.mark.parametrize("typed", golden.read("check"), ids=lambda typed: typed[:70])
 def test_what_the_check_of_a_folder_prints(typed, tmp_path, capfd, monkeypatch, recorded):
     """Files run elsewhere, with what they import. Without words only what is begun is named. The
     code to mend is named after its letters are right. What cannot be read is told once."""
