@@ -15,14 +15,16 @@ from made import one_error
 
 from lessons.behind import exam
 from lessons.behind.tasks import check, grade
-from nanouft import compare, train
+from nanouft import compare, evaluate, sample, train
 from nanouft.objective import Objective
+from nanouft.objectives.dpo import DPO, Pairs
 from nanouft.plumbing.entry import command
 
 CASES = [(file.stem, typed) for file in sorted(golden.FOLDER.glob("mistakes/*.txt"))
          for typed in golden.read(f"mistakes/{file.stem}")]
-NAMES = {"train": train, "compare": compare, "DEMOS": DEMOS, "PAIRS": PAIRS, "np": np,
-         "Objective": Objective, "check": check.main, "exam": exam.main, "grade": grade.main}
+NAMES = {"train": train, "evaluate": evaluate, "sample": sample, "compare": compare, "np": np,
+         "DEMOS": DEMOS, "PAIRS": PAIRS, "Objective": Objective, "Pairs": Pairs, "DPO": DPO,
+         "check": check.main, "exam": exam.main, "grade": grade.main}
 
 
 def exit_code(typed: str) -> int:
@@ -39,5 +41,6 @@ def test_a_mistake_is_one_line(file, typed, here, capsys, recorded):
     before = {*here.rglob("*")}
     assert exit_code(typed) == 2
     recorded(f"mistakes/{file}", typed, one_error(capsys).strip().replace(str(here), "HERE"))
+    assert not [*here.glob("out/*/model.safetensors")], "nothing is trained"
     made = {found.relative_to(here).parts[0] for found in {*here.rglob("*")} - before}
     assert made <= {"w2", "out"}, "nothing is made before the line is understood"
