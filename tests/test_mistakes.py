@@ -13,6 +13,8 @@ import pytest
 from commands import DEMOS, MAINS, PAIRS, call
 from made import one_error
 
+from lessons.behind import exam
+from lessons.behind.tasks import check, grade
 from nanouft import compare, evaluate, sample, train
 from nanouft.objective import Objective
 from nanouft.objectives.dpo import DPO, Pairs
@@ -22,6 +24,7 @@ CASES = [(file.stem, typed) for file in sorted(golden.FOLDER.glob("mistakes/*.tx
          for typed in golden.read(f"mistakes/{file.stem}")]
 NAMES = {"train": train, "evaluate": evaluate, "sample": sample, "compare": compare, "np": np,
          "DEMOS": DEMOS, "PAIRS": PAIRS, "Objective": Objective, "Pairs": Pairs, "DPO": DPO,
+         "check": check.main, "exam": exam.main, "grade": grade.main,
          "trainer": lambda line: import_module("nanouft.trainer").main(shlex.split(line))}
 
 
