@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from equation_parser import value
+from equation_parser import known, value
 from made import CPU, NANO, Form, batch_of, killed_in_step, learn, logits, nano, same, start_folder
 from programs.right import stages
-from test_equations import known, step
+from test_equations import step
 
 from lessons.__main__ import main
 from lessons.behind.exam import verbal_questions
@@ -258,7 +258,7 @@ def test_a_notebook_has_a_stub_for_each_part_of_its_lesson_before_the_questions(
 def test_the_equation_of_a_loss_of_the_course_is_the_loss_of_the_code():
     o = TSDPO(beta=0.7)
     line, = equations(str(o), method_docstring(type(o)))
-    batch = step(str(o), o)
+    batch = step(Form("dpo"), o)
     leaves = [s.logp.requires_grad_() for s in (batch.seqs["chosen"], batch.seqs["rejected"])]
     told, ours = value(line.loss, known(line, batch, o, "answer")).mean(), o.loss(batch)[0]
     same(told.detach(), ours.detach(), 1e-9)
