@@ -46,6 +46,7 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
          "spaces.jsonl": [*DEMOS, {"prompt": "Say", "response": "a" + " " * 10**6 + "b"}],
          "rated.jsonl": [PAIRS[0] | {"score_chosen": 8.5, "score_rejected": 3}],
          "fair.jsonl": [PAIRS[0] | {"score_chosen": 0.9, "score_rejected": 0.2}], "dpo.py": "",
+         "mine.py": "",
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"
                  "def f(completions):\n    return [len(c) % 5 / 5 for c in completions]\n"}

@@ -9,6 +9,7 @@ from importlib import import_module
 
 import golden
 import numpy as np
+import own_method
 import pytest
 from commands import DEMOS, MAINS, PAIRS, call
 from made import one_error
@@ -20,7 +21,7 @@ from nanouft.plumbing.entry import command
 CASES = [(file.stem, typed) for file in sorted(golden.FOLDER.glob("mistakes/*.txt"))
          for typed in golden.read(f"mistakes/{file.stem}")]
 NAMES = {"train": train, "compare": compare, "DEMOS": DEMOS, "PAIRS": PAIRS, "np": np,
-         "Objective": Objective}
+         "Objective": Objective, **vars(own_method)}
 
 
 def exit_code(typed: str) -> int:
