@@ -21,7 +21,7 @@ from nanouft.run.folder import read_lines
 
 @pytest.fixture
 def mine(here):
-    """mine.py in the folder of a person; its mistakes are in recorded/mistakes/methods.txt."""
+    """mine.py in the folder of a person; its mistakes are in recorded/mistakes/losses.txt."""
     (here / "mine.py").write_text(MINE, encoding="utf-8")
     return here / "mine.py"
 

@@ -95,7 +95,7 @@ def test_the_equations_of_a_base_and_of_a_reward_model_are_their_losses():
                 "chosen", [R])
 
 
-def test_the_head_of_every_method_begins_with_its_name_and_has_an_equation():
+def test_the_heads_of_all_methods_begin_with_their_name_and_have_an_equation():
     """The pages show it: DPO, Robust DPO. Without a name they show that of the class."""
     told = {name: name_and_idea(HEADS[name]) for name in OBJECTIVES}
     assert all(called and idea for called, idea in told.values()), "NAME: what it does"

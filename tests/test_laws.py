@@ -266,5 +266,5 @@ def test_a_right_or_better_answer_is_pushed_up_and_a_worse_one_down(name):
         "its paper means it so, write the fact `contrary = True`, and why in the head")
 
 
-def test_every_method_is_one_level_below_objective():
+def test_all_methods_are_one_level_below_objective():
     assert all(cls.__bases__[0] in (Objective, Pairs) for cls in OBJECTIVES.values())

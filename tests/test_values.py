@@ -153,6 +153,6 @@ def test_no_two_forms_of_a_method_have_the_same_figures():
 
 
 @pytest.mark.parametrize("file", ["settings", "figures", "rows"])
-def test_what_is_recorded_is_of_a_method(file):
+def test_what_is_recorded_is_of_todays_methods(file):
     gone = {typed.partition(" ")[0] for typed in golden.read(file)} - {*OBJECTIVES}
     assert not gone, f"remove what tests/recorded/{file}.txt has of them"

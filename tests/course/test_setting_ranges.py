@@ -1,5 +1,5 @@
 """What a setting or a flag may be: the last value that is taken, and the first that is refused. The
-lines that refuse are in tests/recorded/mistakes/methods.txt."""
+lines that refuse are in tests/recorded/mistakes/losses.txt."""
 import math
 import typing
 from importlib import import_module
@@ -56,7 +56,7 @@ def test_a_method_learns_up_to_the_end_of_a_range_and_refuses_what_is_beyond(nam
             f"{form}: nothing is learned; give the setting a range without this value"
 
 
-def test_every_method_takes_the_settings_that_are_tested():
+def test_all_methods_take_the_settings_that_are_tested():
     assert all(takes(form) for form in FORMS)
 
 
