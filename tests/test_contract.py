@@ -2,7 +2,7 @@
 import json
 import shlex
 import sys
-from importlib import import_module
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from own_method import LOSS, MINE, ON_POLICY, RUN
 from nanouft import objectives, train
 from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES, find
-from nanouft.own import OF_RUN, OF_SAMPLES, reward_in
+from nanouft.own import OF_RUN, OF_SAMPLES
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.pushes import parse_methods
@@ -48,30 +48,13 @@ def test_a_class_of_the_registry_is_named_after_its_file(monkeypatch):
         OBJECTIVES["mine"]
 
 
-def test_from_python_a_method_of_your_own_is_a_plain_import(monkeypatch):
-    """It chooses its rows, although nothing of the registry is imported."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "nanouft"]:
-        monkeypatch.delitem(sys.modules, name)
-    anew = import_module("nanouft.objective")
-    rows, _ = import_module("nanouft.data.rows").read_dataset([{"prompt": "Hi", "response": "Ho"}])
-    mine = type("Mine", (anew.Objective,), {"data": "demos"})
-    assert [*mine().choose(rows)[0].roles] == ["answer"]
-    assert anew.Objective is not Objective and "nanouft.objectives.dpo" not in sys.modules
-
-
 @pytest.mark.parametrize("encoding, head, why", [
     ("utf-16", "", "mine.py: is UTF-16"), ("cp1252", "", "Windows-1252"),
     ("cp1252", "# coding: cp1252\n", ""), ("utf-8-sig", "", "")])
 def test_a_file_of_an_editor_of_windows_is_read_or_its_encoding_is_named(encoding, head, why, mine):
-    """As an objective, and as a reward."""
-    text = MINE + "def ü(completions):\n    return [1.0 for _ in completions]\n"
-    mine.write_bytes((head + text).replace("nats", "für").encode(encoding))
-    for read in (lambda: find("mine.py"), lambda: reward_in("mine.py", "ü")):
-        if why:
-            with pytest.raises(UserError, match=why):
-                read()
-        else:
-            read()
+    mine.write_bytes((head + MINE).replace("nats", "für").encode(encoding))
+    with pytest.raises(UserError, match=why) if why else nullcontext():
+        find("mine.py")
 
 
 def test_a_run_of_a_file_of_your_own_goes_on_with_this_file_alone(mine, capsys):

@@ -113,7 +113,7 @@ def test_the_gradient_is_the_derivative_where_a_form_has_no_equation_of_its_own(
                                     fast_mode=True), HELD[False]
 
 
-SIZES = [(x, x) for x in (0.0, 1e-9, 1e-6, 1e-3, 0.1, 30.0, 1e4)] + [(0.0, 1e4), (1e4, 0.0)]
+SIZES = [(0.0, 0.0), (1e-9, 1e-9), (1e-6, 1e-6), (0.1, 0.1), (1e4, 1e4), (0.0, 1e4), (1e4, 0.0)]
 
 
 @every_form
@@ -203,42 +203,37 @@ def test_log_probs_have_32_bits_in_mixed_precision_and_64_in_double(form):
 
 
 # ---- of what a class says of itself --------------------------------------------------------------
+def changed(batch: Batch, what: str) -> None:
+    """Other numbers in a column of the rows, or other log-probs of other models."""
+    if what in ("score", "label", "reward") and what in batch.per_row:
+        batch.per_row[what] = 0.9 - 0.7 * batch.per_row[what]
+    for role, s in batch.seqs.items():
+        if what == "reference" and s.ref_logp is not None or what == role:
+            s.ref_logp = 1.5 * s.ref_logp - 0.3
+        if what == role:
+            s.sampled_logp = 1.5 * s.sampled_logp - 0.3
+        if what.startswith("others"):
+            s.logp[2:] *= float(what.split()[1])
+
+
 @every_method
 def test_what_an_objective_says_that_it_reads_is_what_its_loss_reads(form):
-    """reference, data, scorer, measures_demos and coupled, by changing each number. (The reference
-    of distillation is its teacher.)"""
+    """Else it would be trained without it, or it would be computed for nothing. (The reference of
+    distillation is its teacher.)"""
     o, roles = form.objective, with_logps(form).seqs
 
-    def pushed(change=None, rows: int | None = None) -> torch.Tensor:
+    def pushed(what: str = "", rows: int | None = None) -> torch.Tensor:
         """The loss and its push on the first rows, after a change before credit."""
         batch = with_logps(form)
-        if change:
-            change(batch)
+        changed(batch, what)
         if o.on_policy and "answer" in batch.seqs:
             batch, _ = o.credit(batch)
         loss, grads = push(form, batch)
         return torch.cat([loss[None][:rows is None], *(g[:rows].flatten() for g in grads.values())])
-
-    def reference(batch) -> None:
-        for s in batch.seqs.values():
-            if s.ref_logp is not None:
-                s.ref_logp = 1.5 * s.ref_logp - 0.3
-
-    def demos(batch) -> None:
-        for s in (s for role, s in batch.seqs.items() if role == "demo"):
-            s.ref_logp, s.sampled_logp = 1.5 * s.ref_logp - 0.3, 1.5 * s.sampled_logp - 0.3
-
-    def column(name: str):
-        return lambda batch: batch.per_row.update(
-            {name: 0.9 - 0.7 * batch.per_row[name]} if name in batch.per_row else {})
-
-    def others(scale: float):
-        return lambda batch: [s.logp[2:].mul_(scale) for s in batch.seqs.values()]
     whole, first = pushed(), pushed(rows=2)
-    reads = {name: not torch.equal(pushed(change), whole)
-             for name, change in (("reference", reference), ("demo", demos),
-                                  *((x, column(x)) for x in ("score", "label", "reward")))}
-    reads["coupled"] = any(not torch.equal(pushed(others(x), rows=2), first) for x in (0.1, 3))
+    reads = {what: not torch.equal(pushed(what), whole)
+             for what in ("reference", "demo", "score", "label", "reward")}
+    reads["coupled"] = any(not torch.equal(pushed(f"others {x}", rows=2), first) for x in (0.1, 3))
     assert reads == {
         "reference": o.reference or form.name == "distill",
         "demo": "demo" in roles and o.measures_demos,
