@@ -82,7 +82,7 @@ def test_chord_shows_one_demonstration_per_prompt_each_once_before_any_comes_aga
     made, shown = source("chord", mix="6:10"), []
     for number in range(6):
         s = sampled_batch(made, number).seqs["demo"]
-        texts = [made.sampler.tok.decode(ids[on > 0].tolist()) for ids, on in zip(s.targets, s.mask)]
+        texts = [made.sampler.tok.decode(x[on > 0].tolist()) for x, on in zip(s.targets, s.mask)]
         assert all(bool(text) == (i % K == 0) for i, text in enumerate(texts))
         shown += filter(None, texts)
     assert len({*shown[:P]}) == P and {*shown[:P]} != {*shown[P:2 * P]}
