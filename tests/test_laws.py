@@ -113,7 +113,7 @@ def test_the_gradient_is_the_derivative_where_a_form_has_no_equation_of_its_own(
                                     fast_mode=True), HELD[False]
 
 
-SIZES = [(0.0, 0.0), (1e-9, 1e-9), (1e-6, 1e-6), (0.1, 0.1), (1e4, 1e4), (0.0, 1e4), (1e4, 0.0)]
+SIZES = (0.0, 0.0), (1e-6, 1e-6), (0.1, 0.1), (0.0, 1e4), (1e4, 0.0)
 
 
 @every_form
