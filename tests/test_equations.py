@@ -60,7 +60,7 @@ def step(form: Form, o: Objective) -> Batch:
         unsure.extra["share"] = sure.mask - sure.extra["share"]
     if o.on_policy and "answer" in batch.seqs:
         batch, _ = o.credit(batch)
-    return replace(batch, progress=0.3)
+    return batch
 
 
 def is_the_loss(line: Line, o: Objective, batch: Batch, role: str, leaves: list) -> None:
@@ -79,10 +79,11 @@ def is_the_loss(line: Line, o: Objective, batch: Batch, role: str, leaves: list)
 def test_the_equation_in_the_head_of_the_file_is_the_loss_of_the_code(form):
     line = line_of(form)
     o = other_numbers(form.objective, line)
-    batch = step(form, o)
-    leaves = [x.requires_grad_() for s in batch.seqs.values()
-              for x in (s.logp, s.extra.get("values")) if x is not None]
-    is_the_loss(line, o, batch, "mix_sure" if form.name == "sftmix" else "answer", leaves)
+    for progress in (0.3, 0.9)[:1 + ("progress" in str(line))]:
+        batch = replace(step(form, o), progress=progress)
+        leaves = [x.requires_grad_() for s in batch.seqs.values()
+                  for x in (s.logp, s.extra.get("values")) if x is not None]
+        is_the_loss(line, o, batch, "mix_sure" if form.name == "sftmix" else "answer", leaves)
 
 
 def test_the_equations_of_a_base_and_of_a_reward_model_are_their_losses():
