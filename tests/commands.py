@@ -48,6 +48,7 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
          "rated.jsonl": [PAIRS[0] | {"score_chosen": 8.5, "score_rejected": 3}],
          "fair.jsonl": [PAIRS[0] | {"score_chosen": 0.9, "score_rejected": 0.2}], "dpo.py": "",
          "script.py": "import nanouft\nnanouft.train.run('sft', steps=1, plain=True)\n",
+         "mine.py": "",
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"
                  "def f(completions):\n    return [len(c) % 5 / 5 for c in completions]\n"}

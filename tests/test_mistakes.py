@@ -9,6 +9,7 @@ from importlib import import_module
 
 import golden
 import numpy as np
+import own_method
 import pytest
 from commands import DEMOS, MAINS, PAIRS, call
 from made import one_error
@@ -25,7 +26,8 @@ CASES = [(file.stem, typed) for file in sorted(golden.FOLDER.glob("mistakes/*.tx
 NAMES = {"train": train, "evaluate": evaluate, "sample": sample, "compare": compare, "np": np,
          "DEMOS": DEMOS, "PAIRS": PAIRS, "Objective": Objective, "Pairs": Pairs, "DPO": DPO,
          "check": check.main, "exam": exam.main, "grade": grade.main,
-         "trainer": lambda line: import_module("nanouft.trainer").main(shlex.split(line))}
+         "trainer": lambda line: import_module("nanouft.trainer").main(shlex.split(line)),
+         **vars(own_method)}
 
 
 def exit_code(typed: str) -> int:
