@@ -58,7 +58,7 @@ def test_a_file_of_an_editor_of_windows_is_read_or_its_encoding_is_named(encodin
 
 
 def test_a_run_of_a_file_of_your_own_goes_on_with_this_file_alone(mine, capsys):
-    """To the same bytes: test_loop.py. It must be named: test_folders.py."""
+    """To the same bytes: test_interrupted.py. It must be named: test_folders.py."""
     with killed_in_step(3), pytest.raises(KeyboardInterrupt):
         train.main(shlex.split(RUN + "--aim 2 --out broken"))
     assert "mine is not yours" in capsys.readouterr().out, "what is to be said of it first"

@@ -195,7 +195,7 @@ def test_rows_in_memory_may_hold_what_pandas_and_torch_make():
             ({"train": [plain], "test": [plain]}, "demos", "refused: rows: is a dictionary of "
              "splits (train, test); give one of them, or a list of dictionaries"),
             (pandas.DataFrame([["a", "b"]]), "demos", "refused: rows: no usable training rows (1: "
-             "no prompt, as in rows, row 1; the first such row has the fields 0, 1)")):
+             "no prompt, or an empty one, among the fields 0, 1, as in rows, row 1)")):
         assert made_of(given, kind).partition("   ignored")[0].startswith(told)
 
 
