@@ -254,36 +254,26 @@ def test_the_same_command_makes_nothing_again(ran, scene):
     assert {x: x.stat().st_mtime_ns for x in RUNS.rglob("*")} == before
 
 
-def test_what_a_power_cut_has_left_is_made_again(ran, scene):
-    """An empty, a cut or an empty file of the right length, or a hole where a page was not yet on
-    the disk."""
-    run = ran.run(ran.arms[1], 1)
+def test_what_a_kill_or_a_power_cut_has_left_is_made_again_and_nothing_else_goes(ran, scene):
+    """A file is cut, or has zeros where a page was not yet on the disk; a training that is whole,
+    but was not renamed."""
+    run, killed = ran.run(ran.arms[1], 1), ran.run(ran.arms[2], 1)
     scores, file = repr(runs.scores_of(run)), run.folder / runs.MADE
-    kept = {x: x.read_bytes() for x in (run.scores, file)}
-    for cut in (lambda x: b"", lambda x: x[:-40], lambda x: bytes(len(x)),
-                lambda x: x[:60] + bytes(8) + x[68:]):
-        run.scores.write_bytes(cut(kept[run.scores]))
-        assert not runs.is_done(run) and runs.is_trained(run)
-        file.write_bytes(cut(kept[file]))
+    for cut in (lambda x: x[:60] + bytes(8) + x[68:], lambda x: x[:-40], lambda x: b""):
+        run.scores.write_bytes(cut(run.scores.read_bytes()))
+        assert not runs.is_done(run)
+        file.write_bytes(cut(file.read_bytes()))
         assert not runs.is_trained(run) and runs.cpu_seconds(run) == 0
-        file.write_bytes(kept[file])
-    file.write_bytes(b"")
-    verdict, made = compared(SCENE)
-    assert made == [run] and repr(runs.scores_of(run)) == scores
-    assert [x["mean"] for x in verdict.table] == [x["mean"] for x in scene[1].table]
-
-
-def test_a_half_made_training_is_removed_and_nothing_else(ran):
-    run = ran.run(ran.arms[2], 1)
-    half = run.folder.with_name(f"{run.folder.name}.elsewhere-12.partial")
-    shutil.move(run.folder, half)               # all is there, but it was not renamed
-    own = [RUNS / "my.partial", RUNS / f"{run.folder.name}.partial", Path("out/my-1.partial"),
-           run.folder.with_name(f"{run.folder.name}-copy")]
+    half = killed.folder.with_name(f"{killed.folder.name}.elsewhere-12.partial")
+    shutil.move(killed.folder, half)
+    own = [RUNS / "my.partial", RUNS / f"{killed.folder.name}.partial", Path("out/my-1.partial"),
+           killed.folder.with_name(f"{killed.folder.name}-copy")]
     for place in own:
         place.mkdir()
-        (place / "file").touch()
-    assert compared(SCENE)[1] == [run] and not half.exists()
-    assert all((place / "file").exists() for place in own)
+    verdict, made = compared(SCENE)
+    assert {*made} == {run, killed} and repr(runs.scores_of(run)) == scores
+    assert verdict.table[1:] == scene[1].table[1:] and not half.exists()
+    assert all(place.exists() for place in own)
 
 
 @pytest.mark.slow

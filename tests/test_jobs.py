@@ -9,6 +9,7 @@ import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -216,41 +217,6 @@ def test_a_second_comparison_in_a_folder_waits_for_the_first(capsys):
     assert entered
 
 
-SCRIPT = """
-import multiprocessing
-import sys
-from pathlib import Path
-from nanouft.compare import jobs, runs
-from nanouft.compare.scoring import EvalSpec
-
-with open("imports", "a") as file:
-    file.write(__name__ + " ")
-
-def task(place) -> None:
-    run = runs.run_of(Path(place), "start", None, EvalSpec(items=2, tasks=("list",)), "base")
-    with jobs.local_workers(1) as submit, jobs.RunsBar(1, 1) as bar:
-        jobs.make_runs([run], submit, bar)
-    assert runs.is_done(run)
-
-if __name__ == "__main__":
-    task("one")
-    process = multiprocessing.get_context("spawn").Process(target=task, args=["two"], daemon=True)
-    process.start()
-    process.join()
-    sys.exit(process.exitcode)
-"""
-
-
-@pytest.mark.slow
-def test_a_run_reads_nothing_of_the_script_and_a_daemonic_process_compares():
-    """A daemonic process, of Celery say, may have no children of multiprocessing."""
-    Path("script.py").write_text(SCRIPT)
-    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)})
-    assert done.returncode == 0, done.stderr
-    assert Path("imports").read_text() == "__main__ __mp_main__ "
-
-
 # ---- cores, GPUs, costs --------------------------------------------------------------------------
 def test_there_are_as_many_workers_as_cores_of_this_job_or_gpus(monkeypatch):
     """Played: the names of GPUs go to processes that compute on the CPU."""
@@ -266,12 +232,25 @@ def test_there_are_as_many_workers_as_cores_of_this_job_or_gpus(monkeypatch):
     assert planned(f"sft dft {SMALL}").cfg.workers == 1
 
 
-def test_each_worker_sees_one_gpu():
+def test_each_worker_sees_one_gpu_and_nothing_of_the_script_that_called(monkeypatch):
+    Path("script.py").write_text("open('script-was-run', 'w')")
+    script = ModuleType("__main__")
+    script.__file__ = str(Path("script.py").resolve())
+    monkeypatch.setitem(sys.modules, "__main__", script)
     c = planned(f"{LINE} --seeds 3")
     with jobs.local_workers(3, ["3", "MIG-5"]) as submit:
         make([c.run(c.arms[1], seed) for seed in range(3)], submit)
     seen = sorted(x.read_text() for x in Path().glob("seen-*"))
     assert seen in (["3", "3", "MIG-5"], ["3", "MIG-5", "MIG-5"])
+    assert not Path("script-was-run").exists()
+
+
+def test_a_daemonic_process_compares_too(monkeypatch):
+    """Of Celery, say. It may have no children of multiprocessing."""
+    monkeypatch.setattr(jobs, "current_process", lambda: SimpleNamespace(daemon=True))
+    monkeypatch.setattr(jobs.Processes, "do", None)
+    with jobs.local_workers(1) as submit:
+        make([initial()], submit)
 
 
 @pytest.mark.slow
