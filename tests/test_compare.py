@@ -32,7 +32,7 @@ from nanouft.gpt import BASE, shipped_base
 from nanouft.plumbing.errors import UserError
 
 OF_ROWS = "--data pairs.jsonl --tries 1 --seeds 2 --steps 1 --device cpu"
-SCENE = f"sft mine.py sft+mine.py twin=sft {OF_ROWS}"
+SCENE = f"sft mine.py sft+mine.py twin=sft --by nll {OF_ROWS}"
 WORLD = ("--skills list --rows 8 --steps 1 --batch-size 8 --items 10 --tries 1 --seeds 2 "
          "--device cpu")
 
@@ -76,15 +76,15 @@ def test_each_score_is_of_the_model_of_its_method_and_seed(ran, scene):
     file, verdict = [*csv.DictReader((ran.folder / "scores.csv").open())], scene[1]
     assert {x["seed"] for x in file if x["method"] == "twin"} == {"500", "501"}
     for arm, told in zip(ran.arms, verdict.table[1:]):
-        of_arm = [[float(x["prefers"]) for x in file if x["method"] == arm.name
+        of_arm = [[float(x["nll"]) for x in file if x["method"] == arm.name
                    and x["seed"] == str(seed + 500 * arm.copy)] for seed in ran.seeds]
         for seed, scores in zip(ran.seeds, of_arm):
             run = ran.run(arm, seed)
             again = measure(EvalSpec(str(ran.parts["test"])), str(run.folder))
-            assert scores == [*again["prefers"]["rows"]]
-        assert (told["name"], told["mean"]) == (arm.name, pytest.approx(100 * np.mean(of_arm)))
+            assert scores == pytest.approx(again["nll"]["rows"], rel=1e-5)
+        assert (told["name"], told["mean"]) == (arm.name, pytest.approx(np.mean(of_arm), rel=1e-5))
     results, questions = verdicts.verdicts(ran)
-    assert len({x.others["nll"] for x in results}) == 5, "each model is another one"
+    assert len({x for of in results for x in of.seed_scores()}) == 1 + 4 * 2, "all are others"
     _, sft, mine, chain, _ = results
     assert chain.sequences == sft.sequences + mine.sequences and mine.sequences == 2 * sft.sequences
     for seed in ran.seeds:
@@ -107,7 +107,7 @@ def test_each_command_of_a_report_makes_the_weights_that_were_evaluated(ran, sce
     command, *trainings = re.findall(r"^python -m (nanouft\..+)$", text, re.M)
     again, made = compared(command.partition(" ")[2])
     assert made == [] and again.text == scene[1].text and again.folder == scene[1].folder
-    assert len(trainings) == 8
+    assert len(trainings) == 8 and "--init out/compare" not in text, "a chain starts from those"
     for line in [next(x for x in trainings if f"/{name}_" in x) for name in ("sft_lr",
                                                                              "sft_mine.py")]:
         train.main(shlex.split(line)[1:])
