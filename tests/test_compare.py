@@ -89,6 +89,10 @@ def test_each_score_is_of_the_model_of_its_method_and_seed(ran, scene):
     assert chain.sequences == sft.sequences + mine.sequences and mine.sequences == 2 * sft.sequences
     for seed in ran.seeds:
         assert ran.run(ran.arms[2], seed).init == str(ran.run(ran.arms[0], seed).folder)
+    means = {x["name"]: x["mean"] for x in verdict.table}
+    for told in verdict.differences:
+        first, second = told["name"].split(" - ")
+        assert told["mean"] == pytest.approx(means[first] - means[second])
     assert {q.n_comparisons for q in questions} == {6}
     assert [q.name for q in questions] == [x["name"] for x in verdict.differences] == [
         "mine.py - sft", "sft+mine.py - sft", "twin - sft", "sft+mine.py - mine.py",
