@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nanouft.gpt import GPT
 from nanouft.models.tokenizer import Tokenizer
+from nanouft.plumbing.printing import quantity
 
 LOGIT_BUDGET = 2**26    # logits that exist at once while measuring and decoding
 LOGIT_COPIES = 5        # tensors of that size at the same time: log-softmax, its exp, the sum ...
@@ -184,7 +185,7 @@ def why_unfinished(a: Answer, tok: Tokenizer) -> str:
     another turn before its EOS token <|end|> has not stopped."""
     if tok.user in a.ids or tok.assistant in a.ids:
         return "goes on with another question"
-    return "" if a.ended else f"cut at {len(a.ids)} tokens"
+    return "" if a.ended else f"cut at {quantity(len(a.ids), 'tokens')}"
 
 
 def stops(a: Answer, tok: Tokenizer) -> bool:

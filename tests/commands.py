@@ -18,7 +18,6 @@ from nanouft import generate
 from nanouft.plumbing.entry import command
 from nanouft.run.checkpoint import BEST, CHECKPOINT
 
-ROOT = Path(__file__).parents[1]
 MAINS = {name: import_module(f"nanouft.{name}").main
          for name in ("train", "evaluate", "sample", "pretrain", "reward", "pushes")}
 MAINS["data"] = import_module("nanouft.data.__main__").main
@@ -44,8 +43,12 @@ FILES = {"demos.jsonl": DEMOS, "pairs.jsonl": PAIRS,
          "held.jsonl": [{"prompt": "Sort b a.", "response": "a b", "score": 1},
                         {"prompt": "Name a colour.", "response": "red"}],
          "spaces.jsonl": [*DEMOS, {"prompt": "Say", "response": "a" + " " * 10**6 + "b"}],
+         "kind.jsonl": [{"system": "You answer 'mails'.", **d} for d in DEMOS[:4]],
+         "lines.jsonl": [{"system": "Two\nlines " * 9, **d} for d in DEMOS[:4]],
          "rated.jsonl": [PAIRS[0] | {"score_chosen": 8.5, "score_rejected": 3}],
          "fair.jsonl": [PAIRS[0] | {"score_chosen": 0.9, "score_rejected": 0.2}], "dpo.py": "",
+         "script.py": "import nanouft\nnanouft.train.run('sft', steps=1, plain=True)\n",
+         "mine.py": "",
          "r.py": "def length(completions, gold, **others):\n    return [len(c) / 9 for c in "
                  "completions]\ndef wrong(completions):\n    return 1 / 0\n"
                  "def f(completions):\n    return [len(c) % 5 / 5 for c in completions]\n"}
@@ -114,7 +117,8 @@ OF_RUN = "model.safetensors config.json tokenizer.json metrics.jsonl eval.json".
 def is_like(run: Path, whole: Path) -> None:
     """It has the bytes of a run that was never interrupted, and nothing is left over."""
     for file in OF_RUN:
-        assert (run / file).read_bytes() == (whole / file).read_bytes(), file
+        alike = (run / file).read_bytes() == (whole / file).read_bytes()
+        assert alike, f"{file} differs"                 # pytest would look for minutes where
     assert not [f.name for f in run.rglob("*")
                 if f.name in (CHECKPOINT, BEST) or "partial" in f.name]
 

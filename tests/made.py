@@ -21,7 +21,7 @@ from nanouft.data.row import Row
 from nanouft.data.selection import demo_rows
 from nanouft.device import Device
 from nanouft.gpt import GPT, GPTConfig
-from nanouft.models.folders import save_model, start_model
+from nanouft.models.folders import save_model
 from nanouft.models.tokenizer import NANO_PATTERN, Tokenizer, Turn
 from nanouft.models.tokenizer import nano as shipped
 from nanouft.objectives import OBJECTIVES
@@ -232,7 +232,7 @@ def prepared(text: str) -> Batch:
         answers, _ = encode(demo_rows(rows), NANO, TINY.n_ctx)
         R = torch.tensor([0.5 if i < 4 else (7 * i % 11) / 11 for i in range(len(answers))])
         batch = collate(answers, range(len(answers)), NANO.pad)
-        batch.per_row = {"reward": R, "score": R, "ended": torch.ones_like(R)}
+        batch.per_row = {"reward": R, "score": R, "ended": (torch.arange(len(R)) % 5 > 0).float()}
         if "demos" in o.kinds():                        # beside the first answers to four prompts
             there = torch.tensor([float(i % 4 == 0 and i < 16) for i in range(len(R))])
             s = batch.seqs["answer"]
@@ -244,7 +244,11 @@ def prepared(text: str) -> Batch:
         batch, _ = credit_rollout(batch, o)
     else:
         rows, _ = encode(o.choose(DATA), NANO, TINY.n_ctx)
-        rows = FrozenModels(start, NANO.pad, CPU, start_model).prepare(rows, o, 3)
+        if o.first_models:                              # each is a model of its own
+            names = ["2", "3"][:len(getattr(o, o.first_models.setting))]
+            o = replace(o, **{o.first_models.setting: names})
+        rows = FrozenModels(start, NANO.pad, CPU, lambda seed: (nano(int(seed)), NANO)
+                            ).prepare(rows, o, 3)
         batch = collate(rows, range(len(rows)), NANO.pad)
     batch = replace(batch, seed=step_seed(3, 5))
     with torch.no_grad():

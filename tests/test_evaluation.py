@@ -3,24 +3,23 @@ eval_metrics.py)."""
 import json
 import statistics
 
+import golden
 import numpy as np
 import pytest
-from made import CPU, DATA, NANO, nano, say
+import torch
+from made import CPU, DATA, NANO, nano, say, tiny
 from test_plan import planned
 
-from nanouft import evaluate, train, world
+from nanouft import evaluate, world
 from nanouft.data.batches import Encoded, Tokens, encode
 from nanouft.data.row import Row
-from nanouft.device import Device
 from nanouft.objectives import OBJECTIVES
 from nanouft.pictures import plots
-from nanouft.plumbing.files import read_json, write_json
-from nanouft.run import eval_metrics, evaluation
-from nanouft.run.checkpoint import Log
+from nanouft.plumbing.files import write_json
+from nanouft.run import checkpoint, eval_metrics, evaluation
 from nanouft.run.config import read_flags
 from nanouft.run.eval_metrics import Measurement, held_out_metrics
 from nanouft.run.evaluation import EvalResult, evaluate_run, scores_answers
-from nanouft.run.folder import read_lines
 from nanouft.run.reference import FrozenModels, Numbers
 
 COMPARED = [name for name, cls in OBJECTIVES.items()
@@ -61,24 +60,20 @@ def test_a_method_that_reads_demonstrations_beside_other_rows_tells_their_loss(l
         assert said.count(f"{[*of.values()][0]:.3f}   ({of['rows']} rows)") == 1
 
 
-@pytest.mark.parametrize("lost, told", [(0.19, False), (0.21, True)])
-def test_a_task_is_called_unlearned_if_it_loses_more_than_20_points(lost, told, capsys):
-    was, now = ({name: {"score": score, "words": score, "ends": 1.0} for name, score in
-                 (("sum", 0.9), ("sort", sort))} for sort in (0.5, 0.5 - lost))
+@pytest.mark.parametrize("given", golden.read("scores_of_tasks"))
+def test_what_a_run_gained_is_split_into_words_and_stopping_and_what_it_lost_is_named(
+        given, recorded, capsys):
+    """Of 40 points 10 may be for better words: the other 30 had the words before, and did not
+    stop. A task is forgotten if it loses 20 points."""
+    was, now = ({name: dict(zip(("score", "words", "ends"), x)) for name, x in tasks.items()}
+                for tasks in json.loads(given))
     evaluation.print_tasks(was, now)
     said = capsys.readouterr().out
-    assert ("forgotten: sort -21 points" in said) == told == ("forgotten" in said)
-
-
-def test_what_a_run_gained_is_split_into_words_and_stopping(capsys):
-    """Of 40 points 10 are for better words: the other 30 had the words before, and did not stop."""
-    was, now = ({"list": {"score": score, "words": words, "ends": score}}
-                for score, words in ((0.5, 0.8), (0.9, 0.9)))
-    evaluation.print_tasks(was, now)
-    said = capsys.readouterr().out
-    assert "50       90    80 -> 90   50 -> 90" in said
-    assert "mean +40: +10 for better words, +30 for stopping after them" in said
     assert max(map(len, said.splitlines())) <= 80
+    recorded("scores_of_tasks", given, said)
+
+
+def test_the_words_of_an_answer_end_where_it_begins_another_turn():
     assert evaluation.words_of("hen fox <|user|> Say hen.") == "hen fox"
 
 
@@ -115,9 +110,11 @@ def test_held_out_rows_that_are_scored_more_often_are_fewer(more, scored):
 
 @pytest.mark.parametrize("max_new", [3, 40])
 def test_answers_that_a_reward_scores_are_as_long_as_in_training(max_new):
+    """And without white space around them, as there."""
     rows = [Row(say("user", x)) for x in ("Say fig.", "Say pig.")]
-    told = evaluated(f"grpo --reward r.py:f --max-new {max_new}", rows, lambda rows, texts: [1, 2])
-    assert told.metrics["held_out"]["reward"] == 1.5
+    told = evaluated(f"grpo --reward r.py:f --max-new {max_new}", rows, lambda rows, texts: [
+        len(text) - len(text.strip()) + i for i, text in enumerate(texts, 1)])
+    assert told.metrics["held_out"]["reward"] == 1.5 and told.metrics["held_out"]["rows"] == 2
     assert {x["unfinished"] for x in told.answers} == {f"cut at {max_new} tokens"}
 
 
@@ -137,16 +134,14 @@ def test_the_answers_that_are_shown_are_to_different_questions():
     assert [x["prompt"] for x in told.answers] == ["Say a.", "Say b."]
 
 
-def test_of_steps_that_are_equally_good_the_first_is_kept(tmp_path, monkeypatch):
-    """Its accuracy stays one half, because nothing moves."""
-    monkeypatch.chdir(tmp_path)
-    rows = [{"prompt": f"Say {i}.", "chosen": f"{i}", "rejected": f"no {i}"} for i in range(12)]
-    run = train.run("dpo", data=rows, lr=1e-12, steps=3, batch_size=4, eval_every=1, keep="best",
-                    plain=True, device="cpu")
-    held_out = [x["held_out"]["accuracy"] for x in read_lines(run.folder / "metrics.jsonl")
-                if "held_out" in x]
-    assert held_out == [0.5] * 3
-    assert read_json(run.folder / "eval.json")["kept"] == {"step": 1, "accuracy": 0.5}
+@pytest.mark.parametrize("figure, values, kept", [
+    ("accuracy", (0.5, 0.5, 0.5), 1), ("auc", (0.5, 0.7, 0.6), 2), ("nll", (2.0, 1.0, 1.0), 2)])
+def test_of_steps_that_are_equally_good_the_first_is_kept(figure, values, kept, tmp_path):
+    for step, value in enumerate(values, 1):
+        checkpoint.keep_best(tmp_path, step, {figure: value, "rows": 1}, tiny(step))
+    best = tiny()
+    assert checkpoint.load_best(tmp_path, best) == {"step": kept, figure: values[kept - 1]}
+    assert torch.equal(best.wte.weight, tiny(kept).wte.weight)
 
 
 def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
@@ -154,9 +149,6 @@ def test_a_figure_that_is_not_there_is_null_in_json(tmp_path):
     write_json(tmp_path / "eval.json", {"auc": 0.5, "low": float("nan"), "high": [float("inf")]})
     assert json.loads((tmp_path / "eval.json").read_text(), parse_constant=pytest.fail) == {
         "auc": 0.5, "low": None, "high": [None]}
-    log = Log(tmp_path / "metrics.jsonl", 0, Device())
-    log.write({"step": 1, "held_out": {"low": float("nan")}})
-    assert "null" in (tmp_path / "metrics.jsonl").read_text()
 
 
 def test_an_interval_holds_the_truth_in_95_of_100_draws():

@@ -70,14 +70,13 @@ def run_line(line: str) -> None:
         assert line.startswith(LEFT_OUT), f"nobody runs: {line}"
 
 
-def test_every_folder_of_the_first_run_opens_in_transformers(first_run):
+def test_the_first_run_ends_in_folders_that_transformers_opens_and_rows_that_una_reads(
+        first_run, monkeypatch):
+    """Its last lines bring scores to 0 to 1."""
     from transformers import AutoModelForCausalLM
-    for name in ("sft", "dpo"):
-        AutoModelForCausalLM.from_pretrained(first_run / "out" / name)
-
-
-def test_scores_that_were_brought_to_0_to_1_are_read_by_una(first_run, monkeypatch):
     monkeypatch.chdir(first_run)
+    for name in ("sft", "dpo"):
+        AutoModelForCausalLM.from_pretrained(f"out/{name}")
     flags = "--objective una --data rated.jsonl --steps 1 --batch-size 2 --plain --device cpu"
     assert command(train.main, ["--init", "out/sft", "--out", "una", *flags.split()]) == 0
     row = json.loads(Path("rated.jsonl").read_text().splitlines()[0])

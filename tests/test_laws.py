@@ -1,4 +1,4 @@
-"""Invariants of every objective, in every form. What a method *is* stands in its equation:
+"""Laws that every objective keeps, in every form. What a method *is* stands in its equation:
 test_equations.py."""
 import math
 from dataclasses import replace
@@ -8,20 +8,40 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from made import FORMS, HELD, NANO, ONLY_READ, batch_of, learn, nano, push, same, with_logps
-from torch.overrides import TorchFunctionMode
+from made import (
+    DATA,
+    FORMS,
+    HELD,
+    NANO,
+    ONLY_READ,
+    Form,
+    batch_of,
+    learn,
+    nano,
+    push,
+    same,
+    with_logps,
+)
+from test_equations import HEADS, line_of
 
 from nanouft.batch import Batch
 from nanouft.device import Device
 from nanouft.objective import Objective
-from nanouft.playground.docstrings import equations, method_docstring
+from nanouft.objectives import OBJECTIVES
+from nanouft.objectives.dpo import Pairs
 from nanouft.plumbing.ranges import ranges_of
+from nanouft.pushes import token_pushes
 
-pytestmark = pytest.mark.parametrize("form", FORMS, ids=str)
+every_form = pytest.mark.parametrize("form", FORMS, ids=str)
+every_method = pytest.mark.parametrize("form", [f for f in FORMS if not f.told], ids=str)
 model = cache(lambda dtype=torch.float64: nano(n_layer=1).to(dtype))    # no test changes it
-WAITS = {*"""cpu numpy __array__ tolist item __bool__ __int__ __float__ __index__ equal allclose
-         nonzero argwhere masked_select unique unique_consecutive bincount one_hot
-         repeat_interleave""".split()}
+
+# What to change, if a law is broken
+SUMS = "Read positions by s.sum or s.mean, which leave out the others."
+TOTALS = "Divide by batch.n or batch.tokens, those of the whole step; else say coupled = True."
+FINITE = ("Write F.logsigmoid for the log of a sigmoid, expm1(x) for exp(x) - 1, and "
+          "exp(x.clamp_max(20)) for exp(x), as k3 of on_policy.py does; choose by masked_fill or "
+          "where, because 0 * inf is nan. The head need not show such a clamp.")
 
 
 @cache
@@ -32,67 +52,28 @@ def whole(name: str) -> tuple:
     return batch, *learn(form, model(), [batch])
 
 
-class Waits(TorchFunctionMode):
-    """`found` lists the calls at which a CPU waits for a GPU: a copy, or a result or a size that
-    depends on numbers."""
-    def __init__(self):
-        super().__init__()
-        self.found: list[str] = []
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        name, how = function.__name__, args[1:] if len(args) > 1 else ()
-        if name == "__getitem__" or name == "__setitem__":
-            where = how[0] if isinstance(how[0], tuple) else how[:1]
-            waits = any(isinstance(x, torch.Tensor) and x.dtype == torch.bool for x in where)
-        else:
-            waits = name in WAITS or name == "to" and isinstance(how[0], str)       # "cpu"
-        if waits:
-            self.found.append(name)
-        return function(*args, **kwargs or {})
-
-
-def equation(form) -> str:
-    """The equation of this form in the head of its file, with all the formulas that it uses."""
-    head = method_docstring(type(form.objective))
-    lines = {line.name: line for line in equations(form.name, head)}
-    assert form.name in lines, f"the head of {form.name}.py has no equation, `    L = ...`"
-    settings = [f"{form.name} --{name} {x}" for name, x in vars(form.objective).items()]
-    line = lines[next((x for x in settings if x in lines), form.name)]
-    return " ".join([line.loss, *line.formulas.values()])
-
-
-def is_read(form, role: str, s) -> torch.Tensor:
+def is_read(form: Form, role: str, s) -> torch.Tensor:
     """The targets that a loss may read: response tokens; ORPO reads the prompt of a chosen row."""
     return (s.not_padding if form.name == "orpo" and role == "chosen" else s.mask) > 0
 
 
-def test_a_loss_is_a_pure_function_that_waits_for_nobody(form):
-    """One number, the same twice; it writes nothing; a GPU is never asked for a number."""
+# ---- of a loss -----------------------------------------------------------------------------------
+@every_form
+def test_a_loss_is_one_number_the_same_twice_and_writes_nothing(form):
     assert isinstance(form.objective, Objective)
-    batch, there, net = with_logps(form), batch_of(form), model()
+    batch = with_logps(form)
     before = {role: s.logp.requires_grad_().detach().clone() for role, s in batch.seqs.items()}
     (loss, figures), (again, _) = (form.objective.loss(batch) for _ in range(2))
     assert loss.shape == () and loss.dtype == torch.float64 and torch.equal(loss, again)
     assert all(math.isfinite(float(x)) for x in figures.values())
     assert not any(getattr(x, "requires_grad", False) for x in figures.values()), "no graph"
     same({role: s.logp.detach() for role, s in batch.seqs.items()}, before, 0)
-    with Waits() as waits:
-        form.objective.forward(net, there)
-        form.objective.loss(there)
-    of_mixture = ["__int__", "nonzero"]                 # its length, and where it has tokens
-    assert waits.found == of_mixture * (str(form) == "sftmix")
 
 
-SUMS = "Read positions by s.sum or s.mean, which leave out the others."
-FINITE = ("Write F.logsigmoid for the log of a sigmoid, and exp(x.clamp_max(20)) for exp(x), as k3 "
-          "of on_policy.py does; choose by masked_fill or where, because 0 * inf is nan. The head "
-          "need not show such a clamp.")
-TOTALS = "Divide by batch.n or batch.tokens, those of the whole step; else say coupled = True."
-
-
+@every_form
 def test_a_masked_position_is_never_read_and_never_pushed(form):
     want, grads = push(form, with_logps(form))
-    for garbage in (99.0, math.inf, math.nan):
+    for garbage in (99.0, math.nan):
         batch = with_logps(form)
         for role, s in batch.seqs.items():
             s.logp = s.logp.masked_fill(~is_read(form, role, s), garbage)
@@ -108,6 +89,76 @@ def test_a_masked_position_is_never_read_and_never_pushed(form):
         assert (~on).any() and (g[~on] == 0).all() and (g[on] != 0).any()
 
 
+@every_form
+def test_the_order_of_rows_changes_nothing(form):
+    batch = with_logps(form)
+    want, grads = push(form, batch)
+    back = list(range(batch.n))[::-1]
+    got, g = push(form, batch.map(lambda x: x[back]))
+    same(got, want)
+    same(g, {role: x[back] for role, x in grads.items()})
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if not line_of(form)
+                                  and "sg(" not in HEADS[form.name]], ids=str)
+def test_the_gradient_is_the_derivative_where_a_form_has_no_equation_of_its_own(form):
+    batch = with_logps(form)
+    trained = [s for role, s in batch.seqs.items() if role not in ONLY_READ]
+
+    def loss(*logps: torch.Tensor) -> torch.Tensor:
+        for s, x in zip(trained, logps):
+            s.logp = x
+        return form.objective.loss(batch)[0]
+    assert torch.autograd.gradcheck(loss, [s.logp.requires_grad_() for s in trained],
+                                    fast_mode=True), HELD[False]
+
+
+SIZES = (0.0, 0.0), (1e-6, 1e-6), (0.1, 0.1), (0.0, 1e4), (1e4, 0.0)
+
+
+@every_form
+def test_in_fp32_it_is_finite_and_has_the_digits_of_fp64(form):
+    """Also where a model is certain of one answer, or finds the other one hopeless. A gradient is
+    compared with the largest one of its row."""
+    for first, others in SIZES:
+        found, at = [], f"log-probs of about {-first:g} and {-others:g}"
+        for dtype in (torch.float32, torch.float64):
+            batch = with_logps(form).cast(torch.float32)            # fp64 reads the same numbers
+            for i, s in enumerate(batch.seqs.values()):
+                for name in ("logp", "ref_logp", "sampled_logp"):
+                    if (x := getattr(s, name)) is not None:
+                        setattr(s, name, (others if i else first) * x.clamp_min(-3))
+            batch = batch.cast(dtype)
+            loss, grads = push(form, batch)
+            found.append({"the loss": loss, **form.objective.loss(batch)[1],
+                          **{f"its gradient by {role}": x for role, x in grads.items()}})
+        for name, x in found[1].items():
+            x, y = (torch.as_tensor(z).double() for z in (x, found[0][name]))
+            assert y.isfinite().all(), f"{name} is not finite at {at}. {FINITE}"
+            largest = x.abs().amax(-1, keepdim=True) if x.dim() else x.abs()
+            assert ((x - y).abs() <= 2e-4 * largest + 1e-6).all(), f"{name} at {at}. {FINITE}"
+
+
+@every_form
+def test_one_row_of_one_token_stays_finite(form):
+    """Nothing is divided by the spread of one number. (Where answers are compared: two rows.)"""
+    batch, o, told = with_logps(form), form.objective, {}
+    samples = ranges_of(type(o)).get("samples")
+    rows = 2 if samples and 1 not in samples else 1
+    batch = batch.take(list(range(rows)))
+    for s in batch.seqs.values():
+        s.mask = s.mask * (s.mask.cumsum(-1) == 1)
+    batch = Batch.of(batch.seqs, batch.per_row)
+    if "answer" in batch.seqs and o.on_policy:          # no pairs, as online_dpo makes of them
+        o = replace(o, samples=rows)
+        batch, told = o.credit(batch)
+    loss, grads = push(SimpleNamespace(objective=o), batch)
+    numbers = [loss, *grads.values(), *o.loss(batch)[1].values(), *told.values()]
+    assert all(torch.as_tensor(x).isfinite().all() for x in numbers)
+
+
+# ---- of a step -----------------------------------------------------------------------------------
+@every_form
 def test_padding_and_what_stands_in_it_change_nothing(form):
     _, *want = whole(str(form))
     batch = batch_of(form)
@@ -121,25 +172,14 @@ def test_padding_and_what_stands_in_it_change_nothing(form):
         same(x, y, why=SUMS)
 
 
-def test_the_order_of_rows_changes_nothing(form):
-    batch = with_logps(form)
-    want, grads = push(form, batch)
-    back = list(range(batch.n))[::-1]
-    got, g = push(form, batch.map(lambda x: x[back]))
-    same(got, want)
-    same(g, {role: x[back] for role, x in grads.items()})
-
-
+@pytest.mark.parametrize("form", [f for f in FORMS if not f.objective.coupled], ids=str)
 def test_pieces_of_a_step_add_up(form):
     """Loss, gradient and figures, unless the loss of a row reads other rows. (A piece may have a
     part of the answers to a prompt, and be cut into rows.)"""
     o = form.objective
-    if o.coupled:
-        return
     batch, *want = whole(str(form))
     *pieces, last = replace(batch_of(form), accumulate=5 if o.on_policy else 3).micro_batches()
-    rows = len(next(iter(last.seqs.values())).mask)
-    pieces += [last.cut(slice(i, i + 1)) for i in range(rows)]
+    pieces += [last.cut(slice(i, i + 1)) for i in range(len(next(iter(last.seqs.values())).mask))]
     for x, y in zip(learn(form, model(), pieces), want):
         same(x, y, why=TOTALS)
     parts = [o.loss(piece)[1] for piece in pieces]
@@ -147,56 +187,7 @@ def test_pieces_of_a_step_add_up(form):
         same(sum(part[name] for part in parts), x, 1e-6, f"{name}: {TOTALS}")
 
 
-def test_the_gradient_is_the_derivative(form):
-    """Central differences along a random direction, in fp64. Where the equation holds a part
-    constant (sg), test_equations.py compares the gradient with that of the equation."""
-    batch = with_logps(form)
-    _, grads = push(form, batch)
-    rng, h, values = torch.Generator().manual_seed(7), 1e-6, []
-    way = {role: torch.randn(g.shape, generator=rng, dtype=torch.float64)
-           * batch.seqs[role].not_padding for role, g in grads.items()}
-    at = {role: batch.seqs[role].logp.detach() for role in grads}
-    for sign in (1, -1):
-        for role in grads:
-            batch.seqs[role].logp = at[role] + sign * h * way[role]
-        values.append(float(form.objective.loss(batch)[0].detach()))
-    slope = sum((g * way[role]).sum() for role, g in grads.items())
-    if "sg(" not in equation(form):
-        same((values[0] - values[1]) / (2 * h), slope, 1e-6, HELD[False])
-
-
-def test_extreme_probabilities_stay_finite_in_fp32(form):
-    batch = batch_of(form)
-    for first, others in ((0., 0.), (-1e-9, -1e-9), (-1e4, -1e4), (0., -1e4), (-1e4, 0.),
-                          (-1e-9, -1e4), (-1e4, -1e-9)):
-        for i, s in enumerate(batch.seqs.values()):
-            s.logp = torch.full(s.mask.shape, others if i else first) * s.not_padding
-        loss, grads = push(form, batch)
-        slopes = {f"its gradient by {role}": x for role, x in grads.items()}
-        numbers = {"the loss": loss, **slopes, **form.objective.loss(batch)[1]}
-        bad = [name for name, x in numbers.items() if not torch.as_tensor(x).isfinite().all()]
-        assert not bad, (f"not finite at log-probs of {first} and {others}: {', '.join(bad)}. "
-                         + FINITE)
-
-
-def test_one_row_of_one_token_stays_finite(form):
-    """Nothing is divided by the spread of one number. (Where answers are compared: two rows.)"""
-    batch = with_logps(form)
-    samples = ranges_of(type(form.objective)).get("samples")
-    rows = 2 if samples and 1 not in samples else 1
-    batch = batch.take(list(range(rows)))
-    for s in batch.seqs.values():
-        s.mask = s.mask * (s.mask.cumsum(-1) == 1)
-    batch, o = Batch.of(batch.seqs, batch.per_row), form.objective
-    if "answer" in batch.seqs and o.on_policy:          # no pairs, as online_dpo makes of them
-        o = replace(o, samples=rows)
-        batch, told = o.credit(batch)
-        assert all(torch.as_tensor(x).isfinite() for x in told.values())
-    loss, grads = push(SimpleNamespace(objective=o), batch)
-    numbers = [loss, *grads.values(), *o.loss(batch)[1].values()]
-    assert all(torch.as_tensor(x).isfinite().all() for x in numbers)
-
-
+@every_form
 def test_log_probs_have_32_bits_in_mixed_precision_and_64_in_double(form):
     """And are those of the targets: (B,T), 0 off the mask, with a graph to the model."""
     mixed, (double, *_) = batch_of(form), whole(str(form))
@@ -209,3 +200,66 @@ def test_log_probs_have_32_bits_in_mixed_precision_and_64_in_double(form):
             assert s.logp.requires_grad == (role not in ONLY_READ)
             assert (s.logp[~on] == 0).all() and (s.logp[on] < 0).all()
             assert NANO.pad not in s.targets[on]
+
+
+# ---- of what a class says of itself --------------------------------------------------------------
+def changed(batch: Batch, what: str) -> None:
+    """Other numbers in a column of the rows, or other log-probs of other models."""
+    if what in ("score", "label", "reward") and what in batch.per_row:
+        batch.per_row[what] = 0.9 - 0.7 * batch.per_row[what]
+    for role, s in batch.seqs.items():
+        if what == "reference" and s.ref_logp is not None or what == role:
+            s.ref_logp = 1.5 * s.ref_logp - 0.3
+        if what == role:
+            s.sampled_logp = 1.5 * s.sampled_logp - 0.3
+        if what.startswith("others"):
+            s.logp[2:] *= float(what.split()[1])
+
+
+@every_method
+def test_what_an_objective_says_that_it_reads_is_what_its_loss_reads(form):
+    """Else it would be trained without it, or it would be computed for nothing. (The reference of
+    distillation is its teacher.)"""
+    o, roles = form.objective, with_logps(form).seqs
+
+    def pushed(what: str = "", rows: int | None = None) -> torch.Tensor:
+        """The loss and its push on the first rows, after a change before credit."""
+        batch = with_logps(form)
+        changed(batch, what)
+        if o.on_policy and "answer" in batch.seqs:
+            batch, _ = o.credit(batch)
+        loss, grads = push(form, batch)
+        return torch.cat([loss[None][:rows is None], *(g[:rows].flatten() for g in grads.values())])
+    whole, first = pushed(), pushed(rows=2)
+    reads = {what: not torch.equal(pushed(what), whole)
+             for what in ("reference", "demo", "score", "label", "reward")}
+    reads["coupled"] = any(not torch.equal(pushed(f"others {x}", rows=2), first) for x in (0.1, 3))
+    assert reads == {
+        "reference": o.reference or form.name == "distill",
+        "demo": "demo" in roles and o.measures_demos,
+        "score": "scores" in o.kinds(), "label": "labels" in o.kinds(),
+        # pairs that are made of the rewards have none any more
+        "reward": o.on_policy and o.scorer != "none" and "answer" in roles,
+        "coupled": o.coupled}, "left what the loss reads, right what the class says: change a fact"
+
+
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "distill"])
+def test_a_right_or_better_answer_is_pushed_up_and_a_worse_one_down(name):
+    """As a whole: PPO's critic has its own opinion of single tokens. SLiC's margin holds already
+    for this pair, and HPT imitates only where no answer is right. A `contrary` method breaks this
+    property."""
+    pushes = {answer: sum(weights) for answer, _, weights
+              in token_pushes(Form(name).objective, DATA[0], nano(), NANO)}
+    right = {answer: -push if answer in ("rejected", "bad answer") else push
+             for answer, push in pushes.items()
+             if (name, answer) not in {("slic", "rejected"), ("hpt", "demonstrated answer")}}
+    if OBJECTIVES[name].contrary:
+        assert min(right.values()) < 0, f"{name} is not contrary: leave that fact out"
+        return
+    assert min(right.values()) > 0, (
+        f"the pushes of {name} are {pushes}: look at the signs, in the head and in the code. If "
+        "its paper means it so, write the fact `contrary = True`, and why in the head")
+
+
+def test_all_methods_are_one_level_below_objective():
+    assert all(cls.__bases__[0] in (Objective, Pairs) for cls in OBJECTIVES.values())

@@ -9,18 +9,25 @@ from importlib import import_module
 
 import golden
 import numpy as np
+import own_method
 import pytest
 from commands import DEMOS, MAINS, PAIRS, call
 from made import one_error
 
-from nanouft import __main__, compare, train
+from lessons.behind import exam
+from lessons.behind.tasks import check, grade
+from nanouft import __main__, compare, evaluate, sample, train
 from nanouft.objective import Objective
+from nanouft.objectives.dpo import DPO, Pairs
 from nanouft.plumbing.entry import command
 
 CASES = [(file.stem, typed) for file in sorted(golden.FOLDER.glob("mistakes/*.txt"))
          for typed in golden.read(f"mistakes/{file.stem}")]
-NAMES = {"train": train, "compare": compare, "DEMOS": DEMOS, "PAIRS": PAIRS, "np": np,
-         "Objective": Objective, "menu": __main__.main}
+NAMES = {"train": train, "evaluate": evaluate, "sample": sample, "compare": compare, "np": np,
+         "DEMOS": DEMOS, "PAIRS": PAIRS, "Objective": Objective, "Pairs": Pairs, "DPO": DPO,
+         "check": check.main, "exam": exam.main, "grade": grade.main, "menu": __main__.main,
+         "trainer": lambda line: import_module("nanouft.trainer").main(shlex.split(line)),
+         **vars(own_method)}
 
 
 def exit_code(typed: str) -> int:
@@ -37,5 +44,6 @@ def test_a_mistake_is_one_line(file, typed, here, capsys, recorded):
     before = {*here.rglob("*")}
     assert exit_code(typed) == 2
     recorded(f"mistakes/{file}", typed, one_error(capsys).strip().replace(str(here), "HERE"))
+    assert not [*here.glob("out/*/model.safetensors")], "nothing is trained"
     made = {found.relative_to(here).parts[0] for found in {*here.rglob("*")} - before}
     assert made <= {"w2", "out"}, "nothing is made before the line is understood"

@@ -1,5 +1,5 @@
-"""What a run reads and how much of it (nanouft/run/load.py, plan.py,
-hyperparameters.py), and the models that a method needs first."""
+"""The plan of a run: what it reads and how much of it, which learning rate, batch and steps it gets
+where the flags leave them open, and the models that a method needs first."""
 import time
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from commands import DEMOS, call, change_behind_its_time
-from made import CPU, NANO, TINY, killed_in_step, say, tiny, write_jsonl
+from commands import DEMOS, change_behind_its_time
+from made import CPU, NANO, TINY, say, tiny, write_jsonl
 
 from nanouft import world
 from nanouft.data.batches import Encoded, Tokens
@@ -24,7 +24,7 @@ from nanouft.run.folder import locked
 from nanouft.run.helpers import with_helper_models
 from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
 from nanouft.run.load import load_rows, open_model
-from nanouft.run.plan import describe, epochs_of, format_epochs, settle
+from nanouft.run.plan import describe, epochs_of, settle
 
 CONTEXT = 128
 
@@ -100,36 +100,34 @@ def test_a_run_notes_the_system_prompt_with_which_all_its_rows_began():
 
 # ---- rate, steps and beta ------------------------------------------------------------------------
 @pytest.mark.parametrize("width, line, rows, wanted", [     # (learning rate, batch size, steps)
-    (128, "", 1020, (2.5e-4, 32, 96)), (128, "--data x", 5, (1e-3, 5, 200)),
-    (128, "--data x", 4000, (2.5e-4, 32, 375)),
-    (128, "--data x --objective orpo", 40, (3e-5, 8, 20)),
-    (128, "--data x --lr 1", 40, (1, 8, 400)),
-    (128, "--objective grpo --passes 2", 320, (1e-5, 32, 60)),
-    (32, "", 1020, (1e-3, 32, 96)),
-    (512, "--data x", 32, (6.25e-5, 8, 20)),
-    (512, "--data x --batch-size 4", 200, (6.25e-5, 4, 150)),
-    (512, "--data x --epochs 1", 32, (6.25e-5, 8, 4)),
-    (512, "--data x --objective dpo", 5, (7.5e-6, 5, 20)),
-    (512, "--data x --objective una --lora 16", 64, (7.5e-5, 8, 24)),
-    (512, "--data x --objective grpo", 12, (2.5e-6, 4, 20)),
-    (512, "--data x --objective grpo --steps 3", 12, (2.5e-6, 4, 3)),
+    # NanoWorld: the method's own rate for a model as wide as the base, three passes
+    (128, "", 1020, (2.5e-4, 32, 96)), (32, "", 1020, (1e-3, 32, 96)),
+    (128, "--rows 5", 5, (2.5e-4, 5, 3)), (128, "--objective grpo --passes 2", 320, (1e-5, 32, 60)),
+    (128, "--objective grpo --batch-size 4 --accumulate 16", 8, (1e-5, 4, 6)),  # 16 answers
+    # your rows: few demonstrations get 200 to 400 steps of 8 rows at four times the rate
+    (128, "--data x", 5, (1e-3, 5, 200)), (128, "--data x", 4000, (2.5e-4, 32, 375)),
     (128, "--data x --batch-size 32", 300, (1e-3, 32, 400)),
-    (128, "--data x --lora 8", 40, (2.5e-3, 8, 400)),
+    # few pairs a low rate, and 20 steps at least; 214 pairs are not few
+    (128, "--data x --objective orpo", 40, (3e-5, 8, 20)),
     (128, "--data x --objective dpo", 213, (3e-5, 8, 80)),
     (128, "--data x --objective dpo", 214, (3e-5, 32, 20)),
     (128, "--data x --objective grpo", 12, (1e-5, 32, 1)),
-    (128, "--objective grpo --batch-size 4 --accumulate 16", 8, (1e-5, 4, 6)),  # 16 answers
-    (128, "--rows 5", 5, (2.5e-4, 5, 3))])
+    # a wide model reads your rows three times, in 20 steps at least
+    (512, "--data x", 32, (6.25e-5, 8, 20)), (512, "--data x --objective dpo", 5, (7.5e-6, 5, 20)),
+    (512, "--data x --objective grpo", 12, (2.5e-6, 4, 20)),
+    # LoRA learns at ten times the rate
+    (128, "--data x --lora 8", 40, (2.5e-3, 8, 400)),
+    (512, "--data x --objective una --lora 16", 64, (7.5e-5, 8, 24)),
+    # what is given wins, and a batch that is given leaves the rate as it is
+    (128, "--data x --lr 1", 40, (1, 8, 400)),
+    (512, "--data x --batch-size 4", 200, (6.25e-5, 4, 150)),
+    (512, "--data x --epochs 1", 32, (6.25e-5, 8, 4)),
+    (512, "--data x --objective grpo --steps 3", 12, (2.5e-6, 4, 3))])
 def test_rate_and_steps_fit_the_rows_and_the_model(width, line, rows, wanted):
-    """A model of another width than the base's 128 has another rate. Few demonstrations get 200 to
-    400 steps of 8 rows at four times the rate if the model is narrow, few pairs a low rate; a wide
-    one reads your rows three times, in 20 steps at least. What is given wins, and a batch that is
-    given leaves the rate as it is."""
     init = [] if width == 128 else ["--init", "start"]
     cfg = read_flags([*init, *line.split()])
-    objective = cfg.objective()
     model = SimpleNamespace(cfg=replace(TINY, n_embd=width))
-    lr, *others = choose_hyperparameters(cfg, objective, rows, model)
+    lr, *others = choose_hyperparameters(cfg, cfg.objective(), rows, model)
     assert lr == pytest.approx(wanted[0]) and tuple(others) == wanted[1:]
 
 
@@ -142,11 +140,6 @@ def test_a_pass_is_as_many_rows_as_there_are(line, passes):
     assert epochs_of(*planned(f"--objective {line} --rows 12")) == passes
 
 
-def test_a_number_of_passes_in_words():
-    assert [format_epochs(x) for x in (0.031, 1.01, 3.01, 9.97, 1200)] == [
-        "0.031 epochs", "1 epoch", "3 epochs", "10 epochs", "1,200 epochs"]
-
-
 @pytest.mark.parametrize("name, lengths, beta", [
     ("una", [9, 10, 999], 0.1), ("una", [40, 50, 999], 0.02), ("uft", [45], 0.022),
     ("una", [190, 191], 0.01), ("dpo", [45], 0.1), ("una --feedback pair", [45], 0.1)])
@@ -157,6 +150,13 @@ def test_beta_follows_the_length_of_the_answers(name, lengths, beta, capsys):
     assert with_beta(objective, rows).beta == beta
     assert capsys.readouterr().out.startswith(f"beta {beta:g}, chosen for responses ") == (
         getattr(objective, "feedback", "") == "score")
+
+
+def test_a_beta_that_is_given_stays():
+    rows = [Row(say("user", "Say it."), say("assistant", "fig " * 30), score=0.5)] * 8
+    given, chosen = (planned(f"--objective una --data x {more}", rows)[1].beta
+                     for more in ("--beta 0.3", ""))
+    assert (given, chosen) == (0.3, 0.031)
 
 
 # ---- models --------------------------------------------------------------------------------------
@@ -185,42 +185,29 @@ def made_first(*argv: str, method: str = "sftmix") -> list[RunConfig]:
     return configs
 
 
-def test_first_models_are_made_once_and_again_if_what_the_run_reads_has_another_content(here):
-    """Under the same name."""
-    line = ["--data", "demos.jsonl", "--init", "start"]
-    assert [len(made_first(*line)) for _ in range(2)] == [2, 0]
-    for file in (here / "demos.jsonl", here / "start" / "model.safetensors"):
-        was = file.read_bytes()
-        for content, made in ((was + b" ", 2), (was + b" ", 0), (was, 0)):
-            file.write_bytes(content)
-            assert len(made_first(*line)) == made, "the first ones are still there"
+READ = {"rows.jsonl": "oak", "rows/train.jsonl": "oak", "model/config.json": "eps 1e-5",
+        "model/tokenizer.json": "fig", "model/chat_template.jinja": "[/INST]",
+        "model/model.safetensors": "a", "model/model-00002-of-00002.safetensors": "b"}
 
 
-OF_FOLDER = {"config.json": "eps 1e-5", "tokenizer.json": "fig", "chat_template.jinja": "[/INST]",
-             "model-00002-of-00002.safetensors": "weights"}     # transformers has it in shards
-
-
-@pytest.mark.parametrize("name", OF_FOLDER)
-def test_first_models_are_made_again_after_any_change_of_the_initial_model(name, here):
-    folder = here / f"by-{name}"
-    folder.mkdir()
-    for file, text in OF_FOLDER.items():
-        (folder / file).write_text(text if file[-4:] != "json" else f'{{"x": "{text}"}}')
-    line = ["--data", "pairs.jsonl", "--init", folder.name]
-    assert [len(made_first(*line, method="tis_dpo")) for _ in range(2)] == [2, 0]
-    text = OF_FOLDER[name]
-    change_behind_its_time(folder / name, text, text[:-1] + "X")
-    assert len(made_first(*line, method="tis_dpo")) == 2
-
-
-def test_first_models_are_made_again_after_a_change_of_a_row_in_a_folder_of_rows(here, datasets):
-    file = here / "shop" / "train.jsonl"
-    file.parent.mkdir()
-    write_jsonl(file, DEMOS)
-    line = ["--data", "hub:shop", "--init", "start"]
-    assert [len(made_first(*line)) for _ in range(2)] == [2, 0]
-    change_behind_its_time(file, "oak", "elm")
-    assert len(made_first(*line)) == 2
+@pytest.mark.parametrize("changed", READ)
+def test_first_models_are_made_once_and_again_after_any_change_of_what_they_read(
+        changed, tmp_path, monkeypatch, datasets):
+    """Of a row or of the initial model, whatever its time stamp says. The first ones stay."""
+    monkeypatch.chdir(tmp_path)
+    for name, text in READ.items():
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        if "rows" in name:
+            write_jsonl(file, DEMOS)
+        else:
+            file.write_text(text if name[-4:] != "json" else f'{{"x": "{text}"}}')
+    rows = "hub:rows" if changed == "rows/train.jsonl" else "rows.jsonl"
+    text = READ[changed]
+    other = text[:-1] + "X"
+    for was, now, made in ((text, text, 2), (text, text, 0), (text, other, 2), (other, text, 0)):
+        change_behind_its_time(tmp_path / changed, was, now)
+        assert len(made_first("--data", rows, "--init", "model")) == made
 
 
 def test_an_aligned_model_of_poft_is_the_same_for_all_runs(here):
@@ -251,20 +238,17 @@ def test_first_models_read_what_the_run_reads_in_the_same_way(given, here):
         assert {name: getattr(cfg.checked(), name) for name in given} == given
 
 
-@pytest.mark.slow
-def test_a_first_model_that_was_interrupted_is_made_again(here, capsys):
+def test_a_first_model_that_was_interrupted_is_made_again(tmp_path, monkeypatch, capsys):
     """Another process that makes it is waited for."""
-    line = "train --objective sftmix --init start --rows 36 --steps 1 --plain --out i"
-    with killed_in_step(2):
-        assert call(line) == 130
-    helpers = here / "out" / "helpers"
-    left, = (f for f in helpers.iterdir()
-             if f.is_dir() and not (f / "model.safetensors").exists())
+    monkeypatch.chdir(tmp_path)
+    assert len(made_first("--rows", "40", method="poft")) == 1
+    folder, = (f for f in Path("out/helpers").iterdir() if f.is_dir())
+    (folder / "model.safetensors").rename(folder / "half.safetensors")
     with ThreadPoolExecutor() as beside:
-        with locked(helpers, f"{left.name}.lock"):
-            other = beside.submit(call, line)
-            time.sleep(1)
-            assert not (left / "model.safetensors").exists() and not other.done()
-        assert other.result() == 0
-    assert (left / "model.safetensors").exists()
+        with locked(folder.parent, f"{folder.name}.lock"):
+            other = beside.submit(made_first, "--rows", "40", method="poft")
+            time.sleep(0.3)
+            assert [f.name for f in folder.iterdir()] == ["half.safetensors"]
+        assert len(other.result()) == 1
+    assert [f.name for f in folder.iterdir()] == ["model.safetensors"]
     assert "another process makes it; waiting" in capsys.readouterr().out

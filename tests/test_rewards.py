@@ -1,4 +1,4 @@
-"""Rewards: a reward model's, or those of a function of yours, which is read as TRL would read it or
+"""Rewards: those of a model or of a function of yours, which is read as TRL would read it or
 refused in one line; and what your code is given, of a reward or an objective, is its own."""
 import functools
 import linecache
@@ -6,27 +6,26 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import golden
 import numpy as np
 import pytest
 import torch
-from commands import call, no_pictures
-from made import DATA, NANO, one_error, write_jsonl
+from commands import call
+from made import DATA, NANO, one_error, say, write_jsonl
 
 from nanouft import evaluate, reward, scorers, train
 from nanouft.data.rows import Row, read
 from nanouft.models.folders import start_model
-from nanouft.models.tokenizer import Turn
 from nanouft.objectives import find
 from nanouft.own import try_reward
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError, load
-from nanouft.plumbing.files import read_json
 from nanouft.run.folder import hash_of_reward, read_lines
 
 
 # ---- reward models -------------------------------------------------------------------------------
 def test_a_reward_model_is_made_and_used(here, capsys):
-    assert call("reward --init start --data pairs.jsonl --steps 30 --batch-size 4 --lr 3e-3 "
+    assert call("reward --init start --data pairs.jsonl --steps 20 --batch-size 4 --lr 3e-3 "
                 "--out judge") == 0
     assert "held-out accuracy" in capsys.readouterr().out
     rows = read(["pairs.jsonl"])[0]
@@ -36,17 +35,15 @@ def test_a_reward_model_is_made_and_used(here, capsys):
     assert (good > bad).mean() >= 0.9, "it prefers what was chosen"
     alone = pytest.approx(judge(rows[:1], ["fig"])[0], abs=1e-4)
     assert judge(rows[:1] * 3, ["fig"] * 3) == alone
-    long = Row((Turn("user", "word " * 400),))
-    one, other = judge([long] * 2, ["fig " * 20, "gif " * 20])
+    one, other = judge([Row(say("user", "word " * 400))] * 2, ["fig " * 20, "gif " * 20])
     assert abs(one - other) > 1e-3, "of a long text it reads the end"
     assert call("train --objective online_una --init start --rows 4 --reward judge --steps 1 "
                 "--batch-size 2 --max-new 4 --plain --out ou") == 0
-    first = read_lines(here / "ou" / "metrics.jsonl")[0]
-    assert 0 < first["reward"] < 1, "a learnt reward becomes a grade"
+    assert 0 < read_lines(here / "ou" / "metrics.jsonl")[0]["reward"] < 1, "it becomes a grade"
     transformers = pytest.importorskip("transformers")
     theirs = transformers.AutoModelForSequenceClassification.from_pretrained("judge").eval()
     _, tok = start_model("start")
-    ids = torch.tensor([tok.chat(rows[0].prompt, (Turn("assistant", "fig"),))[0]])
+    ids = torch.tensor([tok.chat(rows[0].prompt, say("assistant", "fig"))[0]])
     assert theirs(ids).logits[0, 0].item() == alone
 
 
@@ -66,36 +63,6 @@ def test_what_a_reward_model_expects_is_its_mean_chance_of_the_answer_that_it_pr
     assert told["confidence"] == pytest.approx((1 / (1 + np.exp(-2)) + 1 / (1 + np.exp(-1))) / 2)
 
 
-# ---- functions of yours --------------------------------------------------------------------------
-def test_a_reward_of_ones_own_is_learnt_from(here, capsys):
-    with no_pictures():
-        assert call("train --objective hpt --init start --data demos.jsonl --reward r.py:length "
-                    "--eval-data demos.jsonl --steps 2 --batch-size 2 --max-new 5 --out own") == 0
-    assert "reward of the respons" in capsys.readouterr().out
-    after = read_json(here / "own" / "eval.json")["after"]
-    mean = np.mean([len(x["answer"]) / 9 for x in after["answers"]])
-    assert after["held_out"]["reward"] == pytest.approx(mean) and after["held_out"]["rows"] == 10
-    first = read_lines(here / "own" / "metrics.jsonl")[0]
-    assert first["reward"] > 0 and "score" not in first, "nothing exact is known of other prompts"
-    assert all(x["answer"] == x["answer"].strip() for x in after["answers"]), "as in training"
-
-
-def test_a_function_gets_what_it_names(tmp_path, monkeypatch):
-    """As TRL calls it: prompts, completions, and the other fields of the rows."""
-    monkeypatch.chdir(tmp_path)
-    Path("names.py").write_text("""
-def f(completions, gold):
-    return [c == g for c, g in zip(completions, gold)]
-
-def g(prompts, **others):
-    return [len(p) + len(others["gold"]) for p in prompts]
-""")
-    rows = [Row((Turn("user", "first"), Turn("assistant", "x"), Turn("user", p)), extra={"gold": g})
-            for p, g in (("a", "one"), ("abc", "two"))]
-    assert scorers.scorer("names.py:f")(rows, ["one", "one"]).tolist() == [1, 0]
-    assert scorers.scorer("names.py:g")(rows, ["one", "one"]).tolist() == [3, 5], "the last turn"
-
-
 @pytest.mark.parametrize("name, told, grades", [
     ("r.py:f", [-1e-9, 1 + 2e-7], [0, 1]), (len, [-1e-9, 1 + 2e-7], [0, 1]),
     ("judge", [0.0, 2.0], [0.5, 1 / (1 + np.exp(-2))])])
@@ -108,24 +75,7 @@ def test_a_grade_is_from_0_to_1(name, told, grades):
             scorers.to_unit_interval(own, lambda rows, answers: np.array([3, 5]))([], [])
 
 
-REWARDS = {     # the body of `def f(completions)`: words of the line; "" = rewards
-    "sys.exit(0)": "odd.py, line 6: SystemExit: 0", "return 1 / 0": "line 6: ZeroDivision",
-    "return {i: .5 for i in range(2)}": "answers, not {0: 0.5", "return '11'": "answers, not 11",
-    "return [None, 1.0]": "answers, not [None", "return [10**400, 0]": "answers, not [1000",
-    "return [1e39, 0]": "one finite number, at most 1e+30, for each of the 2 answers, not [1e+39",
-    "return [1]": "for each of the 2 answers, not [1]",
-    "return torch.ones(2, 3)": "answers, not tensor([[1.",
-    "return [[0.25], [0.5]]": "answers, not [[0.25], [0.5]]", "yield 0.25": "not <generator",
-    "return torch.tensor([0.25, 0.5])": "",
-    "os.chdir('/'); return (0.25, 0.5)": "", "os.chdir('/'); return 1 / 0": "line 6: ZeroDivision",
-    "def f(completions): return g(completions)\n\ndef g(x): return 1 / 0": "line 7: ZeroDivision",
-    # written for TRL: whole functions
-    "def f(completions, completion_ids, **more): return [1]": "needs completion_ids",
-    "def f(completions, trainer_state): return [1]": "the rows' fields (tests)",
-    "def f(completions, **more): return [float(len(c[0]['content'])) for c in completions]":
-        "; prompts and completions are texts here"}
-
-
+# ---- functions of yours --------------------------------------------------------------------------
 def in_cell(text: str):
     """Its function f, as a cell of a notebook has it."""
     cell = {"__name__": "__main__"}
@@ -133,30 +83,33 @@ def in_cell(text: str):
     return cell["f"]
 
 
-@pytest.mark.parametrize("of, begins", [
-    (lambda text: "./odd.py:f", "--reward ./odd.py"),
-    (lambda text: load("odd.py").f, r"--reward (/.*/odd\.py, |f: )"),
-    (in_cell, "--reward f(, line|: )")], ids=["of a file", "imported", "of a cell"])
-def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(of, begins, here, capsys):
-    """And it does not move our working folder, by which a later --out is written."""
-    rows = [Row((Turn("user", "Hi"),), extra={"tests": [1]})] * 2
-    for body, words in REWARDS.items():
-        code = body if body.startswith("def") else f"def f(completions):\n    {body}"
-        text = f"import os, sys\nimport torch\nbefore = os.getcwd()\n\n{code}\n"
-        Path("odd.py").write_text(text)
-        own = of(text)
-        if command(lambda argv: print(scorers.scorer(own)(rows, ["a", "b"]).tolist())):
-            line = one_error(capsys)
-            assert re.match(f"error: {begins}", line), body
-            assert words.removeprefix("odd.py, ") in line, body
-            assert words and len(line) < 1200
-        else:
-            assert not words and capsys.readouterr().out == "[0.25, 0.5]\n", body
+OWN = [lambda text: "odd.py:f", lambda text: load("odd.py").f, in_cell]     # of a file, imported
+
+
+@pytest.mark.parametrize("body", golden.read("rewards"), ids=lambda body: body[:50])
+def test_a_reward_of_ones_own_is_read_or_refused_in_one_line(body, recorded, here, capsys):
+    """The same in a file, imported, or in a cell of a notebook. It does not move our working
+    folder, by which a later --out is written."""
+    rows = [Row(say("user", "Hi"), extra={"tests": [1]}),
+            Row((*say("user", "x"), *say("assistant", "y"), *say("user", "Bye")),
+                extra={"tests": [1, 2]})]
+    code = body.replace("\\n", "\n") if body.startswith("def") else (
+        f"def f(completions):\n    {body}")
+    text = f"import os, sys\nimport torch\n\n\n\n{code}\n"
+    Path("odd.py").write_text(text)
+    told = []
+    for own in (of(text) for of in OWN):
+        failed = command(lambda argv: print(scorers.scorer(own)(rows, ["a", "bc"]).tolist()))
+        said = one_error(capsys) if failed else capsys.readouterr().out.strip()
+        told.append(re.sub("0x[0-9a-f]+", "...", said))
         assert Path.cwd() == here
+    recorded("rewards", body, told[0])
+    why = [re.sub(r"error: --reward (.*?, line \d+|\S+): ", "", line) for line in told]
+    assert why == why[:1] * 3
 
 
 def test_a_reward_may_be_anything_that_is_called():
-    rows = [Row((Turn("user", "Hi"),))] * 2
+    rows = [Row(say("user", "Hi"))] * 2
 
     class Judge:
         def __call__(self, completions):
@@ -197,7 +150,7 @@ def test_what_a_reward_of_python_reads_is_known_by_its_content(monkeypatch, caps
         monkeypatch.setitem(linecache.cache, "<cell 3>", kept)
         return hash_of_reward(in_cell(text))
     alone = hashed()
-    assert alone == hashed(after="other = 3\n") and len(alone) == 16
+    assert alone == hashed(after="other = 3\n")
     assert len({alone, hashed(least=2), hashed(grade="0"), hashed(wanted="pig"),
                 hashed(least=0.25), hashed(least=0.5)}) == 6
     monkeypatch.delitem(linecache.cache, "<cell 3>")
@@ -221,8 +174,7 @@ def f(completions, gold, **more):
 
 
 @pytest.mark.parametrize("line, fields, answers", [
-    ("train --objective rloo --samples 3", {"response": "{}!"}, ["a!", "b!", "a!"]),
-    ("train --objective chord --samples 2", {"output": "{}!"}, ["a!", "b!"]),
+    ("train --objective rloo --samples 3", {"output": "{}!"}, ["a!", "b!", "a!"]),
     ("train --objective reinforce --samples 2", {"chosen": "{}!", "rejected": "no"}, ["a!", "b!"]),
     ("train --objective reinforce --samples 2", {}, ["Say a.", "Say b."]),
     ("evaluate start", {"response": "{}!"}, ["a!", "b!"])])
@@ -249,16 +201,20 @@ def test_a_run_is_as_if_its_reward_had_not_been_called_before(here, monkeypatch)
     """One that draws numbers, or counts its calls."""
     Path("draws.py").write_text(DRAWS)
     for out in ("tried", "not"):
-        with no_pictures():
-            assert call("train --objective rloo --init start --data demos.jsonl --reward draws.py:f"
-                        f" --steps 2 --batch-size 2 --max-new 4 --plain --out {out}") == 0
+        assert call("train --objective rloo --init start --data demos.jsonl --reward draws.py:f "
+                    f"--steps 2 --batch-size 2 --max-new 4 --plain --out {out}") == 0
         monkeypatch.setattr("nanouft.own.try_reward", lambda *told: None)
     logs = [read_lines(here / out / "metrics.jsonl") for out in ("tried", "not")]
     assert logs[0] == logs[1]
 
 
+def test_distillation_shows_a_reward_of_rows_of_files_if_one_is_given(here):
+    for name, wanted in (("exact", [0, 0]), ("r.py:f", [0.2, 0.6])):
+        score = scorers.scorer_of_run(name, find("distill")(), True, "cpu")
+        assert score(DATA[:2], ["a", "abc"]).tolist() == wanted
+
+
 # ---- given in copies -----------------------------------------------------------------------------
-SPOILED = '''
 def spoil(tests, array, **more):
     values = []
     for x, y in zip(tests, array):
@@ -268,8 +224,19 @@ def spoil(tests, array, **more):
     for given in (tests, array, *more.values()):
         given.clear()
     return values
-'''
-MINE = '''
+
+
+def test_a_reward_may_change_all_that_it_gets():
+    """Neither the row nor what another answer to it sees changes: lists, dictionaries, arrays."""
+    row = Row(say("user", "Say fig."), extra={"tests": {"a": [["fig"]]}, "array": np.arange(3.0)})
+    before, answers, score = str(row.extra), ["a b", "a b"], scorers.scorer(spoil)
+    assert len({*score([row] * 2, answers), *score([row] * 2, answers)}) == 1
+    assert str(row.extra) == before and answers == ["a b", "a b"]
+
+
+def test_an_objective_may_change_the_rows_among_which_it_chooses(tmp_path):
+    """The list, and their fields: they are chosen from again if some are too long."""
+    (tmp_path / "mine.py").write_text("""
 from nanouft.objectives.sft import SFT
 
 class Mine(SFT):
@@ -279,33 +246,8 @@ class Mine(SFT):
             r.extra["tests"].append("more")
         rows.clear()
         return chosen
-'''
-
-
-def test_a_reward_may_change_all_that_it_gets(tmp_path):
-    """Neither the row nor what another answer to it sees changes: lists, dictionaries, arrays. Runs
-    and `evaluate` ask a reward by this door alone."""
-    (tmp_path / "spoiled.py").write_text(SPOILED)
-    row = Row((Turn("user", "Say fig."),), extra={"tests": {"a": [["fig"]]},
-                                                  "array": np.arange(3.0)})
-    before, answers = str(row.extra), ["a b", "a b"]
-    for own in (f"{tmp_path / 'spoiled.py'}:spoil", load(tmp_path / "spoiled.py").spoil):
-        score = scorers.scorer(own)
-        assert len({*score([row] * 2, answers), *score([row] * 2, answers)}) == 1
-        assert str(row.extra) == before and answers == ["a b", "a b"]
-
-
-def test_an_objective_may_change_the_rows_among_which_it_chooses(tmp_path):
-    """The list, and their fields: they are chosen from again if some are too long."""
-    (tmp_path / "mine.py").write_text(MINE)
+""")
     rows = [replace(r, score=None, label=None, extra={"tests": [i]}) for i, r in enumerate(DATA)]
     chosen = find(str(tmp_path / "mine.py"))().choose(rows)
     assert [r.extra for r in rows] == [{"tests": [i]} for i in range(len(DATA))]
     assert len(chosen) == len(rows)
-
-
-def test_distillation_shows_a_reward_of_rows_of_files_if_one_is_given(tmp_path):
-    (tmp_path / "r.py").write_text("def f(completions):\n    return [*map(len, completions)]\n")
-    for name, wanted in (("exact", [0, 0]), (f"{tmp_path}/r.py:f", [1, 3])):
-        score = scorers.scorer_of_run(name, find("distill")(), True, "cpu")
-        assert score(DATA[:2], ["a", "abc"]).tolist() == wanted

@@ -152,28 +152,31 @@ def test_the_ratio_is_one_before_the_first_update(name):
     assert ("explained_variance" in made.stats) == (name == "ppo")
 
 
-@pytest.mark.parametrize("micro_batches", [1, 4])
-def test_in_half_precision_the_ratio_begins_at_exactly_one(micro_batches):
+class Net:
+    """Another network than the policy, as if compiled: its logits are four times as large."""
+
+    def __init__(self, policy: GPT):
+        self.policy = policy
+
+    def __call__(self, *ids, **how):
+        return self.policy(*ids, **how)
+
+    def head(self, hidden):
+        return 4 * self.policy.head(hidden)
+
+
+def test_in_half_precision_the_ratio_begins_at_exactly_one():
     """Products depend on the shape of a batch there, so old log-probs come from the network of the
     steps, over the same micro-batches. Between two equal models lies no nat."""
     made = source("grpo", dtype="bf16", minibatches=2, passes=2)
-    policy, device = made.sampler.policy, made.sampler.device
-
-    class Net:
-        """Another one than the policy, as if compiled: its logits are four times as large."""
-        __call__ = staticmethod(policy)
-
-        @staticmethod
-        def head(hidden):
-            return 4 * policy.head(hidden)
-    net = Net()
+    net = Net(made.sampler.policy)
     made.sampler = replace(made.sampler, compiled=net)
-    made.batching = replace(made.batching, accumulate=micro_batches)
+    made.batching = replace(made.batching, accumulate=4)
     for step in range(4):
-        batch = sampled_batch(made, step)
-        assert batch.accumulate == micro_batches
-        for micro_batch in (batch.micro_batch(i, micro_batches) for i in range(micro_batches)):
-            with device.autocast():
+        micro_batches = sampled_batch(made, step).micro_batches()
+        assert len(micro_batches) == 4
+        for micro_batch in micro_batches:
+            with made.sampler.device.autocast():
                 made.objective.forward(net, micro_batch)
             s = micro_batch.seqs["answer"]
             ratio = log_rho(s)
@@ -211,12 +214,14 @@ def test_the_stop_token_is_an_answer_token_like_any_other():
 
 
 def test_a_rollout_is_a_function_of_its_number_and_the_weights(monkeypatch):
-    """At temperature 1. Each rollout, chunk and seed has random numbers of its own, even for the
-    same prompts."""
-    a, b = source("reinforce", samples=1), source("reinforce", samples=1)
-    first, second, again = (sampled_batch(x, number).seqs["answer"].inputs.tolist()
-                            for x, number in ((a, 0), (a, 1), (b, 1)))
-    assert first != second == again
+    """At temperature 1. Each rollout, chunk, seed and step on a rollout has random numbers of its
+    own, even for the same prompts; a step knows how far the run is."""
+    a, b = (source("rloo", samples=2, minibatches=2) for _ in range(2))
+    told, again = [sampled_batch(a, number) for number in range(4)], sampled_batch(b, 2)
+    first, _, second, _ = (batch.seqs["answer"].inputs.tolist() for batch in told)
+    assert first != second == again.seqs["answer"].inputs.tolist() and a.rollout == 1
+    assert len({batch.seed for batch in told}) == 4 and told[2].seed == again.seed
+    assert [batch.progress for batch in told] == [n / 40 for n in range(4)]
     monkeypatch.setattr(rollout, "CHUNK", 2)
     said, prompt = [], a.prompts[0].seqs["prompt"].ids.tolist()
     for number, seed in ((0, 3), (1, 3), (0, 4)):
@@ -225,14 +230,6 @@ def test_a_rollout_is_a_function_of_its_number_and_the_weights(monkeypatch):
     assert all(x != y for i, x in enumerate(said) for y in said[:i])
     assert said[0] == ids(answers([prompt] * 2, a.sampler.policy, stop=NANO.stops, max_new=12,
                                   temperature=1.0, seed=rollout_seed(3, 0, 0)))
-
-
-def test_each_step_on_a_rollout_draws_numbers_of_its_own():
-    """And knows how far the run is."""
-    made = source("rloo", samples=2, minibatches=2)
-    told = [sampled_batch(made, n) for n in range(4)]
-    assert len({batch.seed for batch in told}) == 4 and made.rollout == 1
-    assert [batch.progress for batch in told] == [n / 40 for n in range(4)]
 
 
 def test_every_answer_is_used_once_a_pass_and_groups_stay_together():

@@ -1,7 +1,9 @@
 """A dialogue in the chat template of another model: the ids are the template's own, the mask is
 each answer with its end, no text becomes a control token, and nothing is lost without a line."""
 import json
+from pathlib import Path
 
+import golden
 import pytest
 from hf_folders import CHATML, CONTROL, INST, OURS, REAL, STOP, WORDS, hf, tokenizer, tokenizers
 from made import say
@@ -11,6 +13,7 @@ from nanouft.data.row import Row
 from nanouft.models.hf_tokenizer import HFTokenizer
 from nanouft.models.tokenizer import Turn, Turns, nano
 from nanouft.plumbing.errors import UserError
+from nanouft.run.plan import with_brackets
 
 ROLES = {name[0]: name for name in ("user", "assistant", "system", "tool")}
 
@@ -37,20 +40,18 @@ def trained_text(tok: HFTokenizer, ids, mask) -> str:
 
 
 # ---- ids and mask --------------------------------------------------------------------------------
-@pytest.mark.parametrize("template, end, trained", [
-    (CHATML, "<|im_end|>", "So.<|im_end|>The end 学.<|im_end|>"),
-    (INST, "</s>", " So.</s> The end 学.</s>"), (OURS, "<|end|>", " So.<|end|> The end 学.<|end|>"),
-    *[("real", "<|im_end|>", "So.<|im_end|>The end 学.<|im_end|>")] * bool(REAL)],
-    ids=lambda x: x[:6])
+@pytest.mark.parametrize("template, end", [
+    (CHATML, "<|im_end|>"), (INST, "</s>"), (OURS, "<|end|>"),
+    *[("real", "<|im_end|>")] * bool(REAL)], ids=lambda x: x[:6])
 def test_ids_are_those_of_its_chat_template_and_the_mask_is_each_answer_with_its_end(
-        template, end, trained, tmp_path):
+        template, end, tmp_path):
     tok = HFTokenizer(REAL) if template == "real" else tokenizer(tmp_path, template)
     assert tok.decode([tok.end]) == end and end in tok.about
     talk = dialogue("u Say it.\n / a So. / u  Why?  / a The end 学.")
     plain = [{"role": turn.role, "content": turn.text} for turn in talk]
     ids, mask = tok.chat(talk[:1], talk[1:])
     assert ids == tok.t.apply_chat_template(plain, return_dict=False)
-    assert trained_text(tok, ids, mask) == trained
+    assert trained_text(tok, ids, mask).replace(" ", "") == f"So.{end}Theend学.{end}"
     asked = tok.prompt_ids(talk[:3])
     assert asked == tok.t.apply_chat_template(plain[:3], add_generation_prompt=True,
                                               return_dict=False) == ids[:len(asked)]
@@ -126,74 +127,46 @@ def test_what_a_tokenizer_cannot_write_as_letters_is_refused_and_not_smuggled(tm
 
 
 # ---- nothing is lost -----------------------------------------------------------------------------
+# what templates of today's chat models do, in the words of one of our own
+MODERN = {file.stem.replace("_", " "): file.read_text("utf-8")
+          for file in sorted(Path(__file__).with_name("chat_templates").iterdir())}
 FOR = "{%- for m in messages -%}"
-HEAD = (FOR + "{%- if m['role'] != 'assistant' -%}{{- '<|im_start|>' + m['role'] + '\\n' + "
-        "m['content'] + '<|im_end|>\\n' -}}{%- else -%}{%- set said = "
-        "m['content'].split('</think>')[-1] | trim -%}{%- set thought = "
-        "m['content'].split('</think>')[0] if '</think>' in m['content'] else '' -%}")
-TAIL = "{%- endif -%}{%- endfor -%}{%- if add_generation_prompt -%}"
-BEGIN = "{{- '<|im_start|>assistant\\n' "
-END = "-}}{%- endif -%}"
-# what templates of today's chat models do, in the words of one of our own: the template, what is
-# trained of two answers (a list: a row each), and of two that begin with a thought
-MODERN = {
-    "an empty thought where the last answer has none, and none in earlier ones": (
-        HEAD + BEGIN + "+ ((thought or '<think>\\n') + '</think>\\n\\n' if loop.last else '') + "
-        "said + '<|im_end|>\\n' -}}" + TAIL + BEGIN + END,
-        ["<think>\n</think>\n\nFour.<|im_end|>", "<think>\n</think>\n\nFive.<|im_end|>"],
-        ["<think>\nhm</think>\n\nFour.<|im_end|>", "<think>\nso</think>\n\nFive.<|im_end|>"]),
-    "another end token where the dialogue goes on": (
-        HEAD + BEGIN + "+ m['content'] + ('</s>' if loop.last else '<|im_end|>') -}}" + TAIL + BEGIN
-        + END, ["Four.</s>", "Five.</s>"],
-        ["<think>\nhm</think>Four.</s>", "<think>\nso</think>Five.</s>"]),
-    "one more end token behind the last answer": (
-        HEAD + BEGIN + "+ m['content'] + '<|im_end|>\\n' -}}" + TAIL + BEGIN + "-}}{%- else -%}"
-        "{{- '</s>' " + END, ["Four.<|im_end|>\n</s>", "Five.<|im_end|>\n</s>"],
-        ["<think>\nhm</think>Four.<|im_end|>\n</s>",
-         "<think>\nso</think>Five.<|im_end|>\n</s>"]),
-    "a prompt that begins a thought, and no thought in any answer": (
-        HEAD + BEGIN + "+ said + '<|im_end|>' -}}" + TAIL + BEGIN + "+ '<think>\\n' " + END,
-        "as its generation prompt does ('|>assistant\\n<think>\\n')",
-        ["hm</think>Four.<|im_end|>", "so</think>Five.<|im_end|>"]),
-    "a prompt with or without a thought": (
-        HEAD + BEGIN + "+ (thought + '</think>' if thought and loop.last else '<think></think>') + "
-        "said + '<|im_end|>' -}}" + TAIL + BEGIN + "+ ('<think></think>' if enable_thinking is "
-        "defined and not enable_thinking else '<think>\\n') " + END,
-        ["Four.<|im_end|>Five.<|im_end|>"],
-        ["hm</think>Four.<|im_end|>", "so</think>Five.<|im_end|>"]),
-    "no end token, but one that begins questions alone": (
-        FOR + "{{- ('<s>' if m['role'] == 'user' else '<|im_start|>') + '\\n' + m['content'] -}}"
-        "{%- endfor -%}{%- if add_generation_prompt -%}{{- '<|im_start|>\\n' " + END,
-        ["Four.<s>Five.<s>"], ["<think>\nhm</think>Four.<s><think>\nso</think>Five.<s>"])}
+CHANGED = {what: CHATML.replace(old, new) for what, old, new in (
+    ("no end token", "'<|im_end|>\\n'", "'\\n'"),
+    ("a role is refused", FOR, FOR + "{%- if m['role'] == 'tool' -%}"
+     "{{- raise_exception('no tools') -}}{%- endif -%}"),
+    ("texts as JSON", "m['content']", "(m['content'] | trim | tojson)"),
+    ("thoughts are lost", "m['content']", "m['content'].split('</think>')[-1]"),
+    ("results are lost", "messages", "messages if m['role'] != 'tool'"),
+    ("system turns are lost", "messages", "messages if m['role'] != 'system'"),
+    ("what was said before is lost", "messages", "messages | unique(attribute='content')"),
+    ("the end of a text is lost", "m['content']", "m['content'][:20]"))}
+TEMPLATES = {"chatml": CHATML, "ours": OURS, "inst": INST,
+             "its end token is not called special": CHATML.replace("<|im_end|>", STOP),
+             **MODERN, **CHANGED}
 
 
-@pytest.mark.parametrize("name", MODERN)
-def test_a_dialogue_is_a_row_for_each_answer_where_the_template_writes_the_last_in_another_way(
-        name, tmp_path):
-    """As if the dialogue ended with it: the same ids as those of a row that has it alone."""
-    template, plain, thoughts = MODERN[name]
-    tok = tokenizer(tmp_path, template)
-    for told, want in (("u ask / a Four. / u And? / a Five.", plain),
-                       ("u ask / a <think>\nhm</think>Four. / u And? / a <think>\nso</think>Five.",
-                        thoughts)):
-        row = row_of(told)
-        kept, report = encode_what_fits([row], tok, 400)
-        if isinstance(want, str):
-            assert not kept and want in report.why[told]
-            continue
-        rows, lines = [e.seqs["answer"] for e in kept], report.lines()
-        assert [trained_text(tok, t.ids, t.mask) for t in rows] == want and not report.why
-        assert any("split into one row for each response" in x for x in lines) == (len(want) == 2)
-        lost = "hm" in told and "hm" not in tok.decode(rows[-1].ids)
-        assert sum("drops a part" in x for x in lines) == lost
-        for e, t in zip(kept, rows):
-            context, said = e.row.roles["answer"]
-            assert (t.ids.tolist(), t.mask.tolist()) == tok.chat(context, said)
-            assert t.mask[:len(tok.prompt_ids(context)) - 6].sum() == 0, "no token of a prompt"
+@pytest.mark.parametrize("given", golden.read("templates"))
+def test_a_dialogue_is_written_as_its_template_does_or_refused(given, recorded, tmp_path):
+    """It becomes a row for each answer where the template writes the last one in another way: as if
+    the dialogue ended with it."""
+    name, _, told = given.partition(": ")
+    try:
+        tok = tokenizer(tmp_path / "folder", TEMPLATES[name])
+    except UserError as e:
+        recorded("templates", given, str(e).replace(str(tmp_path), ""))
+        return
+    kept, report = encode_what_fits([row_of(told.replace("\\n", "\n"))], tok, 400)
+    for e in kept:
+        ids, mask = tok.chat(*e.row.roles["answer"])
+        assert (e.seqs["answer"].ids.tolist(), e.seqs["answer"].mask.tolist()) == (ids, mask)
+    lines = [*report.why.values(), *(line.rpartition(", as in")[0] for line in report.lines())]
+    recorded("templates", given, "\n".join([
+        *(with_brackets(e.seqs["answer"], tok) for e in kept), *lines]))
 
 
 def test_the_grade_of_a_dialogue_is_that_of_each_answer_and_a_pair_is_not_divided(tmp_path):
-    tok = tokenizer(tmp_path, MODERN["another end token where the dialogue goes on"][0])
+    tok = tokenizer(tmp_path, MODERN["another end token where it goes on"])
     row = row_of("u ask / a Four. / u And? / a Five.", label=1.0)
     ask, said = row.roles["answer"]
     row.roles["mismatch"] = ask, dialogue("a No. / u x / a No.")
@@ -218,72 +191,31 @@ DIALOGUES = [
     "s Be kind. / u 1 / t 1 / a <think>a  b</think>Four. / u 2 / a <think>Five.",
     "s Be kind. / u Be kind. Zero? / a One.", "u Zero? / a One. / t a / a Two.",  # said elsewhere
     *(f"u ask {x} it / a say {x} so / u <|im_start|>user Two / a Three." for x in TYPED)]
-# changes of CHATML, and words of a refusal: of the template, or of one of the dialogues
-CHANGED = {what: (CHATML.replace(old, new), words) for what, old, new, words in (
-    ("no end token", "'<|im_end|>\\n'", "'\\n'", "has no EOS token after a response"),
-    ("a role refused", FOR, FOR + "{%- if m['role'] == 'tool' -%}"
-     "{{- raise_exception('no tools') -}}{%- endif -%}",
-     "rejects a dialogue of ['user', 'assistant', 'tool', 'assistant'] (no tools)"),
-    ("texts as JSON", "m['content']", "(m['content'] | trim | tojson)", ""),
-    ("lost: thoughts", "m['content']", "m['content'].split('</think>')[-1]",
-     "part of \"<think>a b</think>Four.\" of the assistant"),
-    ("lost: results", "messages", "messages if m['role'] != 'tool'", "\"1\" of the tool"),
-    ("lost: system turns", "messages", "messages if m['role'] != 'system'",
-     "\"Be kind.\" of the system"),
-    ("lost: what was said before", "messages", "messages | unique(attribute='content')",
-     "\"Zero?\" of the user"),
-    ("lost: the end of a text", "m['content']", "m['content'][:20]", "Zero? Zero? ...\" of"))}
-TEMPLATES = {"chatml": (CHATML, ""), "ours": (OURS, ""), "inst": (INST, "only user and assistant"),
-             "its end token is not called special": (CHATML.replace("<|im_end|>", STOP), ""),
-             **{name: (template, None) for name, (template, *_) in MODERN.items()}, **CHANGED}
 
 
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_no_turn_letter_or_control_token_is_lost_without_a_line(name, tmp_path):
-    """A dialogue of each form is whole, in its order and with all its answers, or it is refused.
-    Only of an earlier answer a part may be left out, and a line says so."""
-    template, words = TEMPLATES[name]
-    try:
-        tok = tokenizer(tmp_path, template)
-    except UserError as e:
-        assert words and words in str(e)
-        return
-    refusals = []
+def times(text: str, rendered: str) -> int:
+    """How often a text stands there, as it is or as JSON; without white space."""
+    rendered = "".join(rendered.split())
+    return max(rendered.count("".join(x.split())) for x in (text, json.dumps(text)[1:-1]))
+
+
+@pytest.mark.parametrize("name", sorted({*TEMPLATES} - {"no end token"}))
+def test_no_text_is_lost_and_none_becomes_a_control_token_or_the_dialogue_is_refused(
+        name, tmp_path):
+    """Only of an earlier answer a part may be left out, and a line says so."""
+    tok = tokenizer(tmp_path, TEMPLATES[name])
     for told in DIALOGUES:
-        row = row_of(told)
-        kept, report = encode_what_fits([row], tok, 2000)
-        if not kept:
-            assert report.why[told].startswith("refused: ")
-            refusals.append(report.why[told])
-            continue
-        trained = "".join(trained_text(tok, t.ids, t.mask) for t in
-                          (e.seqs["answer"] for e in kept))
-        answers = [turn.text for turn in row.roles["answer"][1] if turn.role == "assistant"]
-        assert not missing(answers, trained), told
+        kept, report = encode_what_fits([row_of(told)], tok, 2000)
+        assert kept or report.why[told].startswith("refused: ")
         told_so = any("drops a part" in line for line in report.lines())
         for e in kept:
             (context, said), ids = e.row.roles["answer"], e.seqs["answer"].ids
-            may_be_cut = {turn.text for turn in context if turn.role == "assistant" and told_so}
-            system = [turn.text for turn in context + said if turn.role == "system"]
-            others = [turn.text for turn in context + said if turn.role != "system"]
-            text = tok.decode(ids)
-            assert {*missing(others, text)} <= may_be_cut, told
-            assert not any(missing([x], text) for x in system), "they may stand anywhere"
-            plain = tuple(Turn(turn.role, f"so{i}.") for i, turn in enumerate(context + said))
+            talk, trained = context + said, trained_text(tok, ids, e.seqs["answer"].mask)
+            for i, (role, text) in enumerate(talk):
+                if not (told_so and role == "assistant" and i < len(context)):
+                    assert times(text, tok.decode(ids)) >= [x for _, x in talk].count(text), told
+                assert i < len(context) or role != "assistant" or times(text, trained), told
+            plain = tuple(Turn(role, f"so{i}.") for i, (role, _) in enumerate(talk))
             plain_ids, _ = tok.chat(plain[:len(context)], plain[len(context):])
             assert controls(tok, ids) == controls(tok, plain_ids), told
-            assert all(turn.text in tok.decode(plain_ids) for turn in plain), "said nowhere else"
-    assert words is None or (any(words in x for x in refusals) if words else not refusals)
-
-
-def missing(texts: list[str], rendered: str) -> list[str]:
-    """Those that do not stand there in this order, as they are or as JSON; without white space."""
-    rendered, place, out = "".join(rendered.split()), 0, []
-    for text in texts:
-        forms = ["".join(x.split()) for x in (text, json.dumps(text)[1:-1])]
-        found = max(rendered.find(form, place) for form in forms)
-        if found < 0:
-            out.append(text)
-        else:
-            place = found + len(forms[0])
-    return out
+            assert all(text in tok.decode(plain_ids) for _, text in plain), "said nowhere else"

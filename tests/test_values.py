@@ -1,24 +1,25 @@
 """Values that do not come from this code: losses of TRL and of the authors' code on fixed log-probs
-(values.json, "others", "sampled"). And values that do ("ours"): loss, length of the gradient and
-every figure of each form, its defaults and its ranges must not move. record_method.py records them.
-Figures are compared by name: one that is new has no record yet, and one that is gone has moved.
+(values.json). And values that do: what a method is by default (recorded/settings.txt), and the loss
+and figures of each form (recorded/figures.txt). `pytest --record` writes those, right or wrong.
 """
 import json
+import re
 from functools import cache
 from pathlib import Path
 
+import golden
 import pytest
 import torch
-from made import FORMS, Form, batch_of, learn, nano, same
+from made import FORMS, Form, batch_of, choices_of, learn, nano, same
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from nanouft.batch import Batch, Seqs
+from nanouft.objective import Objective
 from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.ranges import ranges_of
 
-FILE = Path(__file__).with_name("values.json")
-KNOWN = json.loads(FILE.read_text(encoding="utf-8"))
+KNOWN = json.loads(Path(__file__).with_name("values.json").read_text(encoding="utf-8"))
 OTHERS, RL = KNOWN["others"], KNOWN["sampled"]
 PAIR = {"chosen": ["chosen"], "rejected": ["rejected"]}
 
@@ -64,7 +65,7 @@ def sampled(rows: int, T: int, mask=1.0, reward=0.0, advantage=0.0, value=0.0, *
     return Batch.of({"answer": s}, col)
 
 
-def test_advantages_of_groups():
+def test_advantages_of_groups_are_those_of_other_peoples_code():
     K, R = len(RL["rewards"][0]), sum(RL["rewards"], [])
     for name, key in (("rloo", "rloo_advantage"), ("grpo", "grpo_advantage_unbiased_std_eps1e-4")):
         o = OBJECTIVES[name](samples=K, beta=0.0)
@@ -73,7 +74,7 @@ def test_advantages_of_groups():
 
 
 @pytest.mark.parametrize("gamma, lam", [(1.0, 0.95), (0.99, 0.9), (1.0, 1.0), (1.0, 0.0)])
-def test_gae(gamma, lam):
+def test_advantages_of_tokens_are_those_of_other_peoples_code(gamma, lam):
     """With beta 1 and an old log-prob of 0 the initial model's log-probs are the rewards."""
     R, o = RL["gae_rewards"], OBJECTIVES["ppo"](beta=1.0, gamma=gamma, lam=lam)
     batch = sampled(len(R), len(R[0]), ref_logp=R, value=RL["gae_values"])
@@ -86,7 +87,7 @@ def test_gae(gamma, lam):
 @pytest.mark.parametrize("aggregation, key", [("grpo", "loss_grpo_seqmean"),
                                               ("dapo", "loss_bnpo_tokenmean"),
                                               ("dr_grpo", "loss_dr_grpo")])
-def test_grpo(aggregation, key):
+def test_grpo_adds_up_tokens_as_other_peoples_code(aggregation, key):
     g = RL["grpo"]
     batch = sampled(len(g["mask"]), len(g["mask"][0]), g["mask"], advantage=g["advantage"],
                     logp=g["logp"], sampled_logp=g["old_logp"], ref_logp=g["ref_logp"])
@@ -96,87 +97,62 @@ def test_grpo(aggregation, key):
 
 
 # ---- ours ----------------------------------------------------------------------------------------
-# How far two processors may differ. The loss is computed in fp64, but the weights are drawn and the
-# other models read in fp32, so a log-prob differs by some 1e-6. RLOO's exponential of a sum of them
-# differed most, by 9e-6 of its value, between instructions with and without AVX-512. What is
-# written has five decimals, and two of the last one are allowed.
-DIGITS, RELATIVE, ABSOLUTE = 5, 1e-4, 2e-5
+FACTS = "data lr reference coupled reads_sums scorer demo measures_demos contrary".split()
 
 
-model = cache(lambda: nano(1).double())
+def settings(form: Form) -> str:
+    """Its facts, those of every objective aside, and a line for each setting."""
+    cls = OBJECTIVES[form.name]
+    facts = [f"{name} {getattr(cls, name)}" for name in FACTS
+             if name in ("data", "lr") or getattr(cls, name) != getattr(Objective, name)]
+    lines = [", ".join(facts)]
+    if cls.first_models:
+        lines += [f"first: {flags}" for flags in cls.first_models.flags]
+    choices = {name: f"of {', '.join(map(str, x))}" for name, x in choices_of(cls).items()}
+    may_be = choices | ranges_of(cls)
+    return "\n".join(lines + [f"{name} {value}   {may_be.get(name, '')}"
+                              for name, value in vars(cls()).items()])
 
 
-def near(known: dict[str, float] | str):
-    return known if isinstance(known, str) else pytest.approx(known, rel=RELATIVE, abs=ABSOLUTE)
+@pytest.mark.parametrize("form", [form for form in FORMS if not form.told], ids=str)
+def test_the_facts_and_settings_of_a_method_have_not_moved(form, recorded):
+    recorded("settings", form.name, settings(form))
 
 
-def defaults(form: Form) -> str:
-    o = OBJECTIVES[form.name]()
-    says = [x for x in ("coupled", "reference") if getattr(o, x)]
-    says += [*o.kinds(), f"scorer {o.scorer}", str(o.first_models)]
-    return f"lr {o.lr:g}, {', '.join(says)}, {vars(o)}"
+@cache
+def policy() -> torch.nn.Module:
+    """A model that has moved since it sampled, so some ratios are beyond their clip."""
+    model, rng = nano().double(), torch.Generator().manual_seed(7)
+    for p in model.parameters():
+        p.data += 0.01 * torch.randn(p.shape, generator=rng, dtype=p.dtype)
+    return model
 
 
-def ranges(form: Form) -> str:
-    found = ranges_of(OBJECTIVES[form.name])
-    return "; ".join(f"{field} {str(limits) or 'any'}" for field, limits in found.items())
+def is_near(known: str, found: dict[str, float]) -> bool:
+    """Two processors differ by some 1e-6 of a log-prob: the loss is computed in fp64, but the
+    weights are drawn and the other models read in fp32. Five decimals are written."""
+    numbers = {name: float(x) for name, x in re.findall(r"(\w+) (\S+?)(?:,|\n|$)", known)}
+    return numbers == pytest.approx(found, rel=1e-4, abs=2e-5)
 
 
-def figures(form: Form) -> dict[str, float]:
-    """Of a policy that is not the initial model."""
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_the_loss_the_gradient_and_the_figures_have_not_moved(form, recorded):
     batch = batch_of(form)
-    loss, grads = learn(form, model(), [batch])
+    loss, grads = learn(form, policy(), [batch])
     found = {"loss": loss, "gradient": torch.stack([g.norm() for g in grads.values()]).norm()}
-    found |= form.objective.loss(batch)[1]
-    return {name: round(float(x), DIGITS) for name, x in found.items()}
-
-
-PLAIN = [form for form in FORMS if not form.told]
-PARTS = {"defaults": (defaults, PLAIN), "ranges": (ranges, PLAIN), "ours": (figures, FORMS)}
-
-
-@pytest.mark.parametrize("part, form", [(part, form) for part, (_, forms) in PARTS.items()
-                                        for form in forms], ids=str)
-def test_what_is_recorded_has_not_moved(part, form):
-    known = KNOWN[part].get(str(form), "no record")
-    why = f"if that is meant, run python tests/record_method.py {form.name}"
-    found = PARTS[part][0](form)
-    if isinstance(found, dict) and isinstance(known, dict):
-        found = {name: found.get(name) for name in known}
-    assert found == near(known), why
-
-
-def test_what_is_recorded_is_of_a_method():
-    for part, (_, forms) in PARTS.items():
-        assert KNOWN[part].keys() <= {*map(str, forms)}, "run python tests/record_method.py"
+    found = {name: float(x) for name, x in (found | form.objective.loss(batch)[1]).items()}
+    known = golden.read("figures").get(str(form), "")
+    told = ", ".join(f"{name} {x:.5f}" for name, x in found.items())
+    recorded("figures", str(form), known if is_near(known, found) else told)
 
 
 def test_no_two_forms_of_a_method_have_the_same_figures():
     """Else a choice of a setting is without effect."""
-    for name in OBJECTIVES:
-        forms = [x for key, x in KNOWN["ours"].items() if key.partition(" ")[0] == name]
-        assert all(x != y for i, x in enumerate(forms) for y in forms[:i]), name
+    forms = [(form.partition(" ")[0], figures) for form, figures in golden.read("figures").items()]
+    assert len({*forms}) == len(forms)
 
 
-# ---- recording -----------------------------------------------------------------------------------
-def record(names: list[str], file: Path = FILE) -> list[str]:
-    """Record what is missing, single figures too, or anew what these methods compute. Returns what
-    was written. What is near its record stays as it is, so that another processor changes nothing.
-    """
-    text = file.read_text(encoding="utf-8")
-    known, written, lines = json.loads(text), [], []
-    for part, (compute, forms) in PARTS.items():
-        rows = {str(form): known[part].get(str(form)) for form in forms}
-        for form in forms:
-            old = rows[str(form)]
-            if form.name in names or not names:
-                new = compute(form)
-                if not names and old is not None:       # what has moved stays, and its test is red
-                    new = new | old if isinstance(new, dict) else old
-                if old is None or new != near(old):
-                    rows[str(form)] = new
-                    written.append(str(form))
-        told = (f" {json.dumps(key)}: {json.dumps(x)}" for key, x in rows.items() if x is not None)
-        lines.append(f'"{part}": {{\n' + ",\n".join(told) + "}")
-    file.write_text(text.split('"defaults"')[0] + ",\n".join(lines) + "}\n", encoding="utf-8")
-    return written
+@pytest.mark.parametrize("file", ["settings", "figures", "rows"])
+def test_what_is_recorded_is_of_todays_methods(file):
+    gone = {typed.partition(" ")[0] for typed in golden.read(file)} - {*OBJECTIVES}
+    assert not gone, f"remove what tests/recorded/{file}.txt has of them"

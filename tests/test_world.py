@@ -1,9 +1,9 @@
-"""NanoWorld: right answers score 1 and wrong ones less, splits share nothing, and every draw is a
-pure function that has not moved."""
+"""NanoWorld: right answers score 1 and wrong ones less, rows hold what their kind promises, splits
+share nothing, and every draw is a pure function that has not moved."""
 import random
 import zlib
 from collections import Counter
-from itertools import combinations, islice, permutations
+from itertools import combinations, islice
 
 import numpy as np
 import pytest
@@ -17,10 +17,10 @@ from nanouft.plumbing import seeds
 from nanouft.plumbing.errors import UserError
 from nanouft.pretrain import ROW
 from nanouft.world import GROUP_A, HELD_OUT, SPLITS, TASKS, rows, score
-from nanouft.world.answers import NUMBERS, SHOWN, read_question, read_rules, task_of
+from nanouft.world.answers import SHOWN, read_question, read_rules, task_of
 from nanouft.world.documents import corpus, token_rows
-from nanouft.world.facts import WORLD, bucket
-from nanouft.world.tasks import ask_creatures, ask_unknown, bad, partly_right
+from nanouft.world.facts import bucket
+from nanouft.world.tasks import bad, partly_right
 
 EVERY = [(task, split) for task in TASKS for split in SPLITS
          if (task, split) != ("rules_new", "train")]
@@ -33,8 +33,8 @@ def asked(row: Row) -> str:
     return row.prompt[0].text
 
 
-def said(row: Row) -> str:
-    return row.answer[0].text
+def scored(row: Row) -> float:
+    return score(asked(row), row.answer[0].text)
 
 
 # ---- the score -----------------------------------------------------------------------------------
@@ -56,13 +56,12 @@ SUM = "Add up 9 3 5 step by step."                                  # 9 and 3 is
 
 
 @pytest.mark.parametrize("prompt, answer, wanted", [
-    (RULES, "nail lime rake swan", 1), (RULES, " nail  lime rake\nswan ", 1),
-    (RULES, "nail lime rake", 3 / 4), (RULES, "nail fox rake swan", 1 / 4),
-    (RULES, "Nail lime rake swan", 0),
+    (RULES, " nail  lime rake\nswan ", 1), (RULES, "nail lime rake", 3 / 4),
+    (RULES, "nail fox rake swan", 1 / 4), (RULES, "Nail lime rake swan", 0),
     ("Copy pig bee saw. Say each word twice. Start with fig. Put and between the words.",
      "fig pig pig and bee bee and saw saw", 1),
     ("Copy pig bee saw. Leave out bee. End on fig.", "pig saw fig", 1),
-    (LIST, "Bonn Kyiv Tokyo fox", 1), (LIST, "Tokyo Kyiv Bonn fox", 1),
+    (LIST, "Tokyo Kyiv Bonn fox", 1),
     (LIST, "Bonn Kyiv Tokyo", 4 / 5), (LIST, "Bonn Kyiv Kyiv fox", 4 / 5),
     (LIST, "Bonn Cairo Kyiv fox", 4 / 5), (LIST, "Bonn rake Kyiv fox", 4 / 5),
     (LIST, "fox Bonn Kyiv fox", 4 / 5), (LIST, "Bonn Bonn rake Cairo", 0),
@@ -83,12 +82,12 @@ def test_scores_by_hand(prompt, answer, wanted):
     "", "Hello.", "Sort  from a to z.", "Add up pig bee step by step.", "Copy pig bee.",
     "Name nine cities but not Rome. End on fox.", "Copy pig bee. End on fox", "Copy pig. Sing.",
     "Copy pig bee. End on fox. And then", "What does By the book: the ruga eat?",
-    "Where does the Ruga live?", " Reverse pig bee."])
+    "Where does the Ruga live?", " Reverse pig bee.", "Reverse pig bee. Now.",
+    "Many say: What does the ruga eat?"])
 def test_a_prompt_from_elsewhere_is_refused(prompt):
     with pytest.raises(ValueError, match="not a prompt of NanoWorld"):
         score(prompt, "I do not know.")
     known = rows("val", "prompts", 2, 0)
-    assert [r.task for r in world.name_tasks(known)] == [r.task for r in known]
     with pytest.raises(UserError, match="the exact score exists only for NanoWorld's prompts"):
         world.exact_scores([*known, Row((Turn("user", prompt),))], ["I do not know."] * 3)
 
@@ -103,7 +102,7 @@ def test_rows_hold_what_their_kind_promises(kind):
         assert [r.p for r in data] == [1 - w / 2 for w in worse] and len(set(worse)) > 5
         assert {r.prompt for r in data} == {r.prompt for r in rows("train", "demos", 255, 3)}
         return
-    scores = [score(asked(r), said(r)) for r in data]
+    scores = [scored(r) for r in data]
     if kind in ("demos", "prompts"):
         assert set(scores) == {1.0} and {(r.score, r.label) for r in data} == {(None, None)}
     if kind == "labels":
@@ -117,25 +116,17 @@ def test_rows_hold_what_their_kind_promises(kind):
             "right, partly right and bad answers in turn"
 
 
-def test_kinds_are_mixed_in_proportion():
-    both = world.mixed_rows("train", ["demos", "scores"], 60, 0)
-    assert len({r.prompt for r in both}) == 60, "of each kind others"
-    for mix, counts in (("", (30, 30)), ("2:1", (40, 20)), ("1:0", (60, 0)), ("5:2", (43, 17))):
-        both = world.mixed_rows("train", ["demos", "scores"], 60, 0, skills="A:B", mix=mix)
-        demos, graded = ([r for r in both if (r.score is None) == x] for x in (True, False))
-        assert (len(demos), len(graded)) == counts
-        assert {r.task for r in demos} <= set(GROUP_A)
-        assert {r.task for r in graded} <= {"truth", "unknown"}
-    for wrong in ({"mix": "1:2:3"}, {"mix": "a:b"}, {"mix": "0:0"}, {"skills": "A:B:A"},
-                  {"skills": "C"}, {"skills": "rules_new"}):
-        with pytest.raises(ValueError):
-            world.mixed_rows("train", ["demos", "scores"], 60, 0, **wrong)
-    for split, kind, n, noise in (("dev", "demos", 1, 0), ("train", "demo", 1, 0),
-                                  ("train", "demos", -1, 0), ("train", "demos", 1, 1.1),
-                                  ("train", "pairs", 1, 0.1)):
-        with pytest.raises(ValueError):
-            rows(split, kind, n, 0, noise)
-    assert rows("train", "demos", 0, 0) == [] and len(rows("val", "demos", 1, 0, 1.0)) == 1
+@pytest.mark.parametrize("mix, counts", [
+    ("", (30, 30)), ("2:1", (40, 20)), ("1:0", (60, 0)), ("5:2", (43, 17))])
+def test_kinds_are_mixed_in_proportion_and_ask_other_prompts(mix, counts):
+    mixed = world.mixed_rows("train", ["demos", "scores"], 60, 0, skills="A:B", mix=mix)
+    demos, graded = ([r for r in mixed if (r.score is None) == x] for x in (True, False))
+    assert (len(demos), len(graded)) == counts
+    assert {r.task for r in demos} <= set(GROUP_A)
+    assert {r.task for r in graded} <= {"truth", "unknown"}
+    mixed = world.mixed_rows("train", ["demos", "prompts"], 60, 0, mix=mix)
+    assert len({r.prompt for r in mixed}) == 60
+    assert sum(r.answer is None for r in mixed) == counts[1], "beside demonstrations"
 
 
 def test_noise_spoils_exactly_its_share_and_nothing_else():
@@ -143,17 +134,17 @@ def test_noise_spoils_exactly_its_share_and_nothing_else():
     assert [r.prompt for r in clean] == [r.prompt for r in some] == [r.prompt for r in more]
     spoilt = [{i for i, (a, b) in enumerate(zip(clean, noisy)) if a != b} for noisy in (some, more)]
     assert [len(s) for s in spoilt] == [40, 80] and spoilt[0] < spoilt[1]
-    assert [i for i, r in enumerate(more) if score(asked(r), said(r)) < 1] == sorted(spoilt[1])
+    assert [i for i, r in enumerate(more) if scored(r) < 1] == sorted(spoilt[1])
     nine = zip(rows("train", "demos", 9, 0), rows("train", "demos", 9, 0, noise=0.4))
     assert sum(a != b for a, b in nine) == 4, "3.6 are four"
 
 
 # ---- splits --------------------------------------------------------------------------------------
 def test_splits_share_no_prompt_no_creature_and_no_stranger():
-    data = {split: rows(split, "prompts", 2000, 0) for split in SPLITS}
+    data = {split: rows(split, "prompts", 1500, 0) for split in SPLITS}
     for one, two in combinations(SPLITS, 2):
         a, b = ({r.prompt for r in data[s]} for s in (one, two))
-        assert len(a) == 2000 and not a & b
+        assert len(a) == 1500 and not a & b
         a, b = ({read_question(asked(r))[0] for r in data[s] if read_question(asked(r))}
                 for s in (one, two))
         assert len(a) > 100 and not a & b
@@ -174,44 +165,15 @@ def test_held_out_rules_never_occur_in_training_or_in_the_corpus():
     for split in ("val", "test"):
         new = {rule_set(asked(r)) for r in rows(split, "prompts", 90, 0, skills=["rules_new"])}
         assert new == set(HELD_OUT[split])
-    chats = [t.text for d in islice(corpus(0), 4000) for t in d if t.role == "user"]
+    chats = [t.text for d in islice(corpus(0), 2000) for t in d if t.role == "user"]
     train = [asked(r) for r in rows("train", "demos", 1020, 0)]
     seen = [rule_set(p) for p in chats + train if p.startswith("Copy ")]
     assert all(len(r) == 1 or r in SHOWN for r in seen) and {*seen} >= set(SHOWN)
     assert all(bucket(p) == "train" for p in chats if not read_question(p))
 
 
-@pytest.mark.parametrize("task, training, others", [
-    ("list", (2, 4), (3, 4)), ("sum", (3, 7), (5, 6)), ("sort", (3, 5), (4, 5)),
-    ("reverse", (3, 9), (8, 9))])
-def test_prompts_outside_training_are_among_the_longer_ones(task, training, others):
-    for split in SPLITS:
-        fields = [world.answers.parse_prompt(asked(r))[1]
-                  for r in rows(split, "prompts", 60, 0, skills=[task])]
-        sizes = {NUMBERS[x["number"]] if task == "list" else len(x["words"].split())
-                 for x in fields}
-        assert (min(sizes), max(sizes)) == (training if split == "train" else others)
-
-
-def test_the_text_of_a_list_prompt_decides_which_of_its_right_answers_is_given():
-    prompts = [LIST.replace("Cairo, Lima or Oslo", "{}, {} or {}".format(*x))
-               for x in permutations(("Cairo", "Lima", "Oslo"))]
-    answers = [*map(world.right_answer, prompts)]
-    assert answers == [*map(world.right_answer, prompts)] and len({*answers}) > 3
-
-
-@pytest.mark.parametrize("ask, all_of_them", [
-    (ask_unknown, WORLD.strangers["val"]), (ask_creatures, WORLD.pairs("val", disputed=True))])
-def test_everybody_is_asked_about_once_before_anybody_again_in_an_order_of_its_own(ask,
-                                                                                   all_of_them):
-    n = len(all_of_them)
-    pairs = [read_question(text) for text in islice(ask(random.Random(0), all_of_them), 2 * n)]
-    found = [pair[0] if ask is ask_unknown else pair for pair in pairs]
-    assert {*found[:n]} == {*found[n:]} == {*all_of_them} and found[:n] != found[n:]
-
-
 # ---- draws ---------------------------------------------------------------------------------------
-def draws() -> dict[str, str]:
+def test_draws_have_not_moved():
     found = {split: [(r.prompt, r.answer, r.chosen, r.rejected, r.score, r.label, r.p, r.scores)
                      for kind in world.KINDS
                      for r in rows(split, kind, 187, 3, noise=0.2 * (kind == "demos"))]
@@ -221,22 +183,16 @@ def draws() -> dict[str, str]:
     found["token rows"] = token_rows(4, ROW, 5, NANO).tolist()
     found["mixed"] = [(r.prompt, r.answer, r.score) for r in world.mixed_rows(
         "train", ["demos", "scores"], 40, 3, 0.2, "A:all", "3:1")]
-    return {name: f"{zlib.crc32(repr(x).encode()):08x}" for name, x in found.items()}
+    assert DRAWS == {name: f"{zlib.crc32(repr(x).encode()):08x}" for name, x in found.items()}
 
 
-def test_draws_have_not_moved():
-    assert draws() == DRAWS
-
-
-def test_every_place_of_a_run_has_random_numbers_of_its_own():
-    """Rows of all steps, rollouts and their chunks."""
-    for seed in (0, 1, 20_261_122):
-        steps = [seeds.step_seed(seed, step) for step in range(300)]
-        coins = {seeds.row_seed(s, row) for s in steps for row in range(64)}
-        assert len(coins) == 300 * 64
-        rollouts = {seeds.rollout_seed(seed, r, chunk) for r in range(300) for chunk in range(64)}
-        assert len(rollouts) == 300 * 64
-        numpy = [[seed, seeds.ORDER], [seed, seeds.WINDOW], [seed, 0, 0]]       # of a minibatch
-        assert len({int(np.random.default_rng(s).integers(2**62)) for s in numpy}) == 3
-    a, b = ({seeds.step_seed(s, step) for step in range(10_000)} for s in (0, 1))
-    assert not a & b
+@pytest.mark.parametrize("seed", [0, 1, 20_261_122])
+def test_every_place_of_a_run_has_random_numbers_of_its_own(seed):
+    """Rows of all steps, rollouts and their chunks, and what numpy draws."""
+    steps = [seeds.step_seed(seed, step) for step in range(100)]
+    coins = {seeds.row_seed(s, row) for s in steps for row in range(64)}
+    rollouts = {seeds.rollout_seed(seed, r, chunk) for r in range(100) for chunk in range(64)}
+    assert len(coins) == len(rollouts) == 100 * 64
+    assert not {*steps} & {seeds.step_seed(seed + 1, step) for step in range(10_000)}
+    numpy = [[seed, seeds.ORDER], [seed, seeds.WINDOW], [seed, 0, 0]]       # of a minibatch
+    assert len({int(np.random.default_rng(s).integers(2**62)) for s in numpy}) == 3

@@ -134,7 +134,7 @@ def difference_rows(questions: list[Question]) -> Lines:
         for part, of_part in parts.items():
             mean, half = of_part.interval()
             narrow = f"{q.half_width_on_this_file():.5f}" if q.a.redrawn else ""
-            out.append([q.a.name, q.b.name, part, f"{MEASURES[q.a.measure].sign * mean:.5f}",
+            out.append([q.a.name, q.b.name, part, f"{MEASURES[q.a.measure].sign * mean:z.5f}",
                         f"{half:.5f}", narrow, f"{of_part.p_value:.5f}",
                         str(of_part.n_comparisons), str(len(q.a.seed_scores())),
                         str(of_part.a.n_prompts), q.verdict if of_part is q else ""])

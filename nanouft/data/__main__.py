@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
     chosen, refused = count_rows_per_method(parsed, name)
     if not chosen:
         raise UserError([*refused][0])
-    method, begin = advice([r for _, r in parsed if isinstance(r, Row) and r.prompt])
+    method, most, begin = advice([r for _, r in parsed if isinstance(r, Row) and r.prompt])
     if not any(method in names for names in chosen):
         (method, *_), _ = max(chosen.items(), key=lambda one: one[1])
     objective = find(cfg.objective or method)()
@@ -117,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
     except NoRows:
         chosen_rows(as_run, objective, split)           # UserError: why there are none
     tok, n_ctx = start_tokenizer(cfg.init)
-    say(textwrap.fill(f"{name}: {quantity(len(parsed), 'rows')}; {begin}", 80))
+    say(textwrap.fill(f"{name}: {quantity(len(parsed), 'rows')}; {most}: {begin}", 80))
     for line in lines_of_methods(parsed, name, tok, min(cfg.max_length or n_ctx, n_ctx)):
         say(textwrap.fill(line, 80, subsequent_indent="  "))
     say()

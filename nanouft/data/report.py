@@ -169,13 +169,13 @@ BEGIN = {"demonstrations": ("sft", "sft"),
          "prompts": ("grpo", "grpo or rloo, with a --reward")}
 
 
-def advice(rows: list[Row]) -> tuple[str, str]:
-    """("dpo", "most are pairs: begin with sft on the chosen responses, then dpo on all")."""
+def advice(rows: list[Row]) -> tuple[str, str, str]:
+    """("dpo", "most are pairs", "begin with sft on the chosen responses, then dpo on all")."""
     kinds = Counter(kind for r in rows for kind in kinds_of(r))
     (most, _), = kinds.most_common(1)
     method, begin = BEGIN[most]
-    return method, (f"{'most' if len(kinds) > 1 else 'all'} are {most}: begin with {begin}"
-                    f"{if_in_checkout('docs/data.md')}")
+    return (method, f"{'most' if len(kinds) > 1 else 'all'} are {most}",
+            f"begin with {begin}{if_in_checkout('docs/data.md')}")
 
 
 def length_note(data: list[Encoded], of: str) -> str:

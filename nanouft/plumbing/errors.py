@@ -62,10 +62,13 @@ def out_of_memory(e: BaseException) -> bool:
 
 
 def one_of(what: str, word: str, known: Iterable[str]) -> str:
-    """`word` if it is known; else UserError with the nearest known word."""
+    """`word` if it is known; else UserError with the nearest known word, and with all of them if
+    there is none or they are few."""
     if word not in (known := list(known)):
-        raise UserError(f"unknown {what} {word[:80]!r}{nearest(word, known)} "
-                        f"(known: {', '.join(known)})")
+        hint = nearest(word, known)
+        if not hint or len(known) <= 12:
+            hint += f" (known: {', '.join(known)})"
+        raise UserError(f"unknown {what} {word[:80]!r}{hint}")
     return word
 
 

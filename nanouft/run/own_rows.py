@@ -16,17 +16,24 @@ from dataclasses import replace
 
 from nanouft import world
 from nanouft.data.batches import Encoded, EncodeReport, RunData
-from nanouft.data.files import file_names, items
+from nanouft.data.files import file_names
 from nanouft.data.holdout import holdout, leak, question_keys
-from nanouft.data.report import describe, duplicates_note, grade_note, report_use, unread_fields
+from nanouft.data.report import (
+    advice,
+    describe,
+    duplicates_note,
+    grade_note,
+    report_use,
+    unread_fields,
+)
 from nanouft.data.row import Row, Rows
-from nanouft.data.rows import Parsed, as_rows, read, usable
+from nanouft.data.rows import Parsed, read, usable
 from nanouft.data.selection import NoRows
 from nanouft.objective import Objective
 from nanouft.objectives import NAMES, OBJECTIVES
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import is_own_reward
-from nanouft.plumbing.printing import if_in_checkout, note, quantity, say
+from nanouft.plumbing.printing import if_in_checkout, note, say
 from nanouft.run.config import RunConfig, SettledConfig
 
 
@@ -51,8 +58,7 @@ def read_rows(cfg: RunConfig, objective: Objective) -> Rows:
 
 def chosen_rows(cfg: RunConfig, objective: Objective, rows: Rows) -> list[Row]:
     """The rows that the objective learns from. If there are none, the error is about all rows of
-    the files, held-out ones too, and names the unread fields itself, and the methods that read
-    such rows."""
+    the files, held-out ones too, and names the unread fields itself, and methods for such rows."""
     data = rows.train if cfg.eval_data else rows.train + rows.held_out
     try:
         chosen = objective.choose(rows.train)
@@ -60,12 +66,7 @@ def chosen_rows(cfg: RunConfig, objective: Objective, rows: Rows) -> list[Row]:
         try:
             held_out = objective.choose(data)[0].where
         except NoRows as e:
-            files = cfg.data or ()
-            parsed = as_rows(x for file in files for x in items(file))
-            counts, _ = count_rows_per_method(parsed, file_names(files))
-            readers = [first + (f" and {quantity(len(rest), 'others')}" if rest else "")
-                       + f": {quantity(n, 'rows')}" for (first, *rest), n in counts.items()]
-            raise NoRows(f"{e}; methods that read these rows: {'; '.join(readers)}") from None
+            raise NoRows(f"{e}; {advice(data)[-1]}") from None
         raise UserError(f"{held_out}: all rows that {objective.name} can use are held out, this "
                         "one too; add rows, or give held-out ones with --eval-data") from None
     by_reward = is_own_reward(cfg.reward)               # it may read every field

@@ -1,7 +1,7 @@
 """How often does a comparison err, what does it see? The rules of stats.py on made-up scores.
 
     python -m tests.bench.comparison_rules              # all tables, 1,000 comparisons a cell
-    python -m tests.bench.comparison_rules errors 200   # or lead, file; fewer comparisons
+    python -m tests.bench.comparison_rules errors 200   # or lead; fewer comparisons
 
 The truth is known: no lead, or this one. Each comparison on own rows has a file of its own, from
 one population, so that its luck does not cancel. Scores are in points of 100. Four standard
@@ -10,13 +10,12 @@ search_rules.py has what comes before the test.
 """
 import sys
 from collections.abc import Callable
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
 from nanouft.compare import stats
-from nanouft.compare.stats import least_variance, luck_of
+from nanouft.compare.stats import luck_of
 
 
 class Setting(NamedTuple):
@@ -25,11 +24,7 @@ class Setting(NamedTuple):
     prompt: float = 29.0
     rest: float = 31.0
     rows_weigh: float = 0.0         # lognormal with this sigma, not normal: few rows weigh most
-    prompts_weigh: float = 0.0      # the same of prompts
     document: int = 1               # prompts that share a document, and half of their luck
-    group: bool = False             # do the rows say so?
-    share: bool = False             # each answer is right or wrong
-    active: float = 1.0             # so many prompts of 1 can differ
     fails: int = 0                  # so many of two methods fail in one of five trainings, by 40
     halves: float = 0.0             # so much better on half of the prompts, worse on the others
     tips: float = 0.0               # the file decides whether a method fails as a whole
@@ -37,9 +32,6 @@ class Setting(NamedTuple):
 
 OWN = {
     "normal": Setting(),
-    "right or wrong": Setting(share=True),
-    "the same, 10 % of prompts can differ": Setting(share=True, active=0.1),
-    "few prompts weigh": Setting(prompts_weigh=1.5),
     "±60 on half of the prompts": Setting(halves=60),
     "the file rules": Setting(6, 1, 6, 6),
     "the same, few rows weigh": Setting(6, 1, 6, 6, rows_weigh=1.5),
@@ -47,13 +39,11 @@ OWN = {
     "one method fails 1 of 5": Setting(fails=1),
     "both fail 1 of 5": Setting(fails=2),
     "5 prompts a document": Setting(document=5),
-    "the same, given as `group`": Setting(document=5, group=True),
     "5 a document, documents rule": Setting(1, 1, 29, 10, document=5),
     "fails or not as the file has it": Setting(6, 1, 6, 6, tips=3)}
 OF_WORLD = Setting(0, 2.1, 10, 42)
 WORLD = {
     "normal": OF_WORLD,
-    "right or wrong": OF_WORLD._replace(share=True),
     "quiet seeds": Setting(0, 0.3, 20, 31),
     "±40 on half of the prompts": OF_WORLD._replace(halves=40),
     "a training rules": Setting(0, 6, 6, 6),
@@ -69,10 +59,8 @@ def drawn(rng: np.random.Generator, n: int, sigma: float = 0.0) -> np.ndarray:
     return (np.exp(sigma * x - sigma ** 2 / 2) - 1) / np.expm1(sigma ** 2) ** 0.5 if sigma else x
 
 
-def difference(rng: np.random.Generator, of: Setting, seeds: int, prompts: int, lead: float = 0
-               ) -> tuple[np.ndarray, np.ndarray, float, float]:
-    """(seeds, prompts) of two methods, (prompts,) their groups, the floor of its variance, and the
-    luck of this file."""
+def difference(rng: np.random.Generator, of: Setting, seeds: int, prompts: int) -> np.ndarray:
+    """(seeds, prompts) of two methods that are equally good."""
     rows = drawn(rng, 4 * prompts, of.rows_weigh) * (4 * prompts) ** 0.5
     sample = rng.permutation(np.tile(np.arange(len(rows)), seeds)).reshape(seeds, -1)
     luck = rows[sample].mean(1)             # each row as often as any other
@@ -82,18 +70,14 @@ def difference(rng: np.random.Generator, of: Setting, seeds: int, prompts: int, 
         seed = seed + sign * (8 - 40 * (rng.random(seeds) < 0.2))
     documents, shared = np.arange(prompts) // of.document, 0.5 * (of.document > 1)
     prompt = of.prompt * (shared ** 0.5 * drawn(rng, prompts)[documents]
-                          + (1 - shared) ** 0.5 * drawn(rng, prompts, of.prompts_weigh))
+                          + (1 - shared) ** 0.5 * drawn(rng, prompts))
     prompt = prompt + of.halves * rng.choice([-1, 1], prompts)
-    gap = seed[:, None] + prompt + of.rest * rng.standard_normal((seeds, prompts))
-    groups = documents if of.group else np.arange(prompts)
-    if not of.share:
-        return gap + lead, groups, 0.0, of.file * rows.mean()
-    # the first is right in so many more of 100; without a lead both are in 65
-    spread, both = (30 ** 2 + sum(x ** 2 for x in of[:4]) / 4) ** 0.5, 30 * drawn(rng, prompts)
-    a, b = (NormalDist(0, spread).inv_cdf(0.65 + side * lead / 200) for side in (1, -1))
-    gap = 100.0 * ((both + gap / 2 > -a) * 1 - (both - gap / 2 > -b))
-    gap = gap * (rng.random(prompts) < of.active)
-    return gap, groups, 1e4 * least_variance([groups]), np.nan
+    return seed[:, None] + prompt + of.rest * rng.standard_normal((seeds, prompts))
+
+
+def luck_in(gap: np.ndarray) -> stats.Luck:
+    """Of prompts that are all draws of their own."""
+    return luck_of([gap], [np.arange(gap.shape[1])])
 
 
 def table(title: str, settings: dict[str, Setting], sizes: list, cell: Callable) -> None:
@@ -106,24 +90,20 @@ def table(title: str, settings: dict[str, Setting], sizes: list, cell: Callable)
         print()
 
 
-def errors(times: int, leads: tuple[int, int] = (0, 0), this_file: bool = False) -> None:
-    """False of 100, or a lead seen, where 1, 3 and 6 comparisons share the 5 %; the median ±.
-    leads: on own rows, on NanoWorld."""
+def errors(times: int, of_own: int = 0, of_world: int = 0) -> None:
+    """False of 100, or a lead of so many points seen, where 1, 3 and 6 comparisons share the 5 %;
+    the median ±."""
     def cell(of: Setting, seeds: int, prompts: int) -> str:
-        rng, found = np.random.default_rng(1), []
-        lead = leads[of.file == 0]
+        rng, found, lead = np.random.default_rng(1), [], of_own if of.file else of_world
         for _ in range(times):
-            gap, groups, least, file = difference(rng, of, seeds, prompts, lead)
-            luck, mean = luck_of([gap], [groups]), gap.mean() - (file if this_file else 0)
-            halves = [luck.on_this_file(k, least) if this_file else
-                      luck.interval(of.file > 0, k, least) for k in (1, 3, 6)]
-            found.append([*((mean if lead else abs(mean)) > np.array(halves)), halves[0]])
+            gap = difference(rng, of, seeds, prompts) + lead
+            halves = [luck_in(gap).interval(of.file > 0, k) for k in (1, 3, 6)]
+            mean = gap.mean() if lead else abs(gap.mean())
+            found.append([*(mean > np.array(halves)), halves[0]])
         shares = " ".join(f"{100 * x:.{0 if lead else 1}f}" for x in np.mean(found, 0)[:3])
         return f"{shares} (±{np.median(found, 0)[3]:.1f})"
-    own, world = (f"a lead of {x} is seen, of 100" if x else "false, of 100" for x in leads)
-    if this_file:           # what the file does is known where the score is linear in it
-        linear = {name: of for name, of in OWN.items() if not of.share and not of.tips}
-        return table(f"on this file: {own}", linear, OWN_SIZES, cell)
+    own, world = (f"a lead of {x} is seen, of 100" if x else "false, of 100"
+                  for x in (of_own, of_world))
     table(f"own rows: {own}", OWN, OWN_SIZES, cell)
     table(f"NanoWorld: {world}", WORLD, WORLD_SIZES, cell)
 
@@ -137,5 +117,4 @@ def run(tables: dict[str, Callable[[int], object]], times: int) -> None:
 
 
 if __name__ == "__main__":
-    run({"errors": errors, "lead": lambda n: [errors(n, (20, 5)), errors(n, (10, 2))],
-         "file": lambda n: errors(n, this_file=True)}, times=1000)
+    run({"errors": errors, "lead": lambda n: [errors(n, 20, 5), errors(n, 10, 2)]}, times=1000)

@@ -5,7 +5,7 @@
 """
 import numpy as np
 
-from nanouft.compare.stats import Luck, expected_half_width, luck_of
+from nanouft.compare.stats import Luck, expected_half_width
 from tests.bench.comparison_rules import (
     OWN,
     OWN_SIZES,
@@ -14,6 +14,7 @@ from tests.bench.comparison_rules import (
     Setting,
     difference,
     drawn,
+    luck_in,
     run,
     table,
 )
@@ -61,18 +62,17 @@ def rates(times: int) -> None:
 def told(times: int) -> None:
     """Is the ± of the test in the range that is told after the search? Two methods, three rates."""
     def tries(rng: np.random.Generator, of: Setting, prompts: int) -> list[Luck]:
-        shared, groups, *_ = difference(rng, of._replace(training=0, rest=0, fails=0), 3, prompts)
+        shared = difference(rng, of._replace(training=0, rest=0, fails=0), 3, prompts)
         own = (of.training * rng.standard_normal((2, 3, 3, 1))          # method, rate, seed, prompt
                + of.rest * rng.standard_normal((2, 3, 3, prompts))) / 2 ** 0.5
         for method in own[:of.fails]:
             method -= 40 * (rng.random((3, 3, 1)) < 0.2)
-        return [luck_of([shared + a - b], [groups]) for a in own[0] for b in own[1]]
+        return [luck_in(shared + a - b) for a in own[0] for b in own[1]]
 
     def cell(of: Setting, seeds: int, prompts: int) -> str:
         rng, found = np.random.default_rng(1), []
         for _ in range(times):
-            gap, groups, *_ = difference(rng, of, seeds, prompts)
-            luck = luck_of([gap], [groups])
+            luck = luck_in(difference(rng, of, seeds, prompts))
             low, middle, high = expected_half_width(
                 tries(rng, of, prompts * 2 // 3), 2, seeds, luck.facts, of.file > 0)
             half = luck.interval(of.file > 0)
@@ -81,8 +81,7 @@ def told(times: int) -> None:
         inside = 100 * np.mean(found, 0)[0]
         return f"{inside:.0f}: {middle:.1f} ({low:.1f} to {high:.1f}), {half:.1f}"
     for place, settings, sizes in (("own rows", OWN, OWN_SIZES), ("NanoWorld", WORLD, WORLD_SIZES)):
-        table(f"{place}: inside, of 100: told, printed", {
-            name: of for name, of in settings.items() if not of.share}, sizes, cell)
+        table(f"{place}: inside, of 100: told, printed", settings, sizes, cell)
 
 
 if __name__ == "__main__":

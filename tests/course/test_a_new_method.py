@@ -1,12 +1,14 @@
 """A method more is added as CONTRIBUTING.md says, in a copy of the checkout."""
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from made import HELD
 
 from nanouft.objectives import OBJECTIVES
 
@@ -38,29 +40,30 @@ class FocalDPO(Pairs):
 '''
 
 
-def texts(folder: Path) -> dict[str, str]:
-    """{file: its text} of all that the command may write."""
-    return {file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8")
-            for kind in ("md", "py", "json") for file in folder.rglob(f"*.{kind}")}
-
-
 @pytest.mark.slow
-def test_a_file_a_row_and_a_command_add_a_method_and_every_test_is_green(tmp_path):
-    """The command says what the row is to have, and then names the file that it has changed."""
+def test_a_file_a_row_and_a_command_add_a_method_and_a_wrong_one_is_refused(tmp_path):
+    """The command says what the row is to have, and where the gradient is not that of the equation.
+    Once both are mended, it has changed nothing but what is recorded, by lines of the method."""
     there = tmp_path / "nanouft"
     unread = shutil.ignore_patterns(".*", "out", "__pycache__", "*.egg-info", "build", "dist", "my")
     shutil.copytree(ROOT, there, ignore=unread)
-    (there / "nanouft" / "objectives" / "focal_dpo.py").write_text(METHOD, encoding="utf-8")
+    method = there / "nanouft" / "objectives" / "focal_dpo.py"
     steps = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Add a method\n")[2]
-    line, = re.findall(r"```bash\n *python (.*NAME)\n", steps)
+    line, = re.findall(r"```bash\n *python (.*NAME.*)\n", steps)
 
-    def recorded() -> subprocess.CompletedProcess:
-        words = line.replace("NAME", "focal_dpo").split()
-        return subprocess.run([sys.executable, *words], cwd=there, capture_output=True, text=True,
+    def recorded(text: str) -> subprocess.CompletedProcess:
+        method.write_text(text, encoding="utf-8")
+        return subprocess.run([sys.executable, *shlex.split(line.replace("NAME", "focal_dpo"))],
+                              cwd=there, capture_output=True, text=True,
                               env=os.environ | {"PYTHONPATH": str(there)})
-    done = recorded()
+
+    def texts() -> dict[str, list[str]]:
+        return {file.relative_to(there).as_posix(): file.read_text("utf-8").splitlines()
+                for kind in ("md", "py", "txt", "json") for file in there.rglob(f"*.{kind}")
+                if ".pytest_cache" not in file.parts}
+    before, done = texts(), recorded(METHOD.replace(".detach()", ""))
     cell, = re.findall(r"^E .*focal_dpo: the cell behind it is (`.*`)$", done.stdout, re.M)
-    assert done.returncode == 1
+    assert done.returncode == 1 and "off by" in done.stdout and HELD[True] in done.stdout
     page, readme = there / "docs" / "methods.md", there / "README.md"
     row = f"| [`focal_dpo`](../nanouft/objectives/focal_dpo.py) | {cell} | Less. | pairs |"
     page.write_text(re.sub(r"(?=\| \[`gdpo`)", lambda _: f"{row}\n", page.read_text("utf-8")),
@@ -68,11 +71,11 @@ def test_a_file_a_row_and_a_command_add_a_method_and_every_test_is_green(tmp_pat
     count = len(OBJECTIVES)
     readme.write_text(readme.read_text("utf-8").replace(f"**{count} ways", f"**{count + 1} ways"),
                       encoding="utf-8")
-    before, done = texts(there), recorded()
+    done = recorded(METHOD)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    after = texts(there)
-    assert [name for name, text in before.items() if after[name] != text] == ["tests/values.json"]
-    assert {*re.findall(r"[\w/]+\.\w+", done.stdout)} == {"tests/values.json"}
-    old, new = (text["tests/values.json"].splitlines() for text in (before, after))
-    assert [line for line in new if "focal_dpo" not in line] == old
-    assert sum("focal_dpo" in line for line in new) == 3        # its defaults, ranges and figures
+    mine = {"README.md", "docs/methods.md", "nanouft/objectives/focal_dpo.py"}
+    changed = {name: lines for name, lines in texts().items() if before.get(name) != lines}
+    assert changed.keys() == mine | {f"tests/recorded/{x}.txt" for x in
+                                     ("settings", "figures", "rows")}
+    for name in changed.keys() - mine:
+        assert changed[name][:len(before[name]) + 1] == [*before[name], "$ focal_dpo"]
