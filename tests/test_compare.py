@@ -23,13 +23,14 @@ import pytest
 from comparisons import LENGTH, MINE, PAIRS, RUNS, compared, fill, planned
 from made import CPU, NANO, write_jsonl
 
-from nanouft import evaluate, train
+from nanouft import evaluate, train, world
 from nanouft.compare import arms, inputs, notes, plan, report, runs, search, splits, table, verdicts
 from nanouft.compare.jobs import Job, do
 from nanouft.compare.scoring import EXAMPLES, EvalSpec, linearised, measure
 from nanouft.data.rows import read
 from nanouft.gpt import BASE, shipped_base
 from nanouft.plumbing.errors import UserError
+from nanouft.world.answers import read_question
 
 OF_ROWS = "--data pairs.jsonl --tries 1 --seeds 2 --steps 1 --device cpu"
 SCENE = f"sft mine.py sft+mine.py twin=sft --by nll {OF_ROWS}"
@@ -243,9 +244,10 @@ def test_what_changes_while_a_comparison_runs_ends_it_in_one_line(edit, monkeypa
     with monkeypatch.context() as now:
         edit(now)
         inputs.forget_hashes()
-        told = do(Job(run, False))
+        told = [do(Job(run, scores)) for scores in (False, True)]
     inputs.forget_hashes()
-    assert " has changed since the comparison began" in told and not run.folder.exists()
+    assert all(" has changed since the comparison began" in x for x in told)
+    assert not run.folder.exists()
 
 
 def test_the_same_command_makes_nothing_again(ran, scene):
@@ -397,6 +399,7 @@ def test_confirming_has_other_seeds_and_prompts():
     c, again, other = (planned(f"{words} {OF_ROWS} --confirm")
                        for words in ("sft dpo", "dpo sft", "sft mine.py"))
     assert Path(c.run(c.arms[0], c.seeds[0]).spec.data).name == "confirm.jsonl"
+    assert Path(c.spec("val").data).name == "val.jsonl", "they choose no rate"
     assert c.first_seed == again.first_seed != other.first_seed
     assert not {*c.seeds} & {*range(plan.COPY_SEEDS * 2)}
     with edited("helper.py"):
@@ -421,6 +424,14 @@ def test_rows_of_one_group_are_one_draw():
     measured = measure(EvalSpec(str(found["test"])), "base")["prefers groups"]["rows"]
     given = np.array([r.extra["group"] for r in rows["test"]])
     assert np.array_equal(np.equal.outer(given, given), np.equal.outer(measured, measured))
+
+
+def test_wordings_of_one_question_about_a_fact_are_one_draw():
+    spec = EvalSpec(seed=900, tasks=("fact",), items=100)
+    rows = world.rows("test", "prompts", 100, 900, skills=("fact",))
+    texts = [row.prompt[0].text for row in rows]
+    facts = spec.groups()["fact"]
+    assert len({*texts}) > len({*facts}) == len({*map(read_question, texts)})
 
 
 def test_each_part_has_two_draws_whatever_their_size():
@@ -545,6 +556,7 @@ def test_all_methods_take_equal_steps_on_one_device_and_in_one_precision():
 def test_reports_of_other_commands_have_other_folders():
     c = planned(f"sft dpo {WORLD}")
     others = [replace(c, given={}), replace(c, given=c.given | {"seeds": 3}),
+              replace(c, given=c.given | {"confirm": True}),
               replace(c, arms=arms.read_arms(["sft --lr 1e-3", "dpo"]))]
-    assert len({x.folder for x in (c, *others)}) == 4
+    assert len({x.folder for x in (c, *others)}) == 5
     assert replace(c, given=c.given | {"workers": 3}).folder == c.folder

@@ -1,6 +1,7 @@
 """What a comparison says of made-up scores: tests/recorded/comparison.txt has three; and which
 scores, runs and prompts its notes are about."""
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -135,10 +136,14 @@ def test_unequal_compute_names_the_baseline_that_is_missing(methods, told):
 
 
 def test_each_comparison_on_the_same_prompts_is_counted_once(monkeypatch):
-    """Other versions, another margin or a repetition are no other test; other prompts are."""
+    """Other versions, another margin or a repetition are no other test; other prompts or another
+    text of your own method are."""
     def count(line: str) -> int:
+        inputs.forget_hashes()
         return notes.count_test(planned(f"{line} --seeds 2 --tries 1 --rows 8 {WORLD}"))
     assert [*map(count, ("sft dpo", "sft kto", "sft dpo", "sft kto"))] == [1, 2, 1, 2]
     assert [*map(count, ("sft dpo --test-seed 7", "sft dpo --confirm"))] == [1, 1]
     monkeypatch.setattr(inputs, "version", lambda name: "another")
-    assert [*map(count, ("sft dpo --margin 9", "kto dpo"))] == [1, 3]
+    assert [*map(count, ("sft dpo --margin 9", "kto dpo", "sft mine.py"))] == [1, 3, 4]
+    Path("helper.py").write_text("SCALE = 2\n")
+    assert count("sft mine.py") == 5
