@@ -39,7 +39,7 @@ from typing import Any
 
 from nanouft.plumbing.start import start_command
 
-__version__ = "7.0.0.dev7"
+__version__ = "7.0.0"
 start_command()                     # before torch is imported
 
 
