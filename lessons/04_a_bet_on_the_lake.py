@@ -144,8 +144,8 @@ tell(guess, nearer[2], "lakes")
 # too high.
 #
 # On the first lake IFT does see something. It lowers the second step, where the error is, and the
-# placebo lowers all of them. But 83 % is far from the true 33 %, and its mean is no nearer than the
-# placebo's (82.8 and 82.9).
+# placebo lowers all of them. But 83 % is far from the true 33 %, and its mean is hardly nearer than
+# the placebo's (82.8 and 82.9; the true mean is 66.8).
 #
 # **A lower estimate is not a better policy.** On ten lakes, ten updates with lam 1 reach the goal
 # in 84.0 % of walks, SFT in 87.5 %. IFT teaches the expert's move in cells off the path, too, where
