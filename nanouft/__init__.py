@@ -22,7 +22,7 @@ What to open for one question:
     metrics of all methods over pairs       objectives/dpo.py, pair_metrics
     what a killed run keeps                 run/checkpoint.py
     what --resume refuses                   run/folder.py, check_resume; run/config.py, reopen
-    which models must be trained first      run/helpers.py
+    which models must be trained first      run/helper_models.py
     what is computed in bf16                device.py, its first lines
     how a file becomes token ids            run/own_rows.py, its first lines
     how to write a loss of your own         objective.py; own.py opens its file

@@ -31,8 +31,8 @@ from nanouft.objective import Objective
 from nanouft.objectives import find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
-from nanouft.plumbing.isolation import isolated
 from nanouft.plumbing.printing import say
+from nanouft.plumbing.process_state import isolated
 from nanouft.rollout import credit_rollout, write_rollout_logps
 from nanouft.run.flags import Parser, add_flags, fill, parse
 from nanouft.run.reference import FrozenModels

@@ -40,8 +40,8 @@ model = cache(lambda dtype=torch.float64: nano(n_layer=1).to(dtype))    # no tes
 SUMS = "Read positions by s.sum or s.mean, which leave out the others."
 TOTALS = "Divide by batch.n or batch.tokens, those of the whole step; else say coupled = True."
 FINITE = ("Write F.logsigmoid for the log of a sigmoid, expm1(x) for exp(x) - 1, and "
-          "exp(x.clamp_max(20)) for exp(x), as k3 of on_policy.py does; choose by masked_fill or "
-          "where, because 0 * inf is nan. The head need not show such a clamp.")
+          "exp(x.clamp_max(20)) for exp(x), as k3 of policy_gradient.py does; choose by "
+          "masked_fill or where, because 0 * inf is nan. The head need not show such a clamp.")
 
 
 @cache

@@ -21,7 +21,7 @@ from nanouft.objectives import OBJECTIVES
 from nanouft.run.config import FLAGS, RunConfig, read_flags
 from nanouft.run.flags import as_flags
 from nanouft.run.folder import locked
-from nanouft.run.helpers import with_helper_models
+from nanouft.run.helper_models import with_helper_models
 from nanouft.run.hyperparameters import choose_hyperparameters, with_beta
 from nanouft.run.load import load_rows, open_model
 from nanouft.run.plan import describe, epochs_of, settle

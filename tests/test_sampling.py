@@ -18,9 +18,9 @@ from nanouft.device import Device
 from nanouft.generate import Answer, generate
 from nanouft.gpt import GPT
 from nanouft.objectives import OBJECTIVES
-from nanouft.on_policy import log_rho
 from nanouft.plumbing.errors import Diverged
 from nanouft.plumbing.seeds import rollout_seed
+from nanouft.policy_gradient import log_rho
 from nanouft.rollout import Rollouts, Sampler, batch_of, rollout_stats, write_rollout_logps
 from nanouft.run.evaluation import answer_rows
 from nanouft.train import collect, sampled_batch

@@ -3,7 +3,7 @@
     __main__.py     the whole comparison on a page
     plan.py         flags; what is the same for all; the run of a method, a seed and a learning rate
     arms.py         methods as they are typed, and what nanouft.train would do for each
-    splits.py       your rows in four parts; row_notes.py says what is known of them
+    splits.py       your rows in four parts; data_notes.py says what is known of them
     runs.py         a training and its scores; inputs.py has all that they depend on
     scoring.py      what a trained model is asked
     jobs.py         who makes the runs: processes, here or elsewhere

@@ -55,9 +55,9 @@ from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
 from nanouft.plumbing.printing import ALL, BRIEF, quiet, say
-from nanouft.run.calls import python_call
 from nanouft.run.checkpoint import handle_signals
 from nanouft.run.folder import lock_when_free
+from nanouft.run.python_api import python_call
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,7 +4,7 @@
     changed_input(inputs)                   # "" or the first that is another one now, or here
 
 Code is all of nanouft but the other methods and what only compares. To it comes the file of the
-method, with what it imports (plumbing/own_code.py). No name and no time stamp is trusted.
+method, with what it imports (plumbing/imported_files.py). No name and no time stamp is trusted.
 """
 import hashlib
 import inspect
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from nanouft.models.folders import OF_A_RUN, OF_HUB, hash_of_model
 from nanouft.plumbing.files import hash_of_file, own_file
-from nanouft.plumbing.own_code import METHODS, PACKAGE, imported_files
+from nanouft.plumbing.imported_files import METHODS, PACKAGE, imported_files
 from nanouft.run.config import RunConfig, parse_run
 
 COMPARED_BY = ("runs", "scoring", "splits")             # of this folder, by which scores are made

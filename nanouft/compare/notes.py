@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from nanouft.compare.data_notes import each_note_once
 from nanouft.compare.inputs import LIBRARIES, short_hash
 from nanouft.compare.plan import COPY_SEEDS, SEARCH_SEEDS, Comparison, short_lr
-from nanouft.compare.row_notes import each_note_once
 from nanouft.compare.runs import made_record
 from nanouft.compare.search import Found, Tried, at_edge
 from nanouft.compare.stats import student

@@ -24,6 +24,7 @@ from nanouft.compare.arms import (
     replan_stage,
     typed,
 )
+from nanouft.compare.data_notes import each_note_once, leaks, with_own_files
 from nanouft.compare.inputs import (
     forget_hashes,
     hash_of_input,
@@ -31,7 +32,6 @@ from nanouft.compare.inputs import (
     short_hash,
 )
 from nanouft.compare.jobs import visible_gpus
-from nanouft.compare.row_notes import each_note_once, leaks, with_own_files
 from nanouft.compare.runs import ONLY_TRAIN, Run, run_of
 from nanouft.compare.scoring import EvalSpec
 from nanouft.data.rows import read
@@ -40,7 +40,7 @@ from nanouft.objective import Positive
 from nanouft.own import try_reward
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import own_file
-from nanouft.plumbing.own_code import imported_files
+from nanouft.plumbing.imported_files import imported_files
 from nanouft.plumbing.printing import quiet
 from nanouft.plumbing.ranges import Range
 from nanouft.run.config import RunConfig

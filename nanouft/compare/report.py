@@ -38,7 +38,7 @@ from nanouft.compare.verdicts import MEASURES, Measure, Question, Result, values
 from nanouft.device import cores
 from nanouft.objective import Objective
 from nanouft.plumbing.files import write_text
-from nanouft.plumbing.own_code import PACKAGE
+from nanouft.plumbing.imported_files import PACKAGE
 from nanouft.plumbing.printing import Picture, Table, say, visible
 
 Lines = list[list[str]]             # of cells, the head first

@@ -107,14 +107,14 @@ def scores_of(run: Run) -> Values | None:
 
 def cpu_seconds(run: Run) -> float:
     """Of its training and scoring."""
-    return told_by_both(run, "seconds")
+    return total_over_train_and_score(run, "seconds")
 
 
 def wall_seconds(run: Run) -> float:
-    return told_by_both(run, "wall")
+    return total_over_train_and_score(run, "wall")
 
 
-def told_by_both(run: Run, name: str) -> float:
+def total_over_train_and_score(run: Run, name: str) -> float:
     return float(made_record(run).get(name, 0.0)) + float(read_arrays(run.scores).get(name, 0.0))
 
 

@@ -87,7 +87,7 @@ def message(m: dict) -> Turn:
     if not {"content", "value", *BESIDE_TEXT} & m.keys():
         raise ValueError
     marks = [to_bool(ours[mark]) for mark in MARKS & ours.keys()]
-    text = without_margin(text_or_parts(ours.get("content", "")), role)
+    text = strip_answer(text_or_parts(ours.get("content", "")), role)
     return Turn("masked" if role == "assistant" and not all(marks) else role, text)
 
 
@@ -110,7 +110,7 @@ def turns_as(role: str) -> Callable[[Any], Turns]:
         listed = [value] if isinstance(value, dict) else value
         if isinstance(listed, list) and any("role" in m or "from" in m for m in listed):
             return messages(listed)
-        return (Turn(role, without_margin(text_or_parts(value), role)),)
+        return (Turn(role, strip_answer(text_or_parts(value), role)),)
     return turns
 
 
@@ -169,7 +169,7 @@ FIELDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "p": (share, GRADE), "score_chosen": (share, GRADE), "score_rejected": (share, GRADE)}
 
 
-def without_margin(text: str, role: str) -> str:
+def strip_answer(text: str, role: str) -> str:
     """An answer without white space around it, because the template writes the separator. Two or
     more spaces or a tab before its first line stay, because code is indented."""
     if role != "assistant":

@@ -3,7 +3,7 @@
     items("my.jsonl")           # ("my.jsonl, line 3", {"prompt": "Hi", "response": "Ho"}), ...
 
 rows.py makes a Row of each item. JSON and CSV are read as they are written: the library `datasets`
-would make dates of texts and null of "NA". It reads .parquet and the hub (tables.py).
+would make dates of texts and null of "NA". It reads .parquet and the hub (hf_datasets.py).
 """
 import csv
 import datetime
@@ -18,7 +18,7 @@ from pathlib import Path, PurePath
 from typing import Any
 from uuid import UUID
 
-from nanouft.data.tables import dataset_rows, hub_rows, no_column_twice, parquet_rows
+from nanouft.data.hf_datasets import dataset_rows, hub_rows, no_column_twice, parquet_rows
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import (
     check_lfs,

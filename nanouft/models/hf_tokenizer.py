@@ -21,7 +21,7 @@ from textwrap import shorten
 from typing import Any, NamedTuple
 from unicodedata import normalize
 
-from nanouft.models.shapes import MARK, Shape, marked, parts_of, places_of_texts
+from nanouft.models.template_shapes import MARK, Shape, marked, parts_of, text_offsets
 from nanouft.models.tokenizer import (
     ANSWERS,
     CONTROL,
@@ -250,7 +250,7 @@ class HFTokenizer(Tokenizer):
         may_be = {2 * i for i, turn in enumerate(turns) if i < first and turn.role in ANSWERS}
         if left_out <= may_be:
             text = self._put_in(turns) if shape.put_in else self._write(turns, waits)
-            places, lost = places_of_texts(shape, text, texts)
+            places, lost = text_offsets(shape, text, texts)
         else:
             lost = min(left_out - may_be)
         if lost >= 0:

@@ -29,7 +29,7 @@ from torch import Tensor
 from nanouft.batch import Batch
 from nanouft.objective import GroupSize, Objective, Range, Share
 from nanouft.objectives.grpo import standardise
-from nanouft.on_policy import policy_gradient
+from nanouft.policy_gradient import policy_gradient
 
 PartOfRun = Annotated[float, Range(above=0, at_most=1)]
 

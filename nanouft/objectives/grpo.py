@@ -41,7 +41,7 @@ from torch import Tensor
 
 from nanouft.batch import Batch
 from nanouft.objective import AtLeast0, Count, GroupSize, Objective, Positive
-from nanouft.on_policy import clip_ratio, k3, log_rho, step_metrics
+from nanouft.policy_gradient import clip_ratio, k3, log_rho, step_metrics
 
 
 class GRPO(Objective):

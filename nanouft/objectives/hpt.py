@@ -26,7 +26,7 @@ from nanouft.batch import Batch
 from nanouft.data.row import Row
 from nanouft.objective import AnyNumber, AtLeast0, GroupSize, Objective, Range, Share
 from nanouft.objectives.grpo import standardise
-from nanouft.on_policy import policy_gradient
+from nanouft.policy_gradient import policy_gradient
 
 PartOfPrompts = Annotated[float, Range(at_least=0, at_most=0.95)]  # others are for exploring
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from nanouft.batch import Batch
 from nanouft.objective import Count, Objective, Positive
 from nanouft.objectives.una import graded_metrics, score_loss
-from nanouft.on_policy import log_rho
+from nanouft.policy_gradient import log_rho
 
 
 class OnlineUNA(Objective):

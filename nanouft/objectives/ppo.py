@@ -36,7 +36,7 @@ from torch import Tensor
 from nanouft.batch import Batch, Seqs
 from nanouft.gpt import log_probs
 from nanouft.objective import AtLeast0, Count, Objective, Positive, Share
-from nanouft.on_policy import clip_ratio, log_rho, step_metrics
+from nanouft.policy_gradient import clip_ratio, log_rho, step_metrics
 
 
 class PPO(Objective):

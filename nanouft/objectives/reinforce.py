@@ -24,7 +24,7 @@ from torch import Tensor
 
 from nanouft.batch import Batch
 from nanouft.objective import AtLeast0, Count, Objective
-from nanouft.on_policy import penalised_reward
+from nanouft.policy_gradient import penalised_reward
 
 
 class Reinforce(Objective):

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from nanouft.batch import Batch
 from nanouft.objective import AtLeast0, Count, GroupSize, Objective, Positive
-from nanouft.on_policy import clip_ratio, log_rho, penalised_reward, step_metrics
+from nanouft.policy_gradient import clip_ratio, log_rho, penalised_reward, step_metrics
 
 
 class RLOO(Objective):

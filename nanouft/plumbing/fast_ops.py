@@ -74,7 +74,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None,
         return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask, **more)
 
 
-def our_attention() -> AbstractContextManager:
+def with_our_attention() -> AbstractContextManager:
     """Around a forward of transformers under autocast on a CPU: its attention is `attend`. For any
     other forward, at the same time or later, it is PyTorch's."""
     return Attend() if torch.is_autocast_enabled("cpu") else nullcontext()

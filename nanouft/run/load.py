@@ -4,7 +4,7 @@
     model, tok = open_model(cfg, objective, device)
     train, held_out = encode_rows(cfg, objective, rows, model.cfg.n_ctx, tok, max_new)
 
-own_rows.py reads your rows; helpers.py trains the models that some methods need first.
+own_rows.py reads your rows; helper_models.py trains the models that some methods need first.
 """
 from typing import Any
 
@@ -12,7 +12,7 @@ from nanouft import world
 from nanouft.data.batches import MISMATCHED, Encoded, EncodeReport, encode, encode_what_fits
 from nanouft.data.row import Row, Rows
 from nanouft.data.selection import NoRows, label_rows
-from nanouft.device import DTYPES, Device, choose_device, fp32_if_small, precision_of_run
+from nanouft.device import DTYPES, Device, choose_device, fp32_if_small, trained_precision
 from nanouft.models.folders import start_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Objective
@@ -41,7 +41,7 @@ def open_for_inference(name: str, device: str, dtype: str | None,
                        as_run: str = "") -> tuple[Any, Tokenizer, Device]:
     """A model that does not train. Its weights are kept in the precision in which it computes:
     `dtype`, or else that of its run (or of the run `as_run`)."""
-    dtype = dtype or precision_of_run(as_run or name, device)
+    dtype = dtype or trained_precision(as_run or name, device)
     chosen = choose_device(device, dtype)
     model, tok = start_model(name)
     chosen = fp32_if_small(chosen, dtype, model.n_params())

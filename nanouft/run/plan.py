@@ -44,11 +44,12 @@ def settle(cfg: RunConfig, objective: Objective, rows: Rows, model: Any,
     if cfg.data:
         from nanouft.run import own_rows
         data = own_rows.with_leaks(rows, data)
-    held_out = scored_rows(settled, objective, data.held_out)
+    held_out = rows_to_evaluate(settled, objective, data.held_out)
     return settled, objective, data._replace(held_out=held_out)
 
 
-def scored_rows(cfg: SettledConfig, objective: Objective, held_out: list[Encoded]) -> list[Encoded]:
+def rows_to_evaluate(cfg: SettledConfig, objective: Objective,
+                     held_out: list[Encoded]) -> list[Encoded]:
     """The held-out rows that a run scores."""
     if cfg.plain and not cfg.eval_every:
         return []

@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 # In each tree the folders and files at its top. Each imports only what stands before it;
 # "NN" stands for the lessons, which have numbers; lessons/behind counts as its folders.
 ORDER = {
-    "nanouft": """plumbing gpt batch device models generate data objective on_policy rollout own
-        objectives world scorers simple run pictures blind evaluate sample train reward pretrain
+    "nanouft": """plumbing gpt batch device models generate data objective policy_gradient rollout
+        own objectives world scorers simple run pictures blind evaluate sample train reward pretrain
         trainer compare pushes playground __main__""",
     "frozen_lake": """lake planning policies train temporal_residual record figure results_table
         __main__""",

@@ -4,7 +4,7 @@ from torch import Tensor
 from lessons.behind.tasks.papers import Paper
 from nanouft.batch import Batch
 from nanouft.objective import GroupSize, Objective, Share
-from nanouft.on_policy import log_rho
+from nanouft.policy_gradient import log_rho
 
 
 class LUFFY(Objective):

@@ -6,7 +6,7 @@ from lessons.behind.keys.luffy import LUFFY
 from lessons.behind.tasks.papers import SIGN, Paper
 from nanouft.batch import Batch
 from nanouft.objective import AtLeast0, GroupSize, Objective, Share
-from nanouft.on_policy import log_rho
+from nanouft.policy_gradient import log_rho
 
 
 class SRFT(Objective):

@@ -1,7 +1,7 @@
 """The shape of a dialogue: what a chat template writes around its texts, whatever they are.
 
     marked(roles, parts)                    # the dialogue with marks in place of its texts
-    places_of_texts(shape, text, texts)     # where they are in a text of this shape
+    text_offsets(shape, text, texts)     # where they are in a text of this shape
 
 hf_tokenizer.py asks a template once for each shape.
 """
@@ -48,7 +48,7 @@ class Shape(NamedTuple):
     put_in: bool                    # True: the template itself would leave the last thought out
 
 
-def places_of_texts(shape: Shape, text: str, texts: list[str]) -> tuple[list[tuple[int, int]], int]:
+def text_offsets(shape: Shape, text: str, texts: list[str]) -> tuple[list[tuple[int, int]], int]:
     """([(letter of the shape behind a text, the same letter of `text`)], number of the first text
     that is not there as in the shape, or -1)."""
     places, at = [(0, 0)], 0

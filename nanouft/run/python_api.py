@@ -3,7 +3,7 @@
     @python_call(SampleFlags)
     def run(models="base", prompt=None, **flags): ...
 
-The call leaves the process as it was (plumbing/isolation.py). An error names arguments ("lr -1:
+The call leaves the process as it was (plumbing/process_state.py). An error names arguments ("lr -1:
 must be above 0"). help(run) and completion show each flag and its default, help(run) its help too.
 """
 import functools
@@ -15,7 +15,7 @@ from inspect import Parameter
 from typing import Any, TypeVar
 
 from nanouft.plumbing.errors import UserError, as_arguments, loading
-from nanouft.plumbing.isolation import isolated
+from nanouft.plumbing.process_state import isolated
 from nanouft.plumbing.ranges import strip_annotations
 from nanouft.run.flags import comments
 
