@@ -560,3 +560,7 @@ def test_reports_of_other_commands_have_other_folders():
               replace(c, arms=arms.read_arms(["sft --lr 1e-3", "dpo"]))]
     assert len({x.folder for x in (c, *others)}) == 5
     assert replace(c, given=c.given | {"workers": 3}).folder == c.folder
+    mine = planned(f"sft mine.py {WORLD}").folder
+    Path("helper.py").write_text("SCALE = 2\n")
+    inputs.forget_hashes()
+    assert planned(f"sft mine.py {WORLD}").folder != mine, "a report of the edited method"

@@ -10,6 +10,7 @@ from comparisons import fill, method_of, planned, pretended
 
 from nanouft.compare import inputs, notes
 from nanouft.compare.arms import read_arm
+from nanouft.compare.search import Tried
 from nanouft.compare.verdicts import Result
 
 WORLD = "--skills list,sum --items 40 --steps 4 --device cpu"
@@ -113,6 +114,14 @@ def test_a_failed_run_is_far_below_the_better_half(scores, margin, failed):
     assert [*np.flatnonzero(notes.are_failures(np.array(scores), margin))] == failed
 
 
+def test_a_method_has_not_failed_where_the_search_had_easier_prompts():
+    """Six rows that all score 1 choose the rate, nine others test it."""
+    c = planned(f"sft dpo --seeds 3 {OF_ROWS}")
+    found = {arm: Tried({1.0: [1.0, 1.0, 1.0]}, 1.0) for arm in c.arms}
+    results = [of_score(name, np.full((3, 9), 5 / 9)) for name in ("", "sft", "dpo")]
+    assert [*notes.failures(c, found, results, 0.02)] == []
+
+
 def test_a_ceiling_is_of_shares_alone():
     """A reward of 1 may become 2."""
     full = of_score("a", np.ones((2, 9)))
@@ -138,12 +147,13 @@ def test_unequal_compute_names_the_baseline_that_is_missing(methods, told):
 def test_each_comparison_on_the_same_prompts_is_counted_once(monkeypatch):
     """Other versions, another margin or a repetition are no other test; other prompts or another
     text of your own method are."""
-    def count(line: str) -> int:
+    def count(line: str) -> tuple[int, int]:
         inputs.forget_hashes()
         return notes.count_test(planned(f"{line} --seeds 2 --tries 1 --rows 8 {WORLD}"))
-    assert [*map(count, ("sft dpo", "sft kto", "sft dpo", "sft kto"))] == [1, 2, 1, 2]
-    assert [*map(count, ("sft dpo --test-seed 7", "sft dpo --confirm"))] == [1, 1]
+    assert [*map(count, ("sft dpo", "sft kto", "sft dpo"))] == [(1, 1), (2, 2), (1, 2)]
+    assert [*map(count, ("sft dpo --test-seed 7", "sft dpo --confirm"))] == [(1, 1), (1, 1)]
     monkeypatch.setattr(inputs, "version", lambda name: "another")
-    assert [*map(count, ("sft dpo --margin 9", "kto dpo", "sft mine.py"))] == [1, 3, 4]
+    assert [*map(count, ("sft dpo --margin 9", "kto dpo", "sft mine.py"))] == [
+        (1, 2), (3, 3), (4, 4)]
     Path("helper.py").write_text("SCALE = 2\n")
-    assert count("sft mine.py") == 5
+    assert count("sft mine.py") == (5, 5), "and it has a report of its own"

@@ -26,3 +26,8 @@ def __getattr__(name: str) -> Any:
     if name != "run":
         raise AttributeError(name)
     return import_module("nanouft.compare.__main__").run
+
+
+def __dir__() -> list[str]:
+    """With run, for completion."""
+    return [*globals(), "run"]

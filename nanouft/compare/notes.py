@@ -31,31 +31,37 @@ def lost_tasks(results: list[Result]) -> Iterator[str]:
 
 
 def failures(c: Comparison, found: Found, results: list[Result], margin: float) -> Iterator[str]:
-    """A method whose runs at its learning rate do not all succeed, those of the search too. An
-    interval supposes that seeds scatter alike."""
+    """A method whose runs at its learning rate do not all succeed, those of the search too, which
+    other prompts score. An interval supposes that seeds scatter alike."""
     measure = MEASURES[results[0].measure]
     for x, arm in zip(results[1:], c.arms):
         searched = found[arm].scores[found[arm].taken] if arm in found else []
-        scores = np.array([*measure.sign * x.seed_scores(), *searched])
-        failed = [f"seed {seed + COPY_SEEDS * arm.copy}: {measure.text(measure.sign * score)}"
-                  for seed, score, fails in zip([*c.seeds, *SEARCH_SEEDS], scores,
-                                                are_failures(scores, margin)) if fails]
+        failed, runs = list[str](), 0
+        for seeds, part in ((c.seeds, measure.sign * x.seed_scores()),
+                            (SEARCH_SEEDS, np.array(searched))):
+            failed += [f"seed {seed + COPY_SEEDS * arm.copy}: {measure.text(measure.sign * score)}"
+                       for seed, score, fails in zip(seeds, part, are_failures(part, margin))
+                       if fails]
+            runs += len(part)
         if failed:
-            yield (f"{x.name} failed in {len(failed)} of {len(scores)} runs ({', '.join(failed)}), "
+            yield (f"{x.name} failed in {len(failed)} of {runs} runs ({', '.join(failed)}), "
                    f"so its mean depends on how many of {len(c.seeds)} fail.")
 
 
 def are_failures(scores: np.ndarray, margin: float) -> np.ndarray:
     """(runs,) True for a run that is below the median of the better half by ten margins, and by
     five times as far as that half is apart. In scores more is better."""
+    if not len(scores):
+        return np.zeros(0, bool)
     better = np.sort(scores)[len(scores) // 2:]
     return np.median(better) - scores > max(10 * margin, 5 * np.ptp(better))
 
 
 # ---- how often these prompts were asked ----------------------------------------------------------
-def count_test(c: Comparison) -> int:
-    """This is test 1, 2 ... on these prompts in this folder. The same settings and own code are one
-    test. Who tests until it suits finds a difference that is not there."""
+def count_test(c: Comparison) -> tuple[int, int]:
+    """(1, 2 ...: which test on these prompts in this folder this is, how many there were). The same
+    settings and own code are one test. Who tests until it suits finds a difference that is not
+    there."""
     spec, file = c.spec("test"), c.out / "tests.jsonl"
     prompts = spec.data or f"{spec.split} {spec.seed}"
     first = [c.run(part, c.seeds[0]) for arm in c.arms for part in arm.chain]
@@ -68,7 +74,8 @@ def count_test(c: Comparison) -> int:
     if test not in tests:
         tests.append(test)
         write_text(file, "".join(f"{line}\n" for line in tests))
-    return sum(json.loads(x)["prompts"] == prompts for x in tests[:tests.index(test) + 1])
+    same = [x for x in tests if json.loads(x)["prompts"] == prompts]
+    return same.index(test) + 1, len(same)
 
 
 def few_seeds(c: Comparison) -> list[str]:
@@ -79,8 +86,8 @@ def few_seeds(c: Comparison) -> list[str]:
 
 
 # ---- notes ---------------------------------------------------------------------------------------
-def notes(c: Comparison, found: Found, results: list[Result], tests: int) -> list[str]:
-    """tests: of these prompts, with this one."""
+def notes(c: Comparison, found: Found, results: list[Result], test: int, tests: int) -> list[str]:
+    """test, tests: those of count_test."""
     measure, arms = MEASURES[results[0].measure], results[1:]
     texts = c.early_notes + [*floor_ceiling(c, results)]
     texts += [text for arm, tried in found.items() for text in rate_at_edge(arm.name, tried)]
@@ -91,8 +98,8 @@ def notes(c: Comparison, found: Found, results: list[Result], tests: int) -> lis
     texts += [f"{arm.name} optimises the reward of this test" for arm in c.arms
               if any("reward" in c.configs[stage].given for stage in arm.stages)]
     if tests > 1:
-        texts.append(f"this is test {tests} on these prompts in this folder, and each may find by "
-                     "chance a difference that is not there"
+        texts.append(f"this is test {test} of {tests} on these prompts in this folder, and each "
+                     "may find by chance a difference that is not there"
                      + "; --confirm tests once with new seeds and prompts" * (not c.cfg.confirm))
     return texts
 

@@ -100,12 +100,13 @@ class Comparison:
 
     @property
     def folder(self) -> Path:
-        """Of the report. With flags it has a hash of them, so that no report takes the place of
-        another's."""
+        """Of the report. With flags or own code it has a hash of them, so that no report takes the
+        place of another's."""
         typed = "-".join(arm.typed for arm in self.arms)
         plain = re.sub(r"[^\w.-]+", "_", typed)[:80].strip("_.")
         flags = [[name, x] for name, x in sorted(self.given.items())
                  if name not in ("arms", "workers", "out")]
+        flags += [code for arm in self.arms if (code := hashes_of_own_code(arm))]
         return self.out / (plain if plain == typed and not flags else
                            f"{plain}-{short_hash([typed, *flags])}")
 
@@ -132,11 +133,7 @@ class Comparison:
     def first_seed(self) -> int:
         """0, or for --confirm a number that these methods and no earlier ones have: the first of
         the seeds, and that of NanoWorld's questions."""
-        def code(arm: Arm) -> list[str]:
-            own = [file for stage in arm.stages if (file := own_file(stage[0]))]
-            return [hash_of_input(str(x)) for file in own
-                    for x in sorted(imported_files(Path(file)))]
-        identity = repr(sorted((arm.typed, code(arm)) for arm in self.arms))
+        identity = repr(sorted((arm.typed, hashes_of_own_code(arm)) for arm in self.arms))
         number = int(hashlib.sha256(identity.encode()).hexdigest()[:4], 16)
         return self.cfg.confirm * 1000 * (number + 1)
 
@@ -197,6 +194,12 @@ class Comparison:
 
     def initial(self) -> Run:
         return run_of(self.out, "the initial model", None, self.spec("test"), self.train.init)
+
+
+def hashes_of_own_code(arm: Arm) -> list[str]:
+    """Of the files of your own that it names, with all that they import."""
+    own = [file for stage in arm.stages if (file := own_file(stage[0]))]
+    return [hash_of_input(str(x)) for file in own for x in sorted(imported_files(Path(file)))]
 
 
 def short_lr(lr: float) -> str:

@@ -85,7 +85,7 @@ def write_report(c: Comparison, found: Found, results: list[Result],
     """Print the table, and write the files."""
     result = conclusion(questions, [*lost_tasks(results),
                                     *failures(c, found, results, questions[0].margin)])
-    noticed = notes(c, found, results, count_test(c))
+    noticed = notes(c, found, results, *count_test(c))
     table = [*score_table(c, results), "", *difference_lines(c, questions), "",
              *rate_lines(c, found), *(line for text in noticed for line in note_lines(text))]
     verdict = verdict_of(c, results, questions, "\n".join([*wrapped(result), "", *table]), noticed)

@@ -265,6 +265,9 @@ def check_finite(line: Mapping[str, float | None], step: int, named: set[str]) -
     odd = {name: x for name, x in line.items() if x is not None and not math.isfinite(x)}
     for name in odd:
         if name in ("loss", "eval_loss", "grad_norm"):
+            if step == 1:
+                raise Diverged(f"the run diverged: {name} is {odd[name]} at step 1, before any "
+                               "update; look at its rows, and at the loss")
             raise Diverged(f"the run diverged: {name} is {odd[name]} at step {step}; lower ",
                            flag("lr"), ", or look at the rows of that step")
     for name in odd.keys() - named:

@@ -84,7 +84,7 @@ class RunConfig:
     keep: Literal["last", "best"] = "last"  # step that is saved; best: by held-out metric
     # ---- sampling
     reward: str = "exact"   # exact (NanoWorld's score), FILE.py:FUNCTION or a reward model's folder
-    max_new: Count | None = None        # longest response, in tokens [44; with --data 256]
+    max_new: Count | None = None        # longest response, in tokens [44; other models 256]
     # ---- evaluation
     items: Natural = 100                # NanoWorld's test prompts per task; 0: no table of tasks
     curve_items: Natural = 10           # other prompts per task, scored as it trains; 0: none
