@@ -4,7 +4,7 @@ import json
 import re
 import typing
 from ast import literal_eval
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -91,6 +91,12 @@ def forms_of(name: str) -> list[str]:
 
 
 FORMS = [Form(name, told) for name in OBJECTIVES for told in forms_of(name)]
+
+
+def slow_but(quick: str, cases: Iterable) -> list:
+    """The cases of a test; those that are not named here ("dpo, grpo") are slow."""
+    return [x if str(x) in quick.split(", ") else pytest.param(x, marks=pytest.mark.slow)
+            for x in cases]
 
 
 def same(got, want, tol: float = 1e-12, why: str = "") -> None:

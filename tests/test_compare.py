@@ -107,6 +107,7 @@ def test_reward_accuracy_is_of_what_a_training_has_gained(ran):
     assert told.tolist() == (gained > 0).tolist() != after["prefers"]["rows"].tolist()
 
 
+@pytest.mark.slow
 def test_each_command_of_a_report_makes_the_weights_that_were_evaluated(ran, scene):
     text = (ran.folder / "report.md").read_text()
     command, *trainings = re.findall(r"^python -m (nanouft\..+)$", text, re.M)

@@ -22,6 +22,8 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fill(tmp_path)
     inputs.forget_hashes()
+    yield
+    inputs.forget_hashes()
 
 
 def luck_of(name: str, seed: int, n: int, of_seed: float, of_prompt: float) -> np.ndarray:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 from commands import call
-from made import DATA, FORMS, NANO, Form, batch_of, llama, logits, nano, same
+from made import DATA, FORMS, NANO, Form, batch_of, llama, logits, nano, same, slow_but
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 from nanouft import device, generate, rollout, simple, train, world
 from nanouft.data.batches import encode
 from nanouft.device import DTYPES, Device
+from nanouft.objectives import OBJECTIVES
 from nanouft.plumbing.files import read_json
 from nanouft.run import reference
 from nanouft.run.checkpoint import load_step, save_step, to_floats
@@ -67,7 +68,8 @@ def on_the_gpu(*numbers) -> bool:
     return all(x.is_meta for x in numbers if isinstance(x, Tensor))
 
 
-@pytest.mark.parametrize("form", [x for x in FORMS if x.name not in NOT_HERE], ids=str)
+@pytest.mark.parametrize("form", slow_but(", ".join(OBJECTIVES), [
+    x for x in FORMS if x.name not in NOT_HERE]), ids=str)
 def test_forward_and_loss_keep_to_their_device_and_wait_for_nothing(form):
     model = nano(n_layer=1)
     form.objective.setup(model, 0)

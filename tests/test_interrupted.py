@@ -19,7 +19,7 @@ import pytest
 import safetensors.torch
 import torch
 from commands import is_like, no_pictures
-from made import NANO, PROGRESS, llama, one_error
+from made import NANO, PROGRESS, llama, one_error, slow_but
 from torch._dynamo.utils import counters
 
 from nanouft import own, train
@@ -200,7 +200,7 @@ def first_with_step(kind: str) -> str:
     return next(filter(has_step, whole(kind)))
 
 
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize("kind", slow_but("best, dpo, grpo", RUNS))
 def test_killed_before_any_change_of_a_file_a_run_goes_on_to_the_same_bytes(kind, place):
     for copy, change in whole(kind).items():
         run = shutil.copytree(copy, f"{copy}_again")
@@ -328,7 +328,9 @@ def own_signals() -> Iterator[None]:
         signal.signal(getattr(signal, name), handler)
 
 
-@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize("name", slow_but(
+    "a closed terminal, Ctrl-C in a rollout, an interruption where the model is saved, "
+    "a fault of ours, no memory to keep the best, no room for the second step", ENDS))
 def test_however_a_run_ends_one_line_says_what_is_kept_and_it_goes_on_to_the_same_bytes(
         name, place, capfd):
     kind, end, wanted, kept, words = ENDS[name]
@@ -363,7 +365,8 @@ def test_a_second_process_in_one_folder_is_one_line(place, capsys):
 
 
 # ---- computed in another way ---------------------------------------------------------------------
-@pytest.mark.parametrize("kind", [x for x in "ift neftune dpo ppo grpo lora".split() if x in RUNS])
+@pytest.mark.parametrize("kind", slow_but("dpo, grpo", [
+    x for x in "ift neftune dpo ppo grpo lora".split() if x in RUNS]))
 def test_a_run_goes_on_in_less_memory(kind, place):
     """As after "out of memory": with more micro-batches and with activations computed twice. So
     micro-batches change nothing."""
@@ -375,6 +378,7 @@ def test_a_run_goes_on_in_less_memory(kind, place):
     assert max((got[name] - want[name]).abs().max() for name in want) <= 2e-4
 
 
+@pytest.mark.slow
 def test_a_compiled_run_is_two_graphs_whatever_the_shape_and_has_the_losses_of_a_plain_one(place):
     """All blocks together are one with gradient and one without, for IFT's two forwards of
     micro-batches of two and of three rows."""

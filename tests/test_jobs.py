@@ -232,6 +232,7 @@ def test_there_are_as_many_workers_as_cores_of_this_job_or_gpus(monkeypatch):
     assert planned(f"sft dft {SMALL}").cfg.workers == 1
 
 
+@pytest.mark.slow
 def test_each_worker_sees_one_gpu_and_nothing_of_the_script_that_called(monkeypatch):
     Path("script.py").write_text("open('script-was-run', 'w')")
     script = ModuleType("__main__")
@@ -245,6 +246,7 @@ def test_each_worker_sees_one_gpu_and_nothing_of_the_script_that_called(monkeypa
     assert not Path("script-was-run").exists()
 
 
+@pytest.mark.slow
 def test_a_daemonic_process_compares_too(monkeypatch):
     """Of Celery, say. It may have no children of multiprocessing."""
     monkeypatch.setattr(jobs, "current_process", lambda: SimpleNamespace(daemon=True))

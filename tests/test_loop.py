@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from commands import no_pictures
-from made import CPU, DATA, NANO, Form, batch_of, nano, tiny, write_jsonl
+from made import CPU, DATA, NANO, Form, batch_of, nano, slow_but, tiny, write_jsonl
 from test_lake import TASK, TWOWAY
 
 from frozen_lake.policies import Net
@@ -283,7 +283,7 @@ def test_simple_py_shows_rows_as_the_loss_reads_them(capsys):
     assert torch.allclose(torch.tensor(shown.astype(float)).float(), p, atol=0.006)
 
 
-@pytest.mark.parametrize("name", ["ift", "dpo", "uft", "grpo"])
+@pytest.mark.parametrize("name", slow_but("dpo, grpo", ["ift", "dpo", "uft", "grpo"]))
 def test_simple_py_shows_what_the_loss_reads_before_and_after(name, capsys, monkeypatch, recorded):
     """IFT's prediction is made one line above the input that it is mixed into, and only in the
     answer; to UFT a demonstration has the score 1; GRPO centres the scores of a prompt."""

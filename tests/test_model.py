@@ -154,6 +154,7 @@ def test_a_base_of_another_architecture_is_opened_by_the_code_that_has_it(tmp_pa
 
 
 # ---- where and how precisely it computes ---------------------------------------------------------
+@pytest.mark.slow
 def test_without_a_compiler_it_is_one_line_that_names_the_flag():
     """Such as on Windows without Triton."""
     def no_compiler(graph, inputs):

@@ -64,9 +64,10 @@ def logged(folder: Path, **more) -> list[dict]:
 # ---- the same numbers ----------------------------------------------------------------------------
 @pytest.mark.parametrize("name, flags, theirs", [
     ("sft", "", ""), ("kto", "", ""),
-    ("dpo", "--steps 4 --batch-size 4 --warmup 0.5 --lora 2 --seed 3 --activation-checkpointing",
-     "--max_steps 4 --per_device_train_batch_size 4 --warmup_steps 2 --lora 2 --seed 3 "
-     "--gradient_checkpointing true"),
+    pytest.param(
+        "dpo", "--steps 4 --batch-size 4 --warmup 0.5 --lora 2 --seed 3 --activation-checkpointing",
+        "--max_steps 4 --per_device_train_batch_size 4 --warmup_steps 2 --lora 2 --seed 3 "
+        "--gradient_checkpointing true", marks=pytest.mark.slow),
     ("ift", "--batch-size 8 --accumulate 2",
      "--per_device_train_batch_size 4 --gradient_accumulation_steps 2")])
 def test_the_command_learns_what_nanouft_train_learns(name, flags, theirs, tmp_path):
