@@ -148,6 +148,8 @@ def count_votes(sheets: list[str]) -> dict[str, Any]:
         same |= of_sheet
         say(f"{sheet}: {quantity(len(votes), 'votes')}, {len(key) - len(of_sheet) - len(votes):,} "
             "missing")
+    if not leads:
+        raise UserError(f"{sheets[0]}: has no votes yet; write 1, 2 or tie in its column {VOTE}")
     wins, losses = (sum(sign * lead > 0 for lead in leads.values()) for sign in (1, -1))
     n, equal = wins + losses, same - leads.keys()
     ties = len(leads) - n + len(equal)
