@@ -4,7 +4,7 @@ import sys
 from nanouft import __version__
 from nanouft.plumbing.entry import command, run_program
 from nanouft.plumbing.errors import UserError, one_of
-from nanouft.plumbing.printing import say
+from nanouft.plumbing.printing import if_in_checkout, say
 
 MENU = {                # what most people need, and what each leaves behind
     "nanouft.train": "a trained model, curves and scores: out/METHOD",
@@ -42,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
     if name == "--version":
         say(f"nanouft {__version__}")
         return 0
+    if name == "lessons" and if_in_checkout("lessons/__main__.py"):
+        raise UserError("lessons: type python -m lessons")
     if name == "lessons":
         raise UserError("the lessons are not installed; clone nanouft's repository, and in its "
                         "folder type python -m lessons")

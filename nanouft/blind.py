@@ -67,7 +67,7 @@ def write_sheet(models: list, cfg: Any) -> dict[str, Any]:
     same = [prompt for prompt, a, b in of_both if a == b]
     how = f"sampled at temperature {cfg.temperature:g}" if cfg.temperature else "greedy"
     say(f"{quantity(len(rows), 'prompts')}: one response of each model ({how}, at most "
-        f"{quantity(longest, 'tokens')}); {len(same):,} times both are equal: ties, not asked")
+        f"{quantity(longest, 'tokens')}); {quantity(len(same), 'equal pairs')}: ties, not asked")
     if not asked:
         raise UserError("--blind: all responses of the two models are equal; nothing to vote on")
     first = [i % 2 for i in range(len(asked))]              # each model is first in half of them

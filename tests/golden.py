@@ -25,6 +25,14 @@ def agrees(answer: str, known: str) -> bool:
     return re.fullmatch(".*".join(map(re.escape, known.split("..."))), answer, re.S) is not None
 
 
+def updated(known: str, answer: str) -> str:
+    """The answer with those known lines that it still agrees with, and so with their ..."""
+    before, now = known.split("\n"), answer.split("\n")
+    if len(before) != len(now):
+        return answer
+    return "\n".join(x if agrees(y, x) else y for x, y in zip(before, now))
+
+
 def write(file: str, typed: str, answer: str) -> None:
     """The answer to one case, in place of the one that the file has; a new case comes last."""
     path = FOLDER / f"{file}.txt"
@@ -49,7 +57,7 @@ def recorded(request):
         known = read(file).get(typed) if (FOLDER / f"{file}.txt").exists() else None
         if known is None or not agrees(answer, known):
             if request.config.getoption("--record"):
-                write(file, typed, answer)
+                write(file, typed, updated(known or "", answer))
             else:
                 assert answer == known, "if that is meant: pytest --record"
     return check

@@ -5,7 +5,8 @@
     python -m nanouft.compare a=sft b=sft                       # noise: one method twice
 
 nanouft.train trains each method (flags of its own in quotes). All have the same batch size, epochs
-or steps, and number of learning rates. These are searched on validation prompts with one seed; then
+or steps, and number of learning rates (chains of one length get one more, if the best of one is at
+the edge). These are searched on validation prompts with one seed; then
 the method's own and the two best with three, and the best mean is taken. Then other seeds are
 trained, and evaluated on test prompts that the search has not seen.
 

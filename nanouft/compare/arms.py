@@ -112,7 +112,7 @@ def read_arms(texts: list[str]) -> list[Arm]:
                             "twice, with other seeds, and shows the noise")
         arms.append(arm._replace(copy=twins))
     if len(arms) < 2:
-        raise UserError("name two methods or more: python -m nanouft.compare sft dpo")
+        raise UserError("name two methods or more: python -m nanouft.compare sft sft+dpo")
     for stage in (stage for arm in arms for stage in arm.stages):
         with name_stage_in_errors(stage):
             find(stage[0])

@@ -81,8 +81,8 @@ def count_test(c: Comparison) -> tuple[int, int]:
 def few_seeds(c: Comparison) -> list[str]:
     """What is known before training: two seeds decide little."""
     two, five = (student(0.025 / len(compared_pairs(c.arms)), freedom) for freedom in (1, 4))
-    return [f"with two seeds a CI is up to ±{two:.1f} standard errors (with five ±{five:.1f}), so "
-            "only a huge difference will be seen"] * (len(c.seeds) == 2)
+    return [f"two seeds decide little: a CI is up to ±{two:.1f} standard errors (with five "
+            f"±{five:.1f})"] * (len(c.seeds) == 2)
 
 
 # ---- notes ---------------------------------------------------------------------------------------

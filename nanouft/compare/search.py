@@ -3,8 +3,9 @@
     found = search_rates(c, arms, make)     # {arm: Tried}; c.rates has the chosen ones
 
 The own rate, a third of it and its triple are tried with one seed; if the best of any method is at
-the edge, each method gets one value more. Then its own and the two best get three seeds, and the
-best mean is taken. From the scores of those it is told how wide the interval of the test will be.
+the edge, each method of as many stages gets one value more. Then its own and the two best get three
+seeds, and the best mean is taken. From the scores of those it is told how wide the interval of the
+test will be.
 """
 from collections.abc import Callable, Iterable
 from itertools import product

@@ -99,8 +99,13 @@ def json_rows(path: str) -> Items:
             except UserError as e:
                 yield where, e
             except (ValueError, RecursionError) as e:
-                raise UserError(f"{where}: is not valid JSON ({e}); write one object on each line, "
-                                "or all of them as one list") from None
+                raise UserError(f"{where}: is not valid JSON ({why_no_json(e)}); write one object "
+                                "on each line, or all of them as one list") from None
+
+
+def why_no_json(e: Exception) -> str:
+    """"column 11: Expecting ':' delimiter", without the line, which is of one object alone."""
+    return f"column {e.colno}: {e.msg}" if isinstance(e, json.JSONDecodeError) else str(e)
 
 
 def json_value(text: str) -> Any:

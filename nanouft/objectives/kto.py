@@ -66,7 +66,7 @@ class KTO(Objective):
         prompts, answers = zip(*(row.roles["answer"] for row in labelled))
         if len(set(prompts)) == 1:
             raise UserError(f"{labelled[0].where}: the only prompt with labels; kto needs two, so "
-                            "add rows, or give held-out ones with --eval-data")
+                            "add rows, or give train held-out ones with --eval-data")
         partner = next_with_another_prompt(prompts, list(range(len(prompts))))
         if abs(share_of_good(labelled) - share_of_good([labelled[j] for j in partner])) > UNEVEN:
             shuffled = np.random.default_rng(0).permutation(len(prompts)).tolist()

@@ -31,7 +31,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from nanouft.pictures.colours import DOWN, SOFT, UP, line, style_of
-from nanouft.plumbing.files import read_json, remove
+from nanouft.plumbing.errors import UserError
+from nanouft.plumbing.files import read_json
 from nanouft.plumbing.printing import quantity
 from nanouft.run.folder import read_lines
 from nanouft.run.plan import format_epochs
@@ -222,11 +223,15 @@ def with_sign(weight: float) -> str:
 
 
 def save(fig: Figure, file: Path) -> Path:
-    """A PNG with a palette, a third of the bytes, and with what is drawn as text: `figures`."""
+    """A PNG with a palette, a third of the bytes, and with what is drawn as text: `figures`.
+    UserError if a folder has this name."""
+    if file.is_dir():
+        raise UserError(f"{file}: is a folder; give the name of a picture, such as "
+                        f"{file / 'picture.png'}")
     drawn, info = BytesIO(), PngInfo()
     fig.savefig(drawn)
     info.add_text("figures", figures(fig))
-    remove(file)
+    file.unlink(missing_ok=True)        # its hard links keep the old picture
     image = Image.open(drawn).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
     image.save(file, "png", optimize=True, pnginfo=info)
     return file

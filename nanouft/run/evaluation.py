@@ -227,7 +227,8 @@ def print_tasks(was: Metrics, now: Metrics) -> None:
                                    for x in (was, now))
     say(f"  {'mean':40}{score:5.0f}{better:9.0f}{words:6.0f} -> {wiser:.0f}")
     gain, of_words = round(better - score), round(wiser - words)
-    say(f"  mean {gain:+d}: {of_words:+d} for better words, {gain - of_words:+d} for stopping "
+    of_ends = "for stopping" if gain >= of_words else "where responses do not stop"
+    say(f"  mean {gain:+d}: {of_words:+d} for better words, {gain - of_words:+d} {of_ends} "
         "after them (EOS: <|end|>).\n  Words only: the score of a response up to its first <|...|>")
     change = {name: 100 * (f["score"] - was[name]["score"]) for name, f in now.items()}
     if lost := [f"{name} {x:+.0f}" for name, x in change.items() if x <= -FORGOT]:

@@ -94,7 +94,7 @@ def headline(cfg: SettledConfig, objective: Objective, data: RunData, model: Any
     epochs = format_epochs(epochs_of(cfg, objective, data))
     lines = [f"{objective}: {quantity(cfg.steps, 'steps')} at batch size {cfg.batch_size:,}, "
              f"{epochs} over {quantity(len(data.train), unit)}",
-             f"{unit} of up to {max(e.length for e in data.train):,} tokens",
+             f"{unit} of up to {max(e.length for e in data.train) - 1:,} tokens",
              f"learning rate {cfg.lr:.2g}{usual}, {parameters}, on {device.name}{precision}"]
     if cfg.lora and model.new_rows:
         head = model.net.get_output_embeddings()
