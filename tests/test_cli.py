@@ -1,5 +1,5 @@
-"""What the command line explains, and the one line with which a command ends if a person can mend
-it. tests/recorded/mistakes/ has the mistakes of beginners."""
+"""What the command line explains, and the one-line error with which a command ends if the user can
+fix the problem. tests/recorded/mistakes/ has the mistakes of beginners."""
 import errno
 import inspect
 import re

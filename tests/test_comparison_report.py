@@ -1,5 +1,5 @@
-"""What a comparison says of made-up scores: tests/recorded/comparison.txt has three; and which
-scores, runs and prompts its notes are about."""
+"""What a comparison reports for made-up scores (tests/recorded/comparison.txt has three), and to
+which scores, runs and prompts its notes apply."""
 import re
 from pathlib import Path
 from types import SimpleNamespace

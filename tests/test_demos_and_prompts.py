@@ -1,5 +1,5 @@
-"""Demonstrations beside sampled answers: which stand where, and what CHORD and HPT make of them.
-(Which rows they choose: recorded/rows.txt.)"""
+"""Demonstrations and sampled answers in one batch: which prompt gets a demonstration, and what
+CHORD and HPT learn from it. (Which rows they choose: recorded/rows.txt.)"""
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial

@@ -1,7 +1,7 @@
-"""What each method is: the equation in the head of its file, computed as it is printed there, has
-the loss of the code and its gradient.
+"""What each method is: the equation in the head of its file, computed as it is printed there, gives
+the same loss and gradient as the code.
 
-What comes from the code: PPO's advantages and returns, and Ada-DPO's u (test_method_details.py and
+Taken from the code: PPO's advantages and returns, and Ada-DPO's u (test_method_details.py and
 test_values.py).
 """
 import itertools

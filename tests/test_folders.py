@@ -1,8 +1,9 @@
-"""What a run goes on with is known by its content, and a damaged folder leads to the same bytes or
-to one line. test_interrupted.py has all ways in which a run may end.
+"""A resumed run knows its inputs by their content, and from a damaged folder it reaches the same
+bytes or ends with a one-line error. test_interrupted.py has all ways in which a run may end.
 
-tests/recorded/resume.txt has the law as a table. Behind `$ ` stands a kind of run (RUNS) that was
-killed in its third step, what is changed then, and how it is resumed; below it, what --resume says.
+tests/recorded/resume.txt has this rule as a table. A `$ ` line names a kind of run (RUNS) that was
+killed in its third step, what was changed then, and how it is resumed. Below it is what --resume
+says.
 """
 import json
 import os

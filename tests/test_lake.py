@@ -1,5 +1,5 @@
-"""The lake: where moves lead beside gymnasium, values beside a linear system, learners beside each
-alone, estimates beside plain loops, and the figures of a hundred lakes as they are kept."""
+"""The lake: transitions against gymnasium, values against a linear system, learners side by side
+against each alone, estimates against plain loops, and the recorded figures of a hundred lakes."""
 import copy
 import json
 from functools import partial

@@ -163,7 +163,7 @@ def test_padding_and_what_stands_in_it_change_nothing(form):
     _, *want = whole(str(form))
     batch = batch_of(form)
     for role, s in batch.seqs.items():
-        wider = s.map(lambda x: None if x is s.positions else F.pad(x, (0, 9)))
+        wider = s.map(lambda x: None if x is s.positions else F.pad(x, (0, 9 + len(role))))
         wider.targets = wider.targets.masked_fill(~is_read(form, role, wider), 13)
         wider.inputs = wider.inputs.masked_fill(wider.not_padding == 0, 12)
         wider.logp = None

@@ -1,5 +1,5 @@
-"""What is held at once: by a pass without gradient no more for a large vocabulary, many rows or
-long answers. All bytes count that PyTorch allocates on the CPU, until it gives them back."""
+"""Peak memory: a pass without gradient needs no more of it for a large vocabulary, many rows or
+long answers. Every byte that PyTorch allocates on the CPU counts until it is freed."""
 from dataclasses import replace
 
 import numpy as np

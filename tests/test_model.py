@@ -1,5 +1,5 @@
-"""The GPT beside transformers' GPT-2 and by its own laws: its ways in and out agree, nothing looks
-ahead or at padding. And where and how precisely it computes, on a machine without a GPU."""
+"""The GPT against transformers' GPT-2, and its own laws: all kinds of input and output agree, and
+nothing attends ahead or to padding. Also its device and precision, tested without a GPU."""
 import re
 from dataclasses import replace
 

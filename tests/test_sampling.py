@@ -1,5 +1,6 @@
-"""Decoding: a batch is its rows one by one, the cache changes nothing, what was said can be scored
-again. A rollout: the policy itself answers, each number in its place, and what it tells is right.
+"""Decoding: a batch gives what its rows give one by one, the cache changes nothing, and scoring an
+answer again gives the same log-probs. A rollout: the policy itself answers, every number is where
+it belongs, and the reported statistics are right.
 """
 import math
 from dataclasses import replace
