@@ -151,7 +151,7 @@ for name in ("one push", "all pushes"):
 #
 # ## Change one thing
 # Edit the line, guess, and run the file again.
-# 1. `COUNT_END = 0.1, False`: nothing pushes the worse answer's `<|end|>` down. How many stop?
+# 1. `COUNT_END = False`: nothing pushes the worse answer's `<|end|>` down. How many stop?
 # 2. `"DPO": 1.25e-4`: the learning rate of SFT. Which explanation of the 32 % does this add?
 #
 # <details><summary>After your runs</summary>
@@ -168,7 +168,7 @@ for name in ("one push", "all pushes"):
 #
 # ## Your own program
 # `mine.py` starts as our `nanouft/simple.py`. Write the first part into it. Then run
-# `python -m lessons check token_logp --folder .`, and this lesson again.
+# `python -m lessons check token_logp`, and this lesson again.
 #
 #     def token_logp(logits, targets):
 #         """(B,T,V) logits and (B,T) targets -> (B,T) natural log-probability of each target."""

@@ -144,7 +144,8 @@ tell(guess, max(gain, key=gain.get))
 #
 # 1. It is 3 points behind: 82 against 85. SFT no longer overfits, and DPO takes 9 points away:
 #    reversing falls from 62 to 22. So the finding above needs few written answers.
-# 2. No: 76 without it, 71 with it (one seed). Right samples and SFT need no pairs and no reference.
+# 2. No: 76 without it, 71 with it (one seed; on another processor 77 and 75). Right samples and SFT
+#    need no pairs and no reference.
 #
 # </details>
 #
