@@ -197,9 +197,9 @@ class Comparison:
 
 
 def hashes_of_own_code(arm: Arm) -> list[str]:
-    """Of the files of your own that it names, with all that they import."""
+    """Of the files of your own that it names, with all that they import, wherever these are."""
     own = [file for stage in arm.stages if (file := own_file(stage[0]))]
-    return [hash_of_input(str(x)) for file in own for x in sorted(imported_files(Path(file)))]
+    return sorted(hash_of_input(str(x)) for file in own for x in imported_files(Path(file)))
 
 
 def short_lr(lr: float) -> str:
