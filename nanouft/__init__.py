@@ -5,9 +5,10 @@ Start at README.md. The files in reading order:
     gpt.py              the model
     batch.py            the rows of one step, as a loss reads them
     objective.py        what a method is made of; objectives/ has all of them, a file each
+    policy_gradient.py  ratio, KL and clip of the methods that sample
     train.py            a whole run, with the training loop
     generate.py         how a model answers; rollout.py has its answers scored and learned from
-Other programs are pretrain, reward, sample, evaluate and pushes.
+Other programs are pretrain, reward, sample, evaluate, pushes and trainer (several GPUs).
 
 What to open for one question:
     chat format; which tokens are learned   models/tokenizer.py, chat
