@@ -417,7 +417,8 @@ def test_the_calls_in_a_notebook(monkeypatch):
     inputs = read_json(Path("out/mine/run.json"))["inputs"]
     assert inputs["method"], "a kernel keeps the text of its cells"
     assert shown[4]["stdout"].startswith("sft, dpo: 2 seeds\nNote: the shipped base model knows ")
-    assert all("Note: two seeds decide little" in shown[4][kind] for kind in ("stdout", "text/plain"))
+    for kind in ("stdout", "text/plain"):
+        assert "Note: two seeds decide little" in shown[4][kind]
     assert "text/html" not in shown[4] and "dpo - sft" in shown[5]["text/html"]
     assert "image/svg+xml" in shown[6]
     assert shown[7] == {"error": "UserError: lr -1: must be above 0"}
