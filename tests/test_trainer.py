@@ -29,6 +29,7 @@ pytest.importorskip("accelerate")
 from nanouft import trainer  # noqa: E402
 from nanouft.trainer import Trainer  # noqa: E402
 
+pytestmark = pytest.mark.slow
 ROWS, STEPS = 8, 4
 FSDP2 = ' --fsdp --fsdp_config {"version":2}'
 SUMS = {name: cls() for name, cls in OBJECTIVES.items() if not cls().on_policy
