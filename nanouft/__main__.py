@@ -42,11 +42,10 @@ def main(argv: list[str] | None = None) -> int:
     if name == "--version":
         say(f"nanouft {__version__}")
         return 0
-    if name == "lessons" and if_in_checkout("lessons/__main__.py"):
-        raise UserError("lessons: type python -m lessons")
     if name == "lessons":
-        raise UserError("the lessons are not installed; clone nanouft's repository, and in its "
-                        "folder type python -m lessons")
+        away = "the lessons are not installed; clone nanouft's repository, and in its folder "
+        raise UserError(("lessons: " if if_in_checkout("lessons/__main__.py") else away)
+                        + "type python -m lessons")
     modules = {module.removeprefix("nanouft."): module for module in COMMANDS}
     run_program(modules[one_of("command", name, modules)], rest)
     return 0

@@ -35,15 +35,16 @@ def failures(c: Comparison, found: Found, results: list[Result], margin: float) 
     other prompts score. An interval supposes that seeds scatter alike."""
     measure = MEASURES[results[0].measure]
     for x, arm in zip(results[1:], c.arms):
-        searched = found[arm].scores[found[arm].taken] if arm in found else []
-        failed, runs = list[str](), 0
-        for seeds, part in ((c.seeds, measure.sign * x.seed_scores()),
-                            (SEARCH_SEEDS, np.array(searched))):
+        parts = [(c.seeds, measure.sign * x.seed_scores())]
+        if arm in found:
+            parts.append((SEARCH_SEEDS, np.array(found[arm].scores[found[arm].taken])))
+        failed = list[str]()
+        for seeds, part in parts:
             failed += [f"seed {seed + COPY_SEEDS * arm.copy}: {measure.text(measure.sign * score)}"
                        for seed, score, fails in zip(seeds, part, are_failures(part, margin))
                        if fails]
-            runs += len(part)
         if failed:
+            runs = sum(len(part) for _, part in parts)
             yield (f"{x.name} failed in {len(failed)} of {runs} runs ({', '.join(failed)}), "
                    f"so its mean depends on how many of {len(c.seeds)} fail.")
 
@@ -51,8 +52,6 @@ def failures(c: Comparison, found: Found, results: list[Result], margin: float) 
 def are_failures(scores: np.ndarray, margin: float) -> np.ndarray:
     """(runs,) True for a run that is below the median of the better half by ten margins, and by
     five times as far as that half is apart. In scores more is better."""
-    if not len(scores):
-        return np.zeros(0, bool)
     better = np.sort(scores)[len(scores) // 2:]
     return np.median(better) - scores > max(10 * margin, 5 * np.ptp(better))
 

@@ -15,7 +15,7 @@ import json
 import logging
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from nanouft.generate import longest_answer
 from nanouft.models.folders import start_model, start_tokenizer, unread_model
 from nanouft.models.tokenizer import Tokenizer
 from nanouft.objective import Count, Objective
-from nanouft.objectives import find
+from nanouft.objectives import OBJECTIVES, find
 from nanouft.plumbing.entry import command
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import write_text
@@ -47,7 +47,7 @@ from nanouft.run.folder import check_free
 from nanouft.run.hyperparameters import choose_hyperparameters
 from nanouft.run.load import encode_rows
 from nanouft.run.memory import memory_note
-from nanouft.run.own_rows import chosen_rows, count_rows_per_method
+from nanouft.run.own_rows import chosen_rows
 from nanouft.run.plan import example_lines
 from nanouft.run.reference import FrozenModels
 
@@ -118,7 +118,8 @@ def main(argv: list[str] | None = None) -> int:
         chosen_rows(as_run, objective, split)           # UserError: why there are none
     tok, n_ctx = start_tokenizer(cfg.init)
     say(textwrap.fill(f"{name}: {quantity(len(parsed), 'rows')}; {most}: {begin}", 80))
-    for line in lines_of_methods(parsed, name, tok, min(cfg.max_length or n_ctx, n_ctx)):
+    for line in lines_of_methods(parsed, name, chosen, refused, tok,
+                                 min(cfg.max_length or n_ctx, n_ctx)):
         say(textwrap.fill(line, 80, subsequent_indent="  "))
     say()
     train, _ = encode_rows(as_run, objective, split, n_ctx, tok, 0)
@@ -134,13 +135,37 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def lines_of_methods(parsed: Parsed, name: str, tok: Tokenizer, room: int) -> Iterator[str]:
-    """"44 rows read by dpo, orpo (too long or refused: 6)", of each kind of methods. room: the
-    longest row in tokens."""
+def count_rows_per_method(
+        parsed: Parsed, source: str, fit: Callable[[Objective, list[Row]], list[Row]] | None = None
+        ) -> tuple[dict[tuple[str, ...], int], dict[str, list[str]]]:
+    """({methods: how many rows they read}, {why: methods that refuse them}). fit: those of the
+    chosen rows that a method can use; by default all."""
+    methods: dict[tuple[str, ...], list[str]] = {}      # that learn from these kinds, by default
+    for name, cls in OBJECTIVES.items():
+        methods.setdefault((*cls().kinds(),), []).append(name)
+    counts: dict[tuple[str, ...], int] = {}
+    refused: dict[str, list[str]] = {}
+    for kinds, names in methods.items():
+        objective = OBJECTIVES[names[0]]()
+        try:
+            rows = objective.choose(usable(parsed, kinds, source)[0])
+        except NoRows:
+            continue
+        except UserError as e:
+            refused.setdefault(str(e), []).extend(names)
+            continue
+        counts[tuple(names)] = len({r.where for r in (fit(objective, rows) if fit else rows)})
+    return counts, refused
+
+
+def lines_of_methods(parsed: Parsed, name: str, chosen: dict[tuple[str, ...], int],
+                     refused: dict[str, list[str]], tok: Tokenizer, room: int) -> Iterator[str]:
+    """"44 rows read by dpo, orpo (too long or refused: 6)", of each kind of methods. chosen,
+    refused: those of count_rows_per_method, of rows of any length. room: the longest row in
+    tokens."""
     def fit(objective: Objective, rows: list[Row]) -> list[Row]:
         encoded, _ = encode_what_fits(rows, tok, room - objective.on_policy)
         return [e.row for e in encoded]
-    chosen, refused = count_rows_per_method(parsed, name)
     counts, _ = count_rows_per_method(parsed, name, fit)
     for names, n in counts.items():
         lost = chosen[names] - n

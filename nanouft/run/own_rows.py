@@ -11,7 +11,6 @@ run/load.py calls these for a run with --data. From a file to token ids (most in
     batches.encode      roles -> ids, and a mask of the trained tokens (`chats` of a tokenizer)
     batches.collate     the rows of a step -> a padded Batch
 """
-from collections.abc import Callable
 from dataclasses import replace
 
 from nanouft import world
@@ -27,10 +26,10 @@ from nanouft.data.report import (
     unread_fields,
 )
 from nanouft.data.row import Row, Rows
-from nanouft.data.rows import Parsed, read, usable
+from nanouft.data.rows import read
 from nanouft.data.selection import NoRows
 from nanouft.objective import Objective
-from nanouft.objectives import NAMES, OBJECTIVES
+from nanouft.objectives import NAMES
 from nanouft.plumbing.errors import UserError
 from nanouft.plumbing.files import is_own_reward
 from nanouft.plumbing.printing import if_in_checkout, note, say
@@ -75,29 +74,6 @@ def chosen_rows(cfg: RunConfig, objective: Objective, rows: Rows) -> list[Row]:
             "ignored fields" if objective.name in NAMES else "fields for your own code only")
         say(f"{what}: {names}")
     return chosen
-
-
-def count_rows_per_method(
-        parsed: Parsed, source: str, fit: Callable[[Objective, list[Row]], list[Row]] | None = None
-        ) -> tuple[dict[tuple[str, ...], int], dict[str, list[str]]]:
-    """({methods: how many rows they read}, {why: methods that refuse them}). fit: those of the
-    chosen rows that a method can use; by default all."""
-    methods: dict[tuple[str, ...], list[str]] = {}      # that learn from these kinds, by default
-    for name, cls in OBJECTIVES.items():
-        methods.setdefault((*cls().kinds(),), []).append(name)
-    counts: dict[tuple[str, ...], int] = {}
-    refused: dict[str, list[str]] = {}
-    for kinds, names in methods.items():
-        objective = OBJECTIVES[names[0]]()
-        try:
-            rows = objective.choose(usable(parsed, kinds, source)[0])
-        except NoRows:
-            continue
-        except UserError as e:
-            refused.setdefault(str(e), []).extend(names)
-            continue
-        counts[tuple(names)] = len({r.where for r in (fit(objective, rows) if fit else rows)})
-    return counts, refused
 
 
 # ---- what is said of them ------------------------------------------------------------------------
